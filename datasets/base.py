@@ -1,0 +1,303 @@
+"""What every benchmark looks like to the rest of the program: a mapping from sequence names to sequences.
+
+A loader is one file with one class registered under the benchmark's name. It finds the files, states what their numbers
+mean in a `DatasetInfo`, and hands out `Sequence` objects that read nothing until asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.errors import MissingDataError, UnknownNameError
+from mosam.registry import Registry
+from mosam.types import Image, Mask, Prompt, Size
+
+DATASETS: Registry[type[Dataset]] = Registry("dataset", "mosam.datasets")
+DATA_VARIABLE = "MOSAM_DATA"
+
+
+class FrameSource(Protocol):
+    """The pictures of one sequence, read one at a time, wherever they are stored."""
+
+    def __len__(self) -> int:
+        """Number of frames."""
+
+    def size(self) -> Size:
+        """(height, width) of the first frame; every frame must have it."""
+
+    def read(self, index: int) -> Image:
+        """Frame `index` as uint8 RGB (H, W, 3); DataError where it is damaged or of another size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxTruth:
+    """Box annotation of one single-object sequence.
+
+    Attributes:
+        boxes: (T, 4) float64 x, y, w, h, exactly as annotated (zero and negative sizes included); NaN = not annotated.
+        absent: (T,) bool, True where the benchmark flags the object as not visible.
+        cover: (T,) visible share of the object in [0, 1] (GOT-10k), or None.
+    """
+
+    boxes: NDArray[np.float64]
+    absent: NDArray[np.bool_]
+    cover: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+
+class MaskTruth(Protocol):
+    """Mask annotation of one sequence, read frame by frame."""
+
+    @property
+    def frame_indices(self) -> tuple[int, ...]:
+        """Annotated frames, ascending."""
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Every object of the sequence, ascending; ids may have gaps."""
+
+    def read(self, frame_index: int) -> Mapping[int, Mask]:
+        """Masks (H, W) by object id; an object without pixels on this frame may be left out or all False."""
+
+    def void(self, frame_index: int) -> Mask | None:
+        """Pixels that do not count (DAVIS label 255), or None where the benchmark has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """One video with its annotation; everything heavy is read when asked for.
+
+    Attributes:
+        name: the benchmark's name of it.
+        source: its frames; has length 0 where a tree holds annotations only (enough for scoring).
+        frame_names: one stem per frame, as result files must name it (`00000`, `00000001` ...).
+        object_ids: permanent ids of the objects to track, ascending.
+        load_prompts: reads the prompts that start each object.
+        load_truth: reads the annotation, or None where the split publishes none.
+        attributes: what makes the sequence hard, in the benchmark's own words.
+        load_size: (height, width); read from the first frame or, without frames, from the annotation; None = not known.
+    """
+
+    name: str
+    source: FrameSource
+    frame_names: tuple[str, ...]
+    object_ids: tuple[int, ...]
+    load_prompts: Callable[[], tuple[Prompt, ...]]
+    load_truth: Callable[[], BoxTruth | MaskTruth] | None = None
+    attributes: frozenset[str] = frozenset()
+    load_size: Callable[[], Size | None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self.frame_names)
+
+    @property
+    def prompts(self) -> tuple[Prompt, ...]:
+        """One prompt for each object, on the frame where it first appears."""
+        return self.load_prompts()
+
+    @property
+    def truth(self) -> BoxTruth | MaskTruth:
+        """The annotation; MissingDataError where the split publishes none."""
+        if self.load_truth is None:
+            raise MissingDataError(f"{self.name}: this split has no published ground truth; see mosam submit")
+        return self.load_truth()
+
+    @property
+    def size(self) -> Size | None:
+        """(height, width) of every frame; None where nothing on disk tells."""
+        return self.source.size() if len(self.source) else self.load_size()
+
+    def frames(self, start: int = 0) -> Iterator[Image]:
+        """Frames from `start` on, as uint8 RGB (H, W, 3), one at a time."""
+        for index in range(start, len(self.source)):
+            yield self.source.read(index)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What a benchmark is and what its numbers mean; printed by `mosam data list`.
+
+    Attributes:
+        task: `box`, `mask` or `region` (VOT).
+        splits: its own names of its splits; `default_split` is the one papers report.
+        prompts: kinds of prompt it offers, the default first.
+        protocol: the protocol it is scored under unless another is asked for.
+        result_format: name of the codec of its raw results.
+        official_counts: sequences of each split.
+        box_origin: coordinate of the first pixel in its box files; recorded, never applied.
+        tree: the folder layout expected under the root, shown when a root is wrong.
+        no_truth: splits whose ground truth is withheld.
+    """
+
+    title: str
+    task: str
+    splits: tuple[str, ...]
+    default_split: str
+    prompts: tuple[str, ...]
+    protocol: str
+    result_format: str
+    official_counts: Mapping[str, int] = field(default_factory=dict)
+    box_origin: int = 0
+    frame_name_format: str = "%05d"
+    frame_index_base: int = 0
+    frame_step: int = 1
+    label_of_background: int = 0
+    void_label: int | None = None
+    no_truth: tuple[str, ...] = ()
+    licence: str = "see the benchmark's page"
+    source: str = ""
+    metrics: tuple[str, ...] = ()
+    tree: str = ""
+
+
+class Dataset(Mapping[str, Sequence]):
+    """One split of one benchmark on disk: names in official order, each giving a `Sequence`.
+
+    A loader sets `info`, lists its names in `list_names` and builds one sequence in `load`.
+
+    Args:
+        root: the folder of the benchmark, laid out as `info.tree` shows.
+        split: one of `info.splits`; None = the default.
+        prompt: `box`, `mask` ...; None = the first of `info.prompts`.
+        seed: draw of a generated benchmark; real ones ignore it.
+    Raises:
+        UnknownNameError: a split or prompt the benchmark does not have.
+        MissingDataError: the root, or a sequence that its list names, is not there.
+    """
+
+    info: ClassVar[DatasetInfo]
+    name: ClassVar[str]
+    generated: ClassVar[bool] = False
+
+    def __init__(self, root: str | os.PathLike[str] | None, *, split: str | None = None, prompt: str | None = None, seed: int = 0):
+        info = self.info
+        self.split = info.default_split if split is None else split
+        if self.split not in info.splits:
+            raise UnknownNameError("split", self.split, info.splits, where=self.name)
+        self.prompt = info.prompts[0] if prompt is None else prompt
+        if self.prompt not in info.prompts:
+            raise UnknownNameError("prompt", self.prompt, info.prompts, where=self.name)
+        self.seed = seed
+        self.root = self._check_root(root)
+        self._names = tuple(self.list_names())
+        self.subset: str | None = None
+
+    @abstractmethod
+    def list_names(self) -> Iterable[str]:
+        """Sequence names of the split in official order: the tree's own list, else the shipped one."""
+
+    @abstractmethod
+    def load(self, name: str) -> Sequence:
+        """One sequence; reads file names and small text only."""
+
+    def __getitem__(self, name: str) -> Sequence:
+        if name not in self._names:
+            raise UnknownNameError("sequence", name, self._names, where=f"{self.name} {self.split}")
+        return self.load(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @property
+    def official_count(self) -> int | None:
+        """Sequences the benchmark's split has, or None where nobody fixes it."""
+        return self.info.official_counts.get(self.split)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the split's ground truth is published."""
+        return self.split not in self.info.no_truth
+
+    def select(self, names: Iterable[str] | None = None, *, limit: int | None = None) -> Dataset:
+        """A copy holding some of the sequences, marked as a subset.
+
+        Args:
+            names: sequence names, kept in official order; None = all.
+            limit: then only the first so many.
+        Raises:
+            UnknownNameError: a name the split does not have.
+        """
+        import copy
+
+        chosen = self._names
+        if names is not None:
+            wanted = list(names)
+            for name in wanted:
+                if name not in self._names:
+                    raise UnknownNameError("sequence", name, self._names, where=f"{self.name} {self.split}")
+            chosen = tuple(name for name in self._names if name in set(wanted))
+        if limit is not None:
+            if limit < 1:
+                raise ValueError(f"--limit: expected a number of sequences >= 1, got {limit}")
+            chosen = chosen[:limit]
+        if len(chosen) == len(self._names):
+            return self
+        other = copy.copy(self)
+        other._names = chosen
+        other.subset = f"{len(chosen)} of {len(self._names)} sequences"
+        return other
+
+    def annotation_hash(self) -> str:
+        """SHA-256 over the sequence names and annotation files that a score depends on (overridden by loaders)."""
+        digest = hashlib.sha256()
+        for name in self:
+            digest.update(name.encode() + b"\n")
+        return digest.hexdigest()
+
+    def _check_root(self, root: str | os.PathLike[str] | None) -> Path | None:
+        if self.generated:
+            return None
+        if root is None:
+            raise MissingDataError(
+                f"{self.name}: no folder given; pass --root or set {DATA_VARIABLE} to a folder holding {self.name}/"
+            )
+        path = Path(root)
+        if not path.is_dir():
+            raise MissingDataError(f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}")
+        return path
+
+
+def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
+    """Where a benchmark is: `root` if given, else `$MOSAM_DATA/<name>`, else None."""
+    if root is not None:
+        return Path(root)
+    base = os.environ.get(DATA_VARIABLE)
+    return Path(base) / name if base else None
+
+
+def load_dataset(
+    name: str,
+    *,
+    root: str | os.PathLike[str] | None = None,
+    split: str | None = None,
+    prompt: str | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """One split of a benchmark, by name.
+
+    Args:
+        name: a registered dataset (`mosam data list` prints them).
+        root: its folder; None = `$MOSAM_DATA/<name>`.
+        split: None = the split papers report.
+        prompt: kind of prompt; None = the benchmark's usual.
+        seed: draw of a generated benchmark.
+    Raises:
+        UnknownNameError: unknown dataset, split or prompt (lists the known, suggests the nearest).
+        MissingDataError: the folder or a listed sequence is not there.
+    """
+    cls = DATASETS[name]
+    return cls(find_root(DATASETS.canonical(name), root), split=split, prompt=prompt, seed=seed)

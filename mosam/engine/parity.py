@@ -1,0 +1,51 @@
+"""Switches between the official program and the `transformers` port, where the two compute different things.
+
+The defaults are the official ones. Resize, precision and formulas are choices of the model (`load_model`), the rest is
+decided here. Each difference was read in both programs; `docs/engine.md` lists them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mosam.policies.base import PointerNorm
+
+STABILITY_DELTA = 0.05  # SAM 2: dynamic_multimask_stability_delta
+STABILITY_THRESHOLD = 0.98  # SAM 2: dynamic_multimask_stability_thresh
+HOLE_AREA = 8  # SAM 2: fill_hole_area, pixels of the low-resolution mask
+ABSENT_LOGIT = -1024.0  # SAM 2: NO_OBJ_SCORE
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """What the engine imitates.
+
+    Attributes:
+        cond_memory: memory of a prompted frame: `official` = low-resolution logits up-sampled, sigmoid; `official_post` =
+            the same, holes filled and binarised (the library default, SAMURAI, DAM4SAM); `hf` = exact mask, binarised.
+        cond_pointer: pointer of a mask-prompted frame from the `single` mask token, or from the best of `multi`.
+        pointer_norm: what divides pointer distances; `policy` = each policy's own rule.
+        stability: replace an unstable single mask by the best of three (official with post-processing).
+        fill_holes: holes of up to so many low-resolution pixels are filled in what is shown; 0 = off (official: 8 or 0).
+        binarize_scope: in `hf`, a prompt on a frame binarises the memory of every object on it (`frame`).
+    """
+
+    cond_memory: Literal["official", "official_post", "hf"] = "official"
+    cond_pointer: Literal["single", "multi"] = "single"
+    pointer_norm: PointerNorm = "policy"
+    stability: bool = False
+    fill_holes: int = 0
+    binarize_scope: Literal["object", "frame"] = "object"
+
+    @classmethod
+    def official(cls, *, post_processing: bool = False) -> Parity:
+        """The official predictor; with `apply_postprocessing` as its library default and box-tracking forks have it."""
+        if not post_processing:
+            return cls()
+        return cls(cond_memory="official_post", stability=True, fill_holes=HOLE_AREA)
+
+    @classmethod
+    def port(cls) -> Parity:
+        """`transformers`' Sam2VideoModel run over a whole clip."""
+        return cls(cond_memory="hf", cond_pointer="multi", stability=True, binarize_scope="frame")

@@ -1,0 +1,48 @@
+"""Errors a user can act on: one line that says where, what was expected, what was found and what to do.
+
+The command line prints any `MosamError` in one line and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from os import PathLike, fspath
+
+
+class MosamError(Exception):
+    """The call or the data is wrong; the message is one complete line for a person."""
+
+
+class DataError(MosamError):
+    """A file is not what its format says.
+
+    Attributes:
+        path: the file or folder.
+        line: 1-based line number, or None where lines have no meaning.
+    """
+
+    def __init__(self, path: str | PathLike[str], message: str, *, line: int | None = None):
+        self.path = fspath(path)
+        self.line = line
+        where = self.path if line is None else f"{self.path}:{line}"
+        super().__init__(f"{where}: {message}")
+
+
+class MissingDataError(MosamError):
+    """A dataset, sequence, result or checkpoint is not there; the message says where it was looked for."""
+
+
+class MismatchError(MosamError):
+    """Two things that must agree do not: settings of a resumed run, a checkpoint and its configuration."""
+
+
+class UnknownNameError(MosamError):
+    """A name that is not registered; lists the known ones and the closest."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str | None = None):
+        names = sorted(known)
+        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        prefix = f"{where}: " if where else ""
+        super().__init__(f"{prefix}unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")

@@ -1,0 +1,382 @@
+"""The policy interface: which memories a track reads, which mask it takes, what it keeps.
+
+A policy answers five questions a frame (`start`, `read`, `guide`, `choose`, `wrote`) on small host records; it never
+touches a tensor. All per-pixel and network work is named in its answers and done by the engine. State belongs to one
+hypothesis of one track and is immutable: `choose` and `wrote` return the next state, so that hypotheses can fork and
+nothing outlives a track.
+
+Frame numbers in this file are clip indices `t`; a policy that counts from the start of the track uses
+`TrackInfo.local(t)`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.errors import MosamError, UnknownNameError
+from mosam.registry import Registry
+from mosam.types import Mask, Size
+
+POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")
+
+PointerNorm = Literal["policy", "length", "fixed16", "seen"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackInfo:
+    """What a policy may know of the track it serves.
+
+    Attributes:
+        object_id: permanent id of the object.
+        start: clip index of the frame the object was first prompted on.
+        num_frames: length of the whole clip, or None for a stream.
+        size: (height, width) of the video.
+        slots: memory slots of the network, the conditioning one included (7 in SAM 2.1).
+        pointers: object pointers it attends to at most (16).
+        mask_side: side of its low-resolution mask (256).
+        model: name of the network; some published settings depend on its size.
+        pointer_norm: what divides pointer distances; `policy` leaves it to the policy.
+    """
+
+    object_id: int
+    start: int
+    num_frames: int | None
+    size: Size
+    slots: int
+    pointers: int
+    mask_side: int
+    model: str = ""
+    pointer_norm: PointerNorm = "policy"
+
+    def local(self, t: int) -> int:
+        """Frames since the start of the track."""
+        return t - self.start
+
+    def pointer_span(self, t: int, own: Literal["length", "fixed16", "seen"] = "length") -> int:
+        """P_eff: how many pointers are attended to at frame `t`; distances are divided by `P_eff - 1`.
+
+        `length` is min(frames of the clip, 16), with 16 where the length is not known; `seen` counts the frames so far.
+        """
+        norm = own if self.pointer_norm == "policy" else self.pointer_norm
+        if norm == "seen":
+            return min(self.local(t) + 1, self.pointers)
+        if norm == "fixed16" or self.num_frames is None:
+            return self.pointers
+        return min(self.num_frames, self.pointers)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """All that is kept of one processed frame of one hypothesis.
+
+    Attributes:
+        frame: clip index.
+        kind: `prompt` (conditioning frame), `anchor` (promoted to one) or `track`.
+        object_score: presence logit.
+        iou: predicted IoU of the mask that was memorised; 1 for a mask prompt.
+        area: its pixels at low resolution; 0 = absent.
+        feature_row: row of its memory in the feature pool; None = not stored or given back.
+        pointer_row: row of its object pointer in the pointer pool, likewise.
+        reliability_row: row of its pixel reliability, where the policy asked for one.
+    """
+
+    frame: int
+    kind: Literal["prompt", "anchor", "track"]
+    object_score: float
+    iou: float
+    area: int
+    feature_row: int | None = None
+    pointer_row: int | None = None
+    reliability_row: int | None = None
+
+    @property
+    def visible(self) -> bool:
+        """The object was found on this frame."""
+        return self.object_score > 0 and self.area > 0
+
+
+@dataclass(frozen=True, slots=True)
+class SlotRead:
+    """One memory slot to attend to.
+
+    Attributes:
+        entry: whose memory.
+        temporal: index of the learned temporal vector: `slots - 1` for conditioning, `r - 1` for r steps back.
+        key_scale: factor on its keys before projection.
+        filtered: apply the pixel filter of the plan to it.
+    """
+
+    entry: Entry
+    temporal: int
+    key_scale: float = 1.0
+    filtered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PointerRead:
+    """One object pointer to attend to, `position` frames away (signed, before normalisation)."""
+
+    entry: Entry
+    position: float
+    key_scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PixelFilter:
+    """How unreliable pixels of a filtered slot lose weight (see the MoSAM policy): `bias` or `drop`."""
+
+    mode: Literal["bias", "drop"]
+    tau: float
+    beta: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """What one hypothesis attends to on one frame, in token order.
+
+    Attributes:
+        slots: conditioning entries first, then others oldest first.
+        pointers: conditioning pointers first, then newest first.
+        span: P_eff; positions are divided by `span - 1`.
+        pixel_filter: for the slots marked `filtered`.
+    """
+
+    slots: tuple[SlotRead, ...]
+    pointers: tuple[PointerRead, ...]
+    span: int
+    pixel_filter: PixelFilter | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Guide:
+    """An extra prompt for one frame, in video pixels, decoded on the memory-conditioned features.
+
+    Attributes:
+        box: (4,) x, y, w, h, or None.
+        points: (N, 2) x, y.
+        labels: (N,) 1 or 0.
+    """
+
+    box: NDArray[np.float64] | None
+    points: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One mask the decoder offers.
+
+    Attributes:
+        hypothesis: index of the hypothesis it comes from.
+        source: `free` = decoded without prompt, `guided` = with the policy's guide.
+        index: output of the decoder call it came from.
+        iou: predicted IoU in [0, 1].
+        object_score: presence logit of that decode.
+        area: pixels at low resolution, 0 where blanked as absent.
+        box: (4,) inclusive x0, y0, x1, y1 of the mask at network input size, zeros where empty; only if `needs_boxes`.
+        motion_iou: IoU with the mask that motion predicts; only if the policy's guide asked for it.
+    """
+
+    hypothesis: int
+    source: Literal["free", "guided"]
+    index: int
+    iou: float
+    object_score: float
+    area: int
+    box: NDArray[np.float64] | None = None
+    motion_iou: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """One surviving hypothesis: which candidate it takes.
+
+    Attributes:
+        candidate: index into the candidates.
+        state: the state to go on with.
+        memory: `sigmoid` as SAM 2 does on tracked frames, `skip` where the memory can never be read.
+        remask: pixels with reliability below this become sure background before memorising; None = off.
+        log: what to record of this frame.
+    """
+
+    candidate: int
+    state: Any
+    memory: Literal["sigmoid", "skip"] = "sigmoid"
+    remask: float | None = None
+    log: Mapping[str, object] | None = None
+
+
+class ImageSide(Protocol):
+    """Masks of the finished frame at video size, computed only when asked for."""
+
+    def chosen(self) -> Mask:
+        """(H, W) the mask that is shown."""
+
+    def alternatives(self) -> NDArray[np.bool_]:
+        """(K, H, W) the other candidates of the same decode, logits > 0, no hole filling."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Update:
+    """What a hypothesis can still read after this frame; everything else is given back at once.
+
+    Attributes:
+        state: the state to go on with.
+        features: entries whose memory may still be read.
+        pointers: entries whose pointer may still be read.
+        reencode: encode this frame's memory again from the binarised low-resolution mask (DAM4SAM's promotion).
+        log: what to record of this frame, added to the choice's.
+    """
+
+    state: Any
+    features: tuple[Entry, ...]
+    pointers: tuple[Entry, ...]
+    reencode: bool = False
+    log: Mapping[str, object] | None = None
+
+
+class MemoryPolicy:
+    """Answers as SAM 2 does unless overridden: see `mosam.policies.sam2` for the plain reading and keeping rules.
+
+    Class attributes:
+        Config: frozen dataclass of its parameters: the command line's options and the record in `run.json`.
+        hypotheses: most hypotheses a track can have.
+        presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The memory's
+            own no-object vector always goes by 0.
+        needs_boxes: candidates carry boxes.
+        needs_motion: the engine computes motion between frames.
+        emit: `online` = masks are final at once; `final` = a later frame may change them.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type]
+    hypotheses: int = 1
+    presence_threshold: float = 0.0
+    needs_boxes: bool = False
+    needs_motion: bool = False
+    emit: Literal["online", "final"] = "online"
+
+    def __init__(self, config: Any):
+        self.config = config
+
+    @property
+    def label(self) -> str:
+        """Name with the options that differ from their defaults: `mosam[stride=3]`."""
+        default = self.Config()
+        changed = {
+            f.name: getattr(self.config, f.name)
+            for f in dataclasses.fields(self.config)
+            if getattr(self.config, f.name) != getattr(default, f.name)
+        }
+        options = ",".join(f"{key}={_show(value)}" for key, value in changed.items())
+        return f"{self.name}[{options}]" if options else self.name
+
+    def live_features(self, info: TrackInfo) -> int:
+        """Most memory entries one track keeps at once (sizes the feature pool)."""
+        return info.slots * self.hypotheses
+
+    def start(self, track: TrackInfo, entry: Entry) -> Update:
+        """First prompt of a track: the initial state and what it keeps."""
+        raise NotImplementedError
+
+    def prompted(self, state: Any, t: int, entry: Entry) -> Update:
+        """A later prompt of the same object: `entry` is one more conditioning frame."""
+        raise NotImplementedError
+
+    def read(self, state: Any, t: int) -> ReadPlan:
+        """What to attend to on frame `t`."""
+        raise NotImplementedError
+
+    def guide(self, state: Any, t: int, motion: Any) -> Guide | None:
+        """An extra prompt for frame `t`, or None."""
+        return None
+
+    def choose(self, states: Sequence[Any], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
+        """Which candidates live on, best first; the first one is shown. Default: highest predicted IoU."""
+        best = int(np.argmax([candidate.iou for candidate in candidates]))
+        return [Choice(best, states[0])]
+
+    def wrote(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
+        """Frame `t` is memorised as `entry`: the next state and what it keeps."""
+        raise NotImplementedError
+
+
+def load_policy(name: str, **options: Any) -> MemoryPolicy:
+    """A policy by name, with its parameters.
+
+    Args:
+        name: a registered tracker: `sam2`, `samurai` ...
+        options: fields of its `Config`; strings are converted to the field's type.
+    Raises:
+        UnknownNameError: unknown tracker or field (lists the known ones).
+        MosamError: a value of the wrong type or out of range.
+    """
+    cls = POLICIES[name]
+    fields = {f.name: f for f in dataclasses.fields(cls.Config)}
+    hints = typing.get_type_hints(cls.Config)
+    values = {}
+    for key, value in options.items():
+        if key not in fields:
+            raise UnknownNameError("option", key, fields, where=name)
+        values[key] = convert(value, hints[key], f"{name}[{key}]") if isinstance(value, str) else value
+    try:
+        return cls(cls.Config(**values))
+    except ValueError as error:
+        raise MosamError(f"{name}: {error}") from error
+
+
+def parse_tracker(text: str) -> tuple[str, dict[str, str]]:
+    """`mosam[stride=3,mgp=off]` -> its name and its options as text.
+
+    >>> parse_tracker("mosam[stride=3,mgp=off]")
+    ('mosam', {'stride': '3', 'mgp': 'off'})
+    """
+    match = re.fullmatch(r"\s*([^\[\]\s]+)\s*(?:\[(.*)\])?\s*", text)
+    if match is None:
+        raise MosamError(f"tracker {text!r}: expected name or name[option=value,...]")
+    name, inside = match.groups()
+    options: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in (inside or "").split(","))):
+        key, sign, value = part.partition("=")
+        if not sign:
+            raise MosamError(f"tracker {text!r}: expected option=value, got {part!r}")
+        options[key.strip()] = value.strip()
+    return name, options
+
+
+_WORDS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
+
+
+def convert(text: str, hint: Any, where: str) -> Any:
+    """Text of the command line as a value of type `hint` (bool, int, float, str, Literal, or one of them or None)."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        if text.lower() == "none" and type(None) in arguments:
+            return None
+        return convert(text, next(a for a in arguments if a is not type(None)), where)
+    if origin is Literal:
+        if text not in arguments:
+            raise MosamError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {text!r}")
+        return text
+    try:
+        if hint is bool:
+            return _WORDS[text.lower()]
+        return hint(text)
+    except (KeyError, ValueError) as error:
+        kind = "on or off" if hint is bool else f"a {hint.__name__}"
+        raise MosamError(f"{where}: expected {kind}, got {text!r}") from error
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return f"{value:g}" if isinstance(value, float) else str(value)

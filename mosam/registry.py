@@ -1,0 +1,73 @@
+"""Names to classes: a decorator to register, one scan of a package to find everything in it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from mosam.errors import UnknownNameError
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Classes or functions by name, filled by importing every module of one package on first use.
+
+    A file that registers itself is all it takes to add a dataset, policy, protocol or figure.
+
+    >>> shapes = Registry[type]("shape")
+    >>> @shapes.register("square")
+    ... class Square: ...
+    >>> shapes["square"].__name__
+    'Square'
+    """
+
+    def __init__(self, kind: str, package: str | None = None):
+        self.kind = kind
+        self._package = package
+        self._items: dict[str, T] = {}
+        self._aliases: dict[str, str] = {}
+        self._scanned = package is None
+
+    def register(self, name: str, *aliases: str) -> Callable[[T], T]:
+        """Decorator that files its argument under `name` (and under `aliases`, which are not listed)."""
+
+        def add(item: T) -> T:
+            if name in self._items and self._items[name] is not item:
+                raise ValueError(f"{self.kind} {name!r} is registered twice")
+            self._items[name] = item
+            for alias in aliases:
+                self._aliases[alias] = name
+            return item
+
+        return add
+
+    def canonical(self, name: str) -> str:
+        """The listed name behind a name or alias; raises UnknownNameError with the closest one."""
+        self._scan()
+        resolved = self._aliases.get(name, name)
+        if resolved not in self._items:
+            raise UnknownNameError(self.kind, name, self._items)
+        return resolved
+
+    def __getitem__(self, name: str) -> T:
+        return self._items[self.canonical(name)]
+
+    def __contains__(self, name: str) -> bool:
+        self._scan()
+        return self._aliases.get(name, name) in self._items
+
+    def __iter__(self) -> Iterator[str]:
+        self._scan()
+        return iter(sorted(self._items))
+
+    def _scan(self) -> None:
+        if self._scanned:
+            return
+        self._scanned = True
+        assert self._package is not None
+        package = importlib.import_module(self._package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self._package}.{module.name}")
