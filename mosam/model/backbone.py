@@ -1,8 +1,8 @@
 """What the engine sees of a network: a few stateless calls and its sizes.
 
-Everything outside `mosam/model/` works with these names only, so that another network of the family can come behind them.
-Rows are the batch dimension: one row is one hypothesis of one object of one sequence. No call keeps anything between two
-invocations, none switches gradients off (training uses the same calls), and none reads a value back to the host.
+Everything outside `mosam/model/` works with these names only, so that another network of the family can come behind
+them. Rows are the batch dimension: one row is one hypothesis of one object of one sequence. No call keeps anything
+between two invocations, none switches gradients off (training uses the same calls), and none reads a value back to the host.
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ class ImageFeatures:
 
     Attributes:
         top: (B, width, grid, grid) raw top features.
-        high: decoder's high-resolution features, highest first: (B, ch, 4 * grid, 4 * grid), (B, ch', 2 * grid, 2 * grid).
+        high: decoder's high-resolution features, highest first: (B, ch, 4 * grid, 4 * grid) and
+            (B, ch', 2 * grid, 2 * grid).
     """
 
     top: Tensor
@@ -74,8 +75,8 @@ class MemoryRead:
         positions: (R, P) float32 position value of each pointer, already divided by the norm.
         slot_scale: (R, S) factor on the keys of each slot before projection, or None for 1.
         pointer_scale: (R, P) likewise for pointers, or None for 1.
-        bias: (R, S * tokens + P * tokens_per_pointer) added to the attention logits of each key (-inf hides it), or None.
-            Slots come first, then the pointers, `tokens_per_pointer` keys for each.
+        bias: (R, S * tokens + P * tokens_per_pointer) added to the attention logits of each key (-inf hides it), or
+            None. Slots come first, then the pointers, `tokens_per_pointer` keys for each.
     """
 
     memory: Tensor
@@ -147,12 +148,18 @@ class Backbone(Protocol):
         """Top features of `rows` (R,) int64 into the frame batch, conditioned on memory -> (R, width, grid, grid)."""
 
     def without_memory(self, features: ImageFeatures, rows: Tensor) -> Tensor:
-        """Top features plus the no-memory embedding, for frames prompted with a box or points -> (R, width, grid, grid)."""
+        """Top features plus the no-memory embedding, for box and point prompts -> (R, width, grid, grid)."""
 
     def decode(
-        self, top: Tensor, features: ImageFeatures, rows: Tensor, prompts: PromptTokens, *, outputs: Literal["multi", "single", "all"]
+        self,
+        top: Tensor,
+        features: ImageFeatures,
+        rows: Tensor,
+        prompts: PromptTokens,
+        *,
+        outputs: Literal["multi", "single", "all"],
     ) -> Decoded:
-        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3 (training). No stability fallback."""
+        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3. No stability fallback."""
 
     def mask_dense_prompt(self, mask: Tensor) -> Tensor:
         """(R, 1, image, image) 0/1 masks through the stride-4 convolution -> (R, 1, mask, mask) dense prompt."""

@@ -1,0 +1,95 @@
+"""Memory attention over the library's projections.
+
+Why not the library's module: it takes no bias and no key scale, its own caller only works with one row, and it repeats
+the first layer's self-attention for every object of a frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mosam.model.formulas import Rotary
+
+LibraryModule = Any  # modules of `transformers`, which declares no types for their members
+
+
+def attend_to_memory(
+    module: LibraryModule,
+    rotary: Rotary,
+    frames: Tensor,
+    rows: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    slots: int,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """Condition the features of R rows on their memories.
+
+    Args:
+        module: a `Sam2VideoMemoryAttention`.
+        rotary: position table of the feature grid.
+        frames: (B, N, C) features of the frames with their position code added.
+        rows: (R,) int64 frame of each row.
+        keys: (R, K, memory) memories with their position code added, scaled where wanted; the first `slots * N` get the
+            rotary code, those after them (pointers) none.
+        values: (R, K, memory) memories.
+        slots: memory slots among the K.
+        bias: (R, K) added to the logits of every query; -inf hides a key (its content must still be finite). None takes
+            the kernel without a mask.
+    Returns:
+        (R, N, C).
+    """
+    first = module.layers[0]
+    # The first self-attention sees only the frame: once per frame when several rows share it, else once per row.
+    if rows.shape[0] >= frames.shape[0]:
+        x = gather(_self_attention(first, rotary, frames), rows)
+    else:
+        x = _self_attention(first, rotary, gather(frames, rows))
+    for layer in module.layers:
+        if layer is not first:
+            x = _self_attention(layer, rotary, x)
+        x = _cross_attention(layer, rotary, x, keys, values, slots, bias)
+        hidden = layer.dropout(layer.activation(layer.linear1(layer.layer_norm3(x))))
+        x = x + layer.dropout3(layer.linear2(hidden))
+    return module.layer_norm(x)
+
+
+def gather(frames: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a frame batch: (B, ...) -> (R, ...); a batch of one frame is expanded, not copied."""
+    if frames.shape[0] == 1:
+        return frames.expand(rows.shape[0], *frames.shape[1:])
+    return frames.index_select(0, rows)
+
+
+def _self_attention(layer: LibraryModule, rotary: Rotary, x: Tensor) -> Tensor:
+    attention = layer.self_attn
+    normed = layer.layer_norm1(x)
+    query = rotary.rotate_(attention.q_proj(normed), 1)
+    key = rotary.rotate_(attention.k_proj(normed), 1)
+    return x + layer.dropout1(_attend(attention, query, key, attention.v_proj(normed), None))
+
+
+def _cross_attention(
+    layer: LibraryModule, rotary: Rotary, x: Tensor, keys: Tensor, values: Tensor, slots: int, bias: Tensor | None
+) -> Tensor:
+    attention = layer.cross_attn_image
+    query = rotary.rotate_(attention.q_proj(layer.layer_norm2(x)), 1)
+    key = rotary.rotate_(attention.k_proj(keys), slots)
+    return x + layer.dropout2(_attend(attention, query, key, attention.v_proj(values), bias))
+
+
+def _attend(attention: LibraryModule, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
+    """One-head attention of (R, N, C) queries over (R, K, C) keys, and the output projection."""
+    mask = None if bias is None else bias.to(query.dtype)[:, None, None, :]
+    out = F.scaled_dot_product_attention(
+        query.unsqueeze(1),
+        key.unsqueeze(1),
+        value.unsqueeze(1),
+        attn_mask=mask,
+        dropout_p=attention.dropout_p if attention.training else 0.0,
+    )
+    return attention.o_proj(out.squeeze(1))

@@ -1,0 +1,306 @@
+"""SAM 2.1 behind the `Backbone` interface, over the modules of `transformers`' `Sam2VideoModel`.
+
+Only modules and weights are taken from the library; its session, its per-frame loop and its forward pass are not used.
+Precision: fp32, or 16-bit autocast as the official programs run it. The weights of matrices and convolutions are then
+stored in 16 bits once, instead of being cast again at every call, which gives the same numbers. Position codes are
+computed in fp32, once, and the top features stay fp32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mosam.errors import MismatchError
+from mosam.model.attention import LibraryModule, attend_to_memory, gather
+from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
+from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
+from mosam.model.hiera import pyramid
+from mosam.model.networks import MASK_STRIDE, STRIDE
+from mosam.model.preprocess import NO_POINT, Resize, load_mask, load_pixels, prompt_points
+from mosam.types import Prompt, Size
+
+Precision = Literal["fp32", "bf16", "fp16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+MATRICES = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)  # the modules whose weights autocast takes in 16 bits
+CURRENT_POSITION_WEIGHT = 0.1  # of the position code added to the features, `pos_enc_at_input` of SAM 2
+
+
+class Sam2Backbone:
+    """The network of SAM 2.1, of any size.
+
+    The calls are those of `mosam.model.backbone.Backbone`. Gradients flow through all of them; the caller decides on
+    `torch.inference_mode`. In fp32 an autocast region of the caller is respected.
+
+    Attributes:
+        model: the library's module; its forward is never called.
+        name: what run.json and tables call it.
+        random: True for weights that were drawn, not trained.
+        weights_hash: SHA-256 of the weights as loaded, or "" where none was computed.
+        formulas: which of two roundings is used, see `mosam.model.formulas`.
+        resize: filter that brings frames to the input size.
+        precision: `fp32`, `bf16` or `fp16`.
+    Args:
+        device: where to run; the model is moved there.
+    """
+
+    def __init__(
+        self,
+        model: LibraryModule,
+        *,
+        name: str,
+        device: torch.device | str = "cpu",
+        precision: Precision = "fp32",
+        formulas: Formulas = "official",
+        resize: Resize = "pil_bicubic",
+        random: bool = False,
+        weights_hash: str = "",
+    ):
+        self.name = name
+        self.random = random
+        self.weights_hash = weights_hash
+        self.formulas: Formulas = formulas
+        self.resize: Resize = resize
+        self.precision: Precision = precision
+        self.dtype = DTYPES[precision]
+        self.device = torch.device(device)
+        self.sizes = _sizes(model)
+        self.tokens_per_pointer = self.sizes.width // self.sizes.memory
+        if formulas == "official":
+            use_channel_norm(model)
+        self.model = model.to(self.device).eval()
+        if self.dtype != torch.float32:
+            for module in self.model.modules():
+                if isinstance(module, MATRICES):
+                    module.to(self.dtype)
+        self._rotary = Rotary(self.sizes.grid, self.sizes.width, formulas=formulas, device=self.device)
+        self._feature_position = CURRENT_POSITION_WEIGHT * sine_map(self.sizes.grid, self.sizes.width).to(self.device)
+        memory_sine = sine_map(self.sizes.grid, self.sizes.memory).to(self.dtype).float()
+        self._memory_position = memory_sine.to(self.device)
+
+    def parameter_count(self) -> int:
+        """Learned values of the network."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def _compute(self) -> contextlib.AbstractContextManager[object]:
+        """The precision of a call; in fp32 that of the caller."""
+        if self.dtype == torch.float32:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, self.dtype)
+
+    # Inputs
+
+    def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
+        """uint8 RGB frames of any sizes -> (B, 3, image, image) normalised pixels on the device."""
+        return load_pixels(images, self.sizes.image, resize=self.resize, device=self.device)
+
+    def prompt_tokens(self, prompts: Sequence[Prompt], sizes: Sequence[Size]) -> PromptTokens:
+        """Box and point prompts with equal point counts -> network coordinates.
+
+        Raises:
+            ValueError: a mask prompt, or prompts with different numbers of points.
+        """
+        pairs = [prompt_points(prompt, size, self.sizes.image) for prompt, size in zip(prompts, sizes, strict=True)]
+        counts = {len(labels) for _, labels in pairs}
+        if len(counts) > 1:
+            raise ValueError(f"prompt_tokens: expected the same number of points in every row, got {sorted(counts)}")
+        points = torch.stack([points for points, _ in pairs]).to(self.device)
+        return PromptTokens(points, torch.stack([labels for _, labels in pairs]).to(self.device))
+
+    def no_prompt(self, rows: int) -> PromptTokens:
+        """The token pair of a decode without prompt: one point that is none; the prompt encoder adds the other."""
+        points = torch.zeros(rows, 1, 2, device=self.device)
+        return PromptTokens(points, torch.full((rows, 1), NO_POINT, dtype=torch.int32, device=self.device))
+
+    def mask_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
+        """Mask prompts -> (R, 1, image, image) of 0 and 1.
+
+        Raises:
+            ValueError: a prompt without a mask.
+        """
+        masks = []
+        for prompt in prompts:
+            if prompt.mask is None:
+                raise ValueError(f"prompt of object {prompt.object_id}: expected a mask, got a {prompt.kind}")
+            masks.append(load_mask(prompt.mask, self.sizes.image))
+        return torch.stack(masks).to(self.device)
+
+    # The network
+
+    def encode(self, pixels: Tensor) -> ImageFeatures:
+        """Image features of a batch of frames."""
+        decoder = self.model.mask_decoder
+        with self._compute():
+            high, middle, top = pyramid(self.model.vision_encoder, pixels)
+            return ImageFeatures(top=top.float(), high=(decoder.conv_s0(high), decoder.conv_s1(middle)))
+
+    def attend(self, features: ImageFeatures, rows: Tensor, read: MemoryRead) -> Tensor:
+        """Top features of `rows` conditioned on memory -> (R, width, grid, grid)."""
+        with self._compute():
+            frames = features.top.flatten(2).transpose(1, 2) + self._feature_position
+            keys, values = self._memory_tokens(read)
+            out = attend_to_memory(
+                self.model.memory_attention,
+                self._rotary,
+                frames,
+                rows,
+                keys,
+                values,
+                slots=read.memory.shape[1],
+                bias=read.bias,
+            )
+            return out.transpose(1, 2).unflatten(2, (self.sizes.grid, self.sizes.grid))
+
+    def _memory_tokens(self, read: MemoryRead) -> tuple[Tensor, Tensor]:
+        """Keys (position code added, scaled) and values of all slots, then of all pointers: (R, K, memory) fp32."""
+        model, rows = self.model, read.memory.shape[0]
+        memory = read.memory.float()
+        temporal = model.memory_temporal_positional_encoding[:, 0, 0][read.temporal]
+        keys = memory + (self._memory_position + temporal[:, :, None])
+        if read.slot_scale is not None:
+            keys = keys * read.slot_scale[:, :, None, None]
+        keys, values = keys.flatten(1, 2), memory.flatten(1, 2)
+        if read.pointers.shape[1] == 0:
+            return keys, values
+        parts = self.tokens_per_pointer
+        code = sine_code(read.positions, self.sizes.width)
+        place = model.temporal_positional_encoding_projection_layer(code).repeat_interleave(parts, dim=1)
+        pointers = read.pointers.reshape(rows, -1, self.sizes.memory)
+        pointer_keys = pointers + place
+        if read.pointer_scale is not None:
+            pointer_keys = pointer_keys * read.pointer_scale.repeat_interleave(parts, dim=1)[:, :, None]
+        return torch.cat((keys, pointer_keys), dim=1), torch.cat((values, pointers), dim=1)
+
+    def without_memory(self, features: ImageFeatures, rows: Tensor) -> Tensor:
+        """Top features of `rows` plus the no-memory embedding -> (R, width, grid, grid)."""
+        return gather(features.top, rows) + self.model.no_memory_embedding.view(1, -1, 1, 1)
+
+    def decode(
+        self,
+        top: Tensor,
+        features: ImageFeatures,
+        rows: Tensor,
+        prompts: PromptTokens,
+        *,
+        outputs: Literal["multi", "single", "all"],
+    ) -> Decoded:
+        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3; as the network gives them.
+
+        Args:
+            top: (R, width, grid, grid) features to decode from.
+            features: of the frame batch, for the high-resolution maps.
+            rows: (R,) int64 into that batch.
+            prompts: one set of points, and a dense prompt or none, per row.
+            outputs: which of the decoder's four masks are wanted.
+        """
+        decoder, count = self.model.mask_decoder, top.shape[0]
+        with self._compute():
+            sparse, dense = self.model.prompt_encoder(
+                input_points=prompts.points[:, None],
+                input_labels=prompts.labels[:, None],
+                input_boxes=None,
+                input_masks=prompts.mask_logits,
+            )
+            fixed = torch.cat((decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight))
+            tokens, image = decoder.transformer(
+                point_embeddings=torch.cat((fixed.expand(count, 1, *fixed.shape), sparse), dim=2),
+                image_embeddings=top + dense,
+                image_positional_embeddings=self._image_position().expand(count, -1, -1, -1),
+                attention_similarity=None,
+            )
+            mask_tokens = tokens[:, 0, 2 : 2 + decoder.num_mask_tokens]
+            high = self._upscale(image[:, 0].transpose(1, 2).reshape(top.shape), features, rows)
+            weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
+            masks = (torch.stack(weights, dim=1) @ high.flatten(2)).unflatten(2, high.shape[2:])
+            iou = decoder.iou_prediction_head(tokens[:, 0, 1])
+            object_score = decoder.pred_obj_score_head(tokens[:, 0, 0])[:, 0]
+        wanted = {"multi": slice(1, None), "single": slice(0, 1), "all": slice(0, None)}[outputs]
+        return Decoded(masks[:, wanted], iou[:, wanted], mask_tokens[:, wanted], object_score)
+
+    def _image_position(self) -> Tensor:
+        """(1, width, grid, grid) random Fourier code of the cells, from the model's buffer."""
+        side = self.sizes.grid
+        place = (torch.arange(side, device=self.device, dtype=torch.float32) + 0.5) / side
+        y, x = torch.meshgrid(place, place, indexing="ij")
+        with torch.autocast(self.device.type, enabled=False):
+            code = self.model.shared_image_embedding(torch.stack((x, y), dim=-1))
+        return code.permute(2, 0, 1)[None]
+
+    def _upscale(self, image: Tensor, features: ImageFeatures, rows: Tensor) -> Tensor:
+        """Decoder features at mask resolution, (R, width / 8, mask, mask)."""
+        decoder = self.model.mask_decoder
+        high, middle = (gather(level, rows) for level in features.high)
+        x = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + middle))
+        return decoder.activation(decoder.upscale_conv2(x) + high)
+
+    def mask_dense_prompt(self, mask: Tensor) -> Tensor:
+        """(R, 1, image, image) 0/1 masks through the stride-4 convolution -> (R, 1, mask, mask) dense prompt."""
+        with self._compute():
+            return self.model.mask_downsample(mask)
+
+    def pointer(self, tokens: Tensor, present: Tensor) -> Tensor:
+        """(R, width) tokens and (R,) bool presence -> (R, width) float32 object pointers, hard-gated by presence."""
+        with self._compute():
+            pointers = self.model.object_pointer_proj(tokens)
+        gate = present[:, None].float()
+        return gate * pointers + (1 - gate) * self.model.no_object_pointer
+
+    def memorise(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
+        """Memory of masks.
+
+        Args:
+            features: of the frame batch; the raw top map is used.
+            rows: (R,) int64 into the batch.
+            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarised form.
+            present: (R,) bool; False adds the no-object vector.
+        Returns:
+            (R, tokens, memory) bfloat16.
+        """
+        encoder = self.model.memory_encoder
+        with self._compute():
+            if rows.shape[0] >= features.top.shape[0]:
+                frames = gather(encoder.feature_projection(features.top), rows)
+            else:
+                frames = encoder.feature_projection(gather(features.top, rows))
+            memory = encoder.projection(encoder.memory_fuser(frames + encoder.mask_downsampler(mask_values)))
+        absent = 1 - present.float()[:, None, None, None]
+        memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
+        return memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
+
+
+def _sizes(model: LibraryModule) -> BackboneSizes:
+    """Sizes of a library model.
+
+    Raises:
+        MismatchError: a configuration our calls are not written for.
+    """
+    config = model.config
+    width, image = config.vision_config.fpn_hidden_size, config.image_size
+    if isinstance(image, (list, tuple)):
+        image = image[0]
+    heads = config.memory_attention_num_attention_heads, config.memory_attention_downsample_rate
+    if heads != (1, 1) or config.memory_attention_hidden_size != width:
+        raise MismatchError(
+            f"model configuration: expected one memory attention head of {width} channels, got {heads[0]} heads, "
+            f"rate {heads[1]}, {config.memory_attention_hidden_size} channels; use a SAM 2.1 checkpoint"
+        )
+    if model.occlusion_spatial_embedding_parameter is None:
+        raise MismatchError("model configuration: expected SAM 2.1, got SAM 2.0 (no occlusion embedding); use sam2.1-*")
+    grid = image // STRIDE
+    return BackboneSizes(
+        image=image,
+        grid=grid,
+        mask=image // MASK_STRIDE,
+        width=width,
+        memory=config.memory_encoder_output_channels,
+        slots=config.num_maskmem,
+        pointers=config.max_object_pointers_in_encoder,
+        candidates=config.mask_decoder_config.num_multimask_outputs,
+    )
