@@ -2,7 +2,8 @@
 
 Everything outside `mosam/model/` works with these names only, so that another network of the family can come behind
 them. Rows are the batch dimension: one row is one hypothesis of one object of one sequence. No call keeps anything
-between two invocations, none switches gradients off (training uses the same calls), and none reads a value back to the host.
+between two invocations, none switches gradients off (training uses the same calls), and none reads a value back to the
+host.
 """
 
 from __future__ import annotations
