@@ -46,7 +46,11 @@ def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
     intersection = np.prod(np.clip(high - low, 0.0, None), axis=-1)
-    union = np.prod(np.clip(a[..., 2:], 0.0, None), axis=-1) + np.prod(np.clip(b[..., 2:], 0.0, None), axis=-1) - intersection
+    union = (
+        np.prod(np.clip(a[..., 2:], 0.0, None), axis=-1)
+        + np.prod(np.clip(b[..., 2:], 0.0, None), axis=-1)
+        - intersection
+    )
     missing = np.isnan(a).any(axis=-1) | np.isnan(b).any(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         iou = np.where(union > 0, intersection / union, 0.0)

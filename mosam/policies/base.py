@@ -253,6 +253,7 @@ class MemoryPolicy:
         presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The memory's
             own no-object vector always goes by 0.
         needs_boxes: candidates carry boxes.
+        needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_motion: the engine computes motion between frames.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
     """
@@ -262,6 +263,7 @@ class MemoryPolicy:
     hypotheses: int = 1
     presence_threshold: float = 0.0
     needs_boxes: bool = False
+    needs_reliability: bool = False
     needs_motion: bool = False
     emit: Literal["online", "final"] = "online"
 

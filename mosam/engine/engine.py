@@ -1,0 +1,510 @@
+"""The public loop: open a video, step it frame by frame, close it. Any number of videos and objects step together."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mosam.engine.memory_bank import MemoryBank
+from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner
+from mosam.engine.parity import Parity
+from mosam.engine.track import Hypothesis, Shown, Track
+from mosam.model.backbone import Backbone, ImageFeatures
+from mosam.policies.base import Candidate, Choice, Entry, MemoryPolicy, ReadPlan, TrackInfo, Update
+from mosam.types import FrameOutput, Image, Mask, ObjectOutput, Prompt, Size
+
+OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
+
+
+@dataclass(slots=True, eq=False)
+class Video:
+    """Handle of an open video; its fields belong to the engine."""
+
+    number: int
+    size: Size
+    num_frames: int | None
+    non_overlap: bool
+    tracks: dict[int, Track]
+    next_frame: int = 0
+    pending: deque[tuple[int, dict[int, Shown | None]]] = field(default_factory=deque)
+    finished: list[FrameOutput] = field(default_factory=list)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """One hypothesis of one track on the current frame."""
+
+    video: Video
+    track: Track
+    hypothesis: int
+    frame_row: int
+    plan: ReadPlan
+
+
+@dataclass(slots=True, eq=False)
+class _Written:
+    """One finished frame of one hypothesis, on its way into the bank."""
+
+    video: Video
+    track: Track
+    frame_row: int
+    low: Tensor  # (K, mask, mask) candidates of the decode it came from
+    index: int
+    score: Tensor
+    entry: Entry
+    state: object
+    trail: deque[Shown]
+    binarise: bool
+    store: bool
+    log: dict[str, object]
+    decode_row: int = -1
+    exact: Tensor | None = None
+    remask: float | None = None
+
+
+class Engine:
+    """Tracks objects through videos with one network and one policy.
+
+    The network is stateless; what a track remembers lives in the memory bank and in its policy state, and is gone when
+    its video is closed.
+
+    Args:
+        model: a backbone (`mosam.load_model`).
+        policy: a memory policy (`mosam.load_policy`).
+        parity: official program or port, where they differ.
+        max_lanes: videos expected to be open at once; sizes the memory pool, which grows if there are more.
+        max_rows: rows of one memory-attention call; None = by the device.
+        ragged: `bucket` or `pad`, for rows that read unlike amounts of memory.
+        log: fill `ObjectOutput.log` with what was read and chosen.
+
+    Usage::
+
+        engine = Engine(model, policy)
+        video = engine.open(sequence.prompts, size=sequence.size, num_frames=len(sequence))
+        for image in sequence.frames():
+            output = engine.step({video: image})[video]
+        engine.close(video)
+    """
+
+    def __init__(
+        self,
+        model: Backbone,
+        policy: MemoryPolicy,
+        *,
+        parity: Parity | None = None,
+        max_lanes: int = 1,
+        max_rows: int | None = None,
+        ragged: Literal["bucket", "pad"] = "bucket",
+        log: bool = False,
+    ):
+        self.model, self.policy, self.log = model, policy, log
+        self.parity = parity or Parity()
+        sizes = model.sizes
+        capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
+        self.bank = MemoryBank(
+            tokens=sizes.tokens, memory=sizes.memory, width=sizes.width, device=model.device, capacity=capacity
+        )
+        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged)
+        self._numbers = itertools.count()
+        self._open: set[Video] = set()
+
+    def open(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        size: Size,
+        num_frames: int | None = None,
+        non_overlap: bool = False,
+    ) -> Video:
+        """Begin a video.
+
+        Args:
+            prompts: one or more per object; an object starts at its earliest one.
+            size: (height, width) of every frame.
+            num_frames: length of the clip, or None for a stream.
+            non_overlap: give each pixel to one object at most in what is shown (memory never changes).
+        Returns:
+            The handle for `step`, `drain` and `close`.
+        Raises:
+            ValueError: no prompt, two prompts of an object on one frame, or a mask of another size.
+        """
+        by_object: dict[int, dict[int, Prompt]] = {}
+        for prompt in prompts:
+            frames = by_object.setdefault(prompt.object_id, {})
+            if prompt.frame_index in frames:
+                raise ValueError(
+                    f"object {prompt.object_id}: expected one prompt on frame {prompt.frame_index}, got two"
+                )
+            if prompt.mask is not None and prompt.mask.shape != tuple(size):
+                raise ValueError(
+                    f"object {prompt.object_id}: expected a mask of {tuple(size)}, got {prompt.mask.shape}"
+                )
+            frames[prompt.frame_index] = prompt
+        if not by_object:
+            raise ValueError("open: expected at least one prompt, got none")
+        tracks = {
+            object_id: Track(self._info(object_id, min(frames), num_frames, size), dict(sorted(frames.items())))
+            for object_id, frames in sorted(by_object.items())
+        }
+        video = Video(next(self._numbers), tuple(size), num_frames, non_overlap, tracks)  # type: ignore[arg-type]
+        self._open.add(video)
+        return video
+
+    def step(self, images: Mapping[Video, Image]) -> dict[Video, FrameOutput]:
+        """The next frame of each of these videos.
+
+        Args:
+            images: uint8 RGB (H, W, 3) by video; videos may be at different frames.
+        Returns:
+            What is known now, by video. A policy that decides later (`emit="final"`) may still change it: `drain` has
+            the masks that are final.
+        Raises:
+            ValueError: a closed video, or a frame of another size.
+        """
+        videos = list(images)
+        for video in videos:
+            if video not in self._open:
+                raise ValueError("step: expected an open video, got one that was closed")
+            if images[video].shape != (*video.size, 3) or images[video].dtype != np.uint8:
+                got = f"{images[video].dtype} {images[video].shape}"
+                raise ValueError(f"frame {video.next_frame}: expected uint8 {(*video.size, 3)}, got {got}")
+        busy = [video for video in videos if any(_active(track, video.next_frame) for track in video.tracks.values())]
+        outputs: dict[Video, FrameOutput] = {}
+        with torch.inference_mode():
+            if busy:
+                features = self.runner.encode([images[video] for video in busy])
+                prompted = self._prompted(features, busy)
+                written = prompted + self._tracked(features, busy, {id(w.track) for w in prompted})
+                self._remember(features, written)
+                outputs = self._show(busy, written)
+        for video in videos:
+            if video not in outputs:  # nothing to track yet
+                video.pending.append((video.next_frame, {}))
+                outputs[video] = FrameOutput(video.next_frame)
+                self._flush(video, {})
+            video.next_frame += 1
+        return outputs
+
+    def drain(self, video: Video) -> list[FrameOutput]:
+        """Outputs that no later frame can change, in frame order, each handed out once."""
+        done, video.finished = video.finished, []
+        return done
+
+    def close(self, video: Video) -> list[FrameOutput]:
+        """End a video, give back all it held, and return the outputs that were still open."""
+        if video in self._open:
+            with torch.inference_mode():
+                for track in video.tracks.values():
+                    if track.started:
+                        self._settle(video, track, everything=True)
+                self._flush(video, {})
+            for track in video.tracks.values():
+                for hypothesis in track.hypotheses:
+                    self.bank.drop(hypothesis.features, hypothesis.pointers)
+                track.hypotheses = []
+            self._open.discard(video)
+        return self.drain(video)
+
+    # one step, in order
+
+    def _prompted(self, features: ImageFeatures, videos: Sequence[Video]) -> list[_Written]:
+        """Objects that are prompted on this frame."""
+        jobs = [
+            (row, video, track, track.prompts.pop(video.next_frame))
+            for row, video in enumerate(videos)
+            for track in video.tracks.values()
+            if video.next_frame in track.prompts
+        ]
+        if not jobs:
+            return []
+        made = self.runner.condition(features, [j[0] for j in jobs], [j[3] for j in jobs], [j[1].size for j in jobs])
+        written = []
+        for (row, video, track, prompt), conditioned in zip(jobs, made, strict=True):
+            t = video.next_frame
+            entry = Entry(t, "prompt", conditioned.object_score, conditioned.iou, conditioned.area)
+            shown = self.runner.shown(conditioned.low[None])[0]
+            written.append(
+                _Written(
+                    video=video,
+                    track=track,
+                    frame_row=row,
+                    low=shown if self.parity.cond_memory != "hf" else conditioned.low,
+                    index=0,
+                    score=conditioned.score,
+                    entry=entry,
+                    state=track.hypotheses[0].state if track.started else None,
+                    trail=track.hypotheses[0].trail if track.started else deque(),
+                    binarise=self.parity.cond_memory != "official",
+                    store=True,
+                    log={"prompt": prompt.kind},
+                    exact=self._exact(prompt),
+                )
+            )
+            self._store_pointers([(entry, conditioned.pointer)])
+        return written
+
+    def _exact(self, prompt: Prompt) -> Tensor | None:
+        """The port memorises a mask prompt as given, not through its low-resolution logits."""
+        if self.parity.cond_memory != "hf" or prompt.mask is None:
+            return None
+        return self.runner.exact_prompt([prompt])[0]
+
+    def _tracked(self, features: ImageFeatures, videos: Sequence[Video], prompted: Container[int]) -> list[_Written]:
+        """Objects that are followed on this frame: read, attend, decode, choose."""
+        rows = [
+            _Row(video, track, h, row, self.policy.read(hypothesis.state, video.next_frame))
+            for row, video in enumerate(videos)
+            for track in video.tracks.values()
+            for h, hypothesis in enumerate(track.hypotheses)
+            if id(track) not in prompted
+        ]
+        if not rows:
+            return []
+        decodes = self.runner.track(
+            features,
+            [row.frame_row for row in rows],
+            [row.plan for row in rows],
+            threshold=self.policy.presence_threshold,
+            with_boxes=self.policy.needs_boxes,
+        )
+        written = []
+        for members in _by_track(rows):
+            written += self._choose([rows[i] for i in members], members, decodes)
+        self._store_chosen_pointers(decodes, written)
+        return written
+
+    def _choose(self, rows: Sequence[_Row], members: Sequence[int], decodes: Decodes) -> list[_Written]:
+        """Ask the policy once for the object; one `_Written` for each hypothesis that lives on."""
+        track, video = rows[0].track, rows[0].video
+        count = decodes.iou.shape[1]
+        candidates = [
+            Candidate(
+                hypothesis=h,
+                source="free",
+                index=k,
+                iou=float(decodes.iou[i, k]),
+                object_score=float(decodes.object_score[i]),
+                area=int(decodes.area[i, k]),
+                box=None if decodes.boxes is None else decodes.boxes[i, k],
+            )
+            for h, i in enumerate(members)
+            for k in range(count)
+        ]
+        choices = self.policy.choose([h.state for h in track.hypotheses], video.next_frame, candidates)
+        return [self._chosen(choice, candidates, rows, members, decodes) for choice in choices]
+
+    def _chosen(
+        self,
+        choice: Choice,
+        candidates: Sequence[Candidate],
+        rows: Sequence[_Row],
+        members: Sequence[int],
+        decodes: Decodes,
+    ) -> _Written:
+        candidate = candidates[choice.candidate]
+        row, i = rows[candidate.hypothesis], members[candidate.hypothesis]
+        entry = Entry(row.video.next_frame, "track", candidate.object_score, candidate.iou, candidate.area)
+        return _Written(
+            video=row.video,
+            track=row.track,
+            frame_row=row.frame_row,
+            low=decodes.masks[i],
+            index=candidate.index,
+            score=decodes.score[i],
+            entry=entry,
+            state=choice.state,
+            trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
+            binarise=False,
+            store=choice.memory != "skip",
+            log=_plan_log(row.plan, candidate, choice) if self.log else {},
+            decode_row=i,
+            remask=choice.remask,
+        )
+
+    def _store_chosen_pointers(self, decodes: Decodes, written: Sequence[_Written]) -> None:
+        """Object pointers of the chosen candidates, presence-gated by the policy's own threshold."""
+        index = torch.tensor([w.decode_row for w in written], device=decodes.tokens.device)
+        k = torch.tensor([w.index for w in written], device=index.device)
+        present = decodes.score[index] > self.policy.presence_threshold
+        pointers = self.model.pointer(decodes.tokens[index, k], present)
+        self._store_pointers([(w.entry, pointers[n]) for n, w in enumerate(written)])
+
+    def _store_pointers(self, pairs: Sequence[tuple[Entry, Tensor]]) -> None:
+        rows = self.bank.pointers.allocate(len(pairs))
+        for (entry, _), row in zip(pairs, rows, strict=True):
+            entry.pointer_row = row
+        self.bank.pointers.write(rows, torch.stack([pointer for _, pointer in pairs]))
+
+    def _remember(self, features: ImageFeatures, written: Sequence[_Written]) -> None:
+        """Encode and store memories, tell the policy, and give back what it can no longer read."""
+        if self.parity.binarize_scope == "frame":
+            prompted = {w.video for w in written if w.entry.kind == "prompt"}
+            for w in written:
+                w.binarise = w.binarise or w.video in prompted
+        self._encode([w for w in written if w.store], features)
+        for members in _by_track(written):
+            group = [written[i] for i in members]
+            hypotheses = []
+            for w in group:
+                update = self._tell(w)
+                if update.reencode:
+                    w.entry.kind = "anchor"
+                    w.binarise, w.low, w.index = True, self.runner.shown(w.low[w.index][None, None])[0], 0
+                    self._write_features([w], features)
+                if update.log and self.log:
+                    w.log.update(update.log)
+                self.bank.hold(update.features, update.pointers)
+                low = w.low[w.index][None]
+                w.trail.append(
+                    Shown(w.entry.frame, low, w.entry.object_score, w.entry.iou, w.log if self.log else None)
+                )
+                hypotheses.append(Hypothesis.of(update, w.trail))
+            for old in group[0].track.hypotheses:
+                self.bank.drop(old.features, old.pointers)
+            for w in group:  # the writer's own hold
+                self.bank.drop([w.entry] if w.entry.feature_row is not None else [], [w.entry])
+            group[0].track.hypotheses = hypotheses
+
+    def _tell(self, w: _Written) -> Update:
+        """Tell the policy that a frame is finished."""
+        if w.entry.kind == "track":
+            return self.policy.wrote(w.state, w.entry.frame, w.entry, _ImageSide(self, w))
+        if w.state is None:
+            return self.policy.start(w.track.info, w.entry)
+        return self.policy.prompted(w.state, w.entry.frame, w.entry)
+
+    def _encode(self, written: Sequence[_Written], features: ImageFeatures) -> None:
+        if not written:
+            return
+        for w, row in zip(written, self.bank.features.allocate(len(written)), strict=True):
+            w.entry.feature_row = row
+        self._write_features(written, features)
+        if self.policy.needs_reliability:
+            rows = self.bank.reliability.allocate(len(written))
+            for w, row in zip(written, rows, strict=True):
+                w.entry.reliability_row = row
+            self.bank.reliability.write(rows, self.runner.reliability(torch.stack([w.low[w.index] for w in written])))
+
+    def _write_features(self, written: Sequence[_Written], features: ImageFeatures) -> None:
+        jobs = [MemoryJob(w.frame_row, w.low, w.index, w.score, w.binarise, w.exact, w.remask) for w in written]
+        rows = [w.entry.feature_row for w in written]
+        self.bank.features.write([row for row in rows if row is not None], self.runner.memorise(features, jobs))
+
+    # what is shown
+
+    def _show(self, videos: Sequence[Video], written: Sequence[_Written]) -> dict[Video, FrameOutput]:
+        outputs = {}
+        for video in videos:
+            started = {i: track for i, track in video.tracks.items() if track.started}
+            video.pending.append((video.next_frame, dict.fromkeys(started)))
+            current = {i: track.hypotheses[0].trail[-1] for i, track in started.items()}
+            outputs[video] = self._compose(video, video.next_frame, current)
+            for track in started.values():
+                self._settle(video, track, everything=False)
+            self._flush(video, {video.next_frame: (current, outputs[video])})
+        return outputs
+
+    def _settle(self, video: Video, track: Track, *, everything: bool) -> None:
+        first = video.pending[0][0] if video.pending else 0
+        for shown in track.settle(everything=everything):
+            video.pending[shown.frame - first][1][track.info.object_id] = shown
+
+    def _flush(self, video: Video, composed: Mapping[int, tuple[Mapping[int, Shown], FrameOutput]]) -> None:
+        """Move frames whose objects are all settled to the finished ones; `composed` frames need no second look."""
+        while video.pending and all(shown is not None for shown in video.pending[0][1].values()):
+            frame, objects = video.pending.popleft()
+            final = {i: shown for i, shown in objects.items() if shown is not None}
+            if frame in composed and all(composed[frame][0][i] is shown for i, shown in final.items()):
+                video.finished.append(composed[frame][1])
+            else:
+                video.finished.append(self._compose(video, frame, final))
+
+    def _compose(self, video: Video, frame: int, objects: Mapping[int, Shown]) -> FrameOutput:
+        """Masks at video size: up-sampled logits, overlap resolved where asked, threshold 0; one transfer."""
+        if not objects:
+            return FrameOutput(frame)
+        low = self.runner.shown(torch.stack([shown.low for shown in objects.values()]))
+        logits = F.interpolate(low, size=video.size, mode="bilinear", align_corners=False)
+        if video.non_overlap and len(objects) > 1:
+            winner = logits.argmax(dim=0, keepdim=True)
+            mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
+            logits = torch.where(winner == mine, logits, logits.clamp(max=OVERLAP_LOGIT))
+        masks = (logits[:, 0] > 0).cpu().numpy()
+        return FrameOutput(
+            frame,
+            {
+                object_id: ObjectOutput(masks[n], shown.object_score, shown.iou, shown.log)
+                for n, (object_id, shown) in enumerate(objects.items())
+            },
+        )
+
+    def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
+        sizes = self.model.sizes
+        return TrackInfo(
+            object_id=object_id,
+            start=start,
+            num_frames=num_frames,
+            size=size,
+            slots=sizes.slots,
+            pointers=sizes.pointers,
+            mask_side=sizes.mask,
+            model=self.model.name,
+            pointer_norm=self.parity.pointer_norm,
+        )
+
+
+class _ImageSide:
+    """Masks of one finished frame at video size, computed when a policy asks."""
+
+    def __init__(self, engine: Engine, written: _Written):
+        self._engine, self._written = engine, written
+
+    def chosen(self) -> Mask:
+        """See `mosam.policies.base.ImageSide`."""
+        w = self._written
+        return self._at_video_size(self._engine.runner.shown(w.low[w.index][None, None]))[0]
+
+    def alternatives(self) -> NDArray[np.bool_]:
+        """See `mosam.policies.base.ImageSide`."""
+        w = self._written
+        others = [k for k in range(len(w.low)) if k != w.index]
+        return self._at_video_size(w.low[others][:, None])
+
+    def _at_video_size(self, low: Tensor) -> NDArray[np.bool_]:
+        logits = F.interpolate(low, size=self._written.video.size, mode="bilinear", align_corners=False)
+        return (logits[:, 0] > 0).cpu().numpy()
+
+
+def _active(track: Track, frame: int) -> bool:
+    return track.started or frame in track.prompts
+
+
+def _by_track(rows: Sequence[_Row] | Sequence[_Written]) -> list[list[int]]:
+    groups: dict[int, list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault(id(row.track), []).append(i)
+    return list(groups.values())
+
+
+def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice) -> dict[str, object]:
+    return {
+        "slots": [(slot.entry.frame, slot.temporal) for slot in plan.slots],
+        "pointers": [(pointer.entry.frame, pointer.position) for pointer in plan.pointers],
+        "candidate": candidate.index,
+        "source": candidate.source,
+        "iou": candidate.iou,
+        "object_score": candidate.object_score,
+        **(choice.log or {}),
+    }

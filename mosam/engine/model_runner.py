@@ -1,0 +1,508 @@
+"""The network work of one batch: stack rows, call the backbone, bring small numbers back in one transfer.
+
+Rows are (sequence, object, hypothesis). Rows that read the same number of slots and pointers form a bucket that needs no
+attention mask; `ragged="pad"` puts unlike rows into one batch instead and hides the filling by a bias of -inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mosam.engine.holes import fill_holes
+from mosam.engine.memory_bank import MemoryBank
+from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHOLD, Parity
+from mosam.model.backbone import Backbone, Decoded, ImageFeatures, MemoryRead
+from mosam.policies.base import Guide, PixelFilter, ReadPlan
+from mosam.types import Prompt, Size
+
+MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # SAM 2: sigmoid_scale_for_mem_enc, sigmoid_bias_for_mem_enc
+PROMPT_LOGIT = 10.0  # a mask prompt stands for logits of +-10 and an object score of +-10
+RELIABILITY_FLOOR = 0.05  # MoSAM's pixel filter: smallest weight of a token, ln(0.05) = -3
+PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
+DROP_LIMIT = 0.6  # a slot that would lose more of its tokens than this is weighted instead of cut
+
+CPU_TOKEN_ROWS = 8192  # memory attention's rows * tokens in one CPU call; more only costs cache
+GPU_TOKEN_ROWS = 65536  # 16 rows of 64x64 tokens
+
+
+@dataclass(slots=True, eq=False)
+class Decodes:
+    """Candidates of R rows: masks stay on the device, the small numbers are on the host.
+
+    Attributes:
+        masks: (R, K, mask, mask) float32 logits, blanked where the object is absent.
+        tokens: (R, K, width) token a pointer is made from.
+        score: (R,) presence logit on the device.
+        top: (R, width, grid, grid) features the masks were decoded from.
+        iou: (R, K) float64. object_score: (R,) float64. area: (R, K) int64.
+        boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
+    """
+
+    masks: Tensor
+    tokens: Tensor
+    score: Tensor
+    top: Tensor
+    iou: NDArray[np.float64]
+    object_score: NDArray[np.float64]
+    area: NDArray[np.int64]
+    boxes: NDArray[np.float64] | None
+
+
+@dataclass(slots=True, eq=False)
+class Conditioned:
+    """A prompted frame of one object.
+
+    Attributes:
+        low: (1, mask, mask) float32 logits.
+        pointer: (width,) float32.
+        iou, object_score, area: host numbers.
+        score: () presence logit on the device.
+    """
+
+    low: Tensor
+    pointer: Tensor
+    score: Tensor
+    iou: float
+    object_score: float
+    area: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryJob:
+    """One memory to encode.
+
+    Attributes:
+        frame_row: row of the frame batch.
+        low: (K, mask, mask) logits, of which candidate `index` is taken.
+        score: () presence logit.
+        binarise: memorise `logit > 0` instead of its sigmoid.
+        exact: (1, image, image) logits to memorise instead (the port's mask prompts), or None.
+        remask: low-resolution pixels of lower reliability become sure background first, or None.
+    """
+
+    frame_row: int
+    low: Tensor
+    index: int
+    score: Tensor
+    binarise: bool = False
+    exact: Tensor | None = None
+    remask: float | None = None
+
+
+class ModelRunner:
+    """Runs a backbone over batches of rows; holds no state of any track.
+
+    Args:
+        model: the network.
+        bank: where memories are read from.
+        parity: what to imitate.
+        max_rows: rows of one memory-attention call; None = by the grid and the device.
+        ragged: `bucket` or `pad`, for rows that read different numbers of slots or pointers.
+    """
+
+    def __init__(
+        self,
+        model: Backbone,
+        bank: MemoryBank,
+        parity: Parity,
+        *,
+        max_rows: int | None = None,
+        ragged: Literal["bucket", "pad"] = "bucket",
+    ):
+        self.model = model
+        self.bank = bank
+        self.parity = parity
+        self.ragged = ragged
+        budget = CPU_TOKEN_ROWS if model.device.type == "cpu" else GPU_TOKEN_ROWS
+        self.max_rows = max_rows or max(1, budget // model.sizes.tokens)
+
+    def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """Features of a batch of uint8 RGB frames."""
+        return self.model.encode(self.model.preprocess(images))
+
+    # prompted frames
+
+    def condition(
+        self, features: ImageFeatures, frame_rows: Sequence[int], prompts: Sequence[Prompt], sizes: Sequence[Size]
+    ) -> list[Conditioned]:
+        """Prompted frames, decoded without memory; like prompts share one call.
+
+        Args:
+            features: of the frame batch.
+            frame_rows: row of the frame batch for each prompt.
+            prompts: one a row.
+            sizes: (height, width) of the video of each prompt.
+        """
+        results: list[Conditioned | None] = [None] * len(prompts)
+        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+            rows = self._index([frame_rows[i] for i in members])
+            group = [prompts[i] for i in members]
+            if group[0].mask is not None:
+                made = self._condition_masks(features, rows, group)
+            else:
+                made = self._condition_points(features, rows, group, [sizes[i] for i in members])
+            for i, one in zip(members, made, strict=True):
+                results[i] = one
+        return [one for one in results if one is not None]
+
+    def _condition_masks(self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt]) -> list[Conditioned]:
+        """The mask itself becomes the output; the decoder only makes the pointer, from raw features."""
+        side = self.model.sizes.mask
+        mask = self.model.mask_prompt(prompts)
+        high = mask.float() * (2 * PROMPT_LOGIT) - PROMPT_LOGIT
+        low = F.interpolate(high, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+        given = mask.flatten(1).any(dim=1)
+        tokens = self.model.no_prompt(len(prompts))
+        dense = self.model.mask_dense_prompt(mask)
+        tokens = type(tokens)(tokens.points, tokens.labels, dense)
+        outputs: Literal["single", "multi"] = self.parity.cond_pointer  # type: ignore[assignment]
+        decoded = self.model.decode(features.top[rows], features, rows, tokens, outputs=outputs)
+        best = decoded.iou.argmax(dim=1)
+        token = decoded.tokens[torch.arange(len(prompts), device=best.device), best]
+        pointers = self.model.pointer(token, (decoded.object_score > 0) & given)
+        score = torch.where(given, PROMPT_LOGIT, -PROMPT_LOGIT)
+        area = (low > 0).flatten(1).sum(dim=1)
+        host = torch.stack([score.double(), area.double()]).cpu().numpy()
+        return [
+            Conditioned(low[i], pointers[i], score[i], 1.0, float(host[0, i]), int(host[1, i]))
+            for i in range(len(prompts))
+        ]
+
+    def _condition_points(
+        self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt], sizes: Sequence[Size]
+    ) -> list[Conditioned]:
+        tokens = self.model.prompt_tokens(prompts, sizes)
+        top = self.model.without_memory(features, rows)
+        multimask = tokens.points.shape[1] <= 1
+        decodes = self._decode(top, features, rows, tokens, multimask=multimask, threshold=0.0)
+        made = []
+        for i in range(len(prompts)):
+            k = int(decodes.iou[i].argmax())
+            score = decodes.score[i]
+            pointer = self.model.pointer(decodes.tokens[i : i + 1, k], (score > 0)[None])[0]
+            iou, present, area = decodes.iou[i, k], decodes.object_score[i], decodes.area[i, k]
+            made.append(Conditioned(decodes.masks[i, k : k + 1], pointer, score, float(iou), float(present), int(area)))
+        return made
+
+    # tracked frames
+
+    def track(
+        self,
+        features: ImageFeatures,
+        frame_rows: Sequence[int],
+        plans: Sequence[ReadPlan],
+        *,
+        threshold: float,
+        with_boxes: bool = False,
+    ) -> Decodes:
+        """Memory attention and the decoder without prompt, for every row."""
+        parts: list[tuple[list[int], Decodes]] = []
+        for members in self._chunks(plans):
+            rows = self._index([frame_rows[i] for i in members])
+            read = self.memory_read([plans[i] for i in members])
+            top = self.model.attend(features, rows, read)
+            tokens = self.model.no_prompt(len(members))
+            decodes = self._decode(
+                top, features, rows, tokens, multimask=True, threshold=threshold, with_boxes=with_boxes
+            )
+            parts.append((members, decodes))
+        return _merge(parts, len(plans))
+
+    def guided(
+        self,
+        features: ImageFeatures,
+        frame_rows: Sequence[int],
+        top: Tensor,
+        guides: Sequence[Guide],
+        sizes: Sequence[Size],
+    ) -> Decodes:
+        """A second decode of the same memory-conditioned features, with each row's extra prompt.
+
+        Rows with equal numbers of points share a call: the padding label of the decoder is a token that takes part in
+        attention, so unlike rows cannot be padded.
+        """
+        prompts = [Prompt(1, box=g.box, points=g.points, labels=g.labels) for g in guides]
+        parts = []
+        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+            rows = self._index([frame_rows[i] for i in members])
+            tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
+            chosen = top[self._index(members)]
+            multimask = tokens.points.shape[1] <= 1
+            decodes = self._decode(chosen, features, rows, tokens, multimask=multimask, threshold=0.0, stability=True)
+            parts.append((members, _best_only(decodes)))
+        return _merge(parts, len(guides))
+
+    def _decode(
+        self,
+        top: Tensor,
+        features: ImageFeatures,
+        rows: Tensor,
+        tokens: object,
+        *,
+        multimask: bool,
+        threshold: float,
+        stability: bool | None = None,
+        with_boxes: bool = False,
+    ) -> Decodes:
+        stable = self.parity.stability if stability is None else stability
+        outputs: Literal["multi", "single", "all"] = "multi" if multimask else ("all" if stable else "single")
+        decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)  # type: ignore[arg-type]
+        masks, iou, mask_tokens = decoded.masks, decoded.iou, decoded.tokens
+        if outputs == "all":
+            masks, iou = _stable_single(decoded)
+            mask_tokens = mask_tokens[:, :1]
+        present = decoded.object_score > threshold
+        masks = torch.where(present[:, None, None, None], masks.float(), ABSENT_LOGIT)
+        area = (masks > 0).flatten(2).sum(dim=2)
+        numbers = [iou.double(), decoded.object_score.double()[:, None], area.double()]
+        if with_boxes:
+            numbers.append(self._boxes(masks).flatten(1).double())
+        host = torch.cat(numbers, dim=1).cpu().numpy()  # the one transfer of this decode
+        k = iou.shape[1]
+        boxes = host[:, 2 * k + 1 :].reshape(-1, k, 4) if with_boxes else None
+        return Decodes(
+            masks,
+            mask_tokens,
+            decoded.object_score,
+            top,
+            host[:, :k],
+            host[:, k],
+            host[:, k + 1 : 2 * k + 1].astype(np.int64),
+            boxes,
+        )
+
+    def _boxes(self, masks: Tensor) -> Tensor:
+        """(R, K, 4) inclusive x0, y0, x1, y1 of the masks at network input size; zeros where empty."""
+        on = self.upsample(masks) > 0
+        columns, rows = on.any(dim=2), on.any(dim=3)
+        x0, y0 = columns.int().argmax(dim=2), rows.int().argmax(dim=2)
+        last = self.model.sizes.image - 1
+        x1, y1 = last - columns.flip(2).int().argmax(dim=2), last - rows.flip(2).int().argmax(dim=2)
+        boxes = torch.stack([x0, y0, x1, y1], dim=2)
+        return torch.where(columns.any(dim=2)[..., None], boxes, 0)
+
+    def upsample(self, low: Tensor) -> Tensor:
+        """(R, K, mask, mask) logits to network input size."""
+        side = self.model.sizes.image
+        return F.interpolate(low.float(), size=(side, side), mode="bilinear", align_corners=False)
+
+    # memory
+
+    def memory_read(self, plans: Sequence[ReadPlan]) -> MemoryRead:
+        """What a batch of rows attends to; rows shorter than the longest are padded and the padding hidden."""
+        sizes, bank, device = self.model.sizes, self.bank, self.model.device
+        slots, pointers = max(len(p.slots) for p in plans), max(len(p.pointers) for p in plans)
+        slot_rows = np.zeros((len(plans), slots), dtype=np.int64)
+        pointer_rows = np.zeros((len(plans), pointers), dtype=np.int64)
+        temporal = np.zeros((len(plans), slots), dtype=np.int64)
+        positions = np.zeros((len(plans), pointers), dtype=np.float32)
+        slot_scale = np.ones((len(plans), slots), dtype=np.float32)
+        pointer_scale = np.ones((len(plans), pointers), dtype=np.float32)
+        for i, plan in enumerate(plans):
+            for j, slot in enumerate(plan.slots):
+                slot_rows[i, j], temporal[i, j], slot_scale[i, j] = (
+                    slot.entry.feature_row,
+                    slot.temporal,
+                    slot.key_scale,
+                )
+            for j, pointer in enumerate(plan.pointers):
+                pointer_rows[i, j], pointer_scale[i, j] = pointer.entry.pointer_row, pointer.key_scale
+                positions[i, j] = np.float32(pointer.position) / np.float32(max(plan.span - 1, 1))
+        bias = self._bias(plans, slots, pointers)
+        return MemoryRead(
+            memory=bank.features.gather(torch.from_numpy(slot_rows).to(device)),
+            temporal=torch.from_numpy(temporal).to(device),
+            pointers=bank.pointers.gather(torch.from_numpy(pointer_rows).to(device)).reshape(
+                len(plans), pointers, sizes.width
+            ),
+            positions=torch.from_numpy(positions).to(device),
+            slot_scale=None if (slot_scale == 1).all() else torch.from_numpy(slot_scale).to(device),
+            pointer_scale=None if (pointer_scale == 1).all() else torch.from_numpy(pointer_scale).to(device),
+            bias=bias,
+        )
+
+    def _bias(self, plans: Sequence[ReadPlan], slots: int, pointers: int) -> Tensor | None:
+        """(R, keys) additive bias: -inf on padding, the pixel filter on filtered slots; None where nothing acts."""
+        ragged = any(len(p.slots) < slots or len(p.pointers) < pointers for p in plans)
+        filtered = any(p.pixel_filter is not None and any(s.filtered for s in p.slots) for p in plans)
+        if not ragged and not filtered:
+            return None
+        tokens, each = self.model.sizes.tokens, self.model.tokens_per_pointer
+        slot_bias = torch.zeros((len(plans), slots, tokens), device=self.model.device)
+        pointer_bias = torch.zeros((len(plans), pointers * each), device=self.model.device)
+        for i, plan in enumerate(plans):
+            slot_bias[i, len(plan.slots) :] = -torch.inf
+            pointer_bias[i, len(plan.pointers) * each :] = -torch.inf
+            if plan.pixel_filter is None:
+                continue
+            for j, slot in enumerate(plan.slots):
+                if slot.filtered and slot.entry.reliability_row is not None:
+                    stored = self.bank.reliability.rows[slot.entry.reliability_row]
+                    slot_bias[i, j] = _filter_bias(stored, plan.pixel_filter)
+        return torch.cat([slot_bias.flatten(1), pointer_bias], dim=1)
+
+    def memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
+        """(N, tokens, memory) bfloat16, one for each job."""
+        made: list[Tensor | None] = [None] * len(jobs)
+        for group in _groups([job.low.shape[0] for job in jobs]):
+            for members in _split(group, self.max_rows):
+                high = self._high([jobs[i] for i in members])
+                binarise = self._index([int(jobs[i].binarise) for i in members]).bool()
+                if all(jobs[i].binarise for i in members):
+                    values = (high > 0).float()
+                elif any(jobs[i].binarise for i in members):
+                    values = torch.where(binarise[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
+                else:
+                    values = torch.sigmoid(high)
+                values = values * MEMORY_SCALE + MEMORY_BIAS
+                score = torch.stack([jobs[i].score for i in members])
+                rows = self._index([jobs[i].frame_row for i in members])
+                memory = self.model.memorise(features, rows, values, score > 0)
+                for i, one in zip(members, memory, strict=True):
+                    made[i] = one
+        return torch.stack([one for one in made if one is not None])
+
+    def _high(self, jobs: Sequence[MemoryJob]) -> Tensor:
+        """(N, 1, image, image) logits to memorise."""
+        low = torch.stack([_sure(job) for job in jobs])
+        # all candidates are up-sampled before one is taken: one channel alone rounds differently on the CPU
+        high = self.upsample(low)
+        high = high[torch.arange(len(jobs), device=high.device), self._index([job.index for job in jobs])][:, None]
+        if any(job.exact is not None for job in jobs):
+            high = torch.stack([one if job.exact is None else job.exact for one, job in zip(high, jobs, strict=True)])
+        return high
+
+    def exact_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
+        """(R, 1, image, image) +-10 logits of mask prompts at network input size (the port memorises these)."""
+        return self.model.mask_prompt(prompts).float() * (2 * PROMPT_LOGIT) - PROMPT_LOGIT
+
+    def shown(self, low: Tensor) -> Tensor:
+        """(N, 1, mask, mask) logits as they are shown: small holes filled where parity asks for it."""
+        return fill_holes(low, self.parity.fill_holes) if self.parity.fill_holes else low
+
+    def reliability(self, low: Tensor) -> Tensor:
+        """(N, mask, mask) encoded logits -> (N, tokens) uint8: 1..255 = mean reliability of a token, 255 also = protected."""
+        sure = torch.sigmoid(low.float())
+        cell = self.model.sizes.mask // self.model.sizes.grid
+        c = F.avg_pool2d((2 * sure - 1).abs()[:, None], cell).flatten(1)
+        protected = F.max_pool2d((sure > PROTECTED_PROBABILITY).float()[:, None], cell).flatten(1) > 0
+        return torch.where(protected, 255, (c * 254).round().clamp(0, 254)).to(torch.uint8)
+
+    def _index(self, values: Sequence[int]) -> Tensor:
+        return torch.tensor(list(values), dtype=torch.long, device=self.model.device)
+
+    def _chunks(self, plans: Sequence[ReadPlan]) -> Iterator[list[int]]:
+        """Rows that go through memory attention together."""
+        shapes = [(len(p.slots), len(p.pointers)) for p in plans]
+        if self.ragged == "pad":
+            order = sorted(range(len(plans)), key=lambda i: shapes[i])
+            yield from _split(order, self.max_rows)
+            return
+        for group in _groups(shapes):
+            yield from _split(group, self.max_rows)
+
+
+def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
+    """Prompts of one kind share a decoder call: it has one multimask flag and one token count."""
+    if prompt.mask is not None:
+        return ("mask", 0)
+    return ("points", (2 if prompt.box is not None else 0) + (0 if prompt.points is None else len(prompt.points)))
+
+
+def _stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
+    """Output 0, or the best of 1..3 where output 0 is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
+    single, iou = decoded.masks[:, :1].float(), decoded.iou[:, :1]
+    inner = (single > STABILITY_DELTA).flatten(1).sum(dim=1).float()
+    outer = (single > -STABILITY_DELTA).flatten(1).sum(dim=1).float()
+    stability = torch.where(outer > 0, inner / outer, 1.0)
+    best = decoded.iou[:, 1:].argmax(dim=1)
+    row = torch.arange(len(best), device=best.device)
+    use_best = stability < STABILITY_THRESHOLD
+    masks = torch.where(use_best[:, None, None, None], decoded.masks[row, best + 1][:, None].float(), single)
+    return masks, torch.where(use_best[:, None], decoded.iou[row, best + 1][:, None], iou)
+
+
+def _best_only(decodes: Decodes) -> Decodes:
+    """Each row's candidate with the highest predicted IoU."""
+    if decodes.masks.shape[1] == 1:
+        return decodes
+    best = decodes.iou.argmax(axis=1)
+    row = np.arange(len(best))
+    k = torch.from_numpy(best).to(decodes.masks.device)
+    i = torch.arange(len(best), device=k.device)
+    return Decodes(
+        decodes.masks[i, k][:, None],
+        decodes.tokens[i, k][:, None],
+        decodes.score,
+        decodes.top,
+        decodes.iou[row, best][:, None],
+        decodes.object_score,
+        decodes.area[row, best][:, None],
+        None if decodes.boxes is None else decodes.boxes[row, best][:, None],
+    )
+
+
+def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:
+    """(tokens,) bias of MoSAM's pixel filter from stored reliability (255 = protected)."""
+    c = stored.float() / 254
+    weak = (c < rule.tau) & (stored < 255)
+    soft = torch.where(weak, rule.beta * torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)
+    if rule.mode == "bias":
+        return soft
+    cut = torch.where(weak, -torch.inf, 0.0)
+    return torch.where(weak.float().mean() > DROP_LIMIT, soft, cut)
+
+
+def _sure(job: MemoryJob) -> Tensor:
+    """(K, mask, mask) logits of a job, unreliable pixels set to sure background where it asks for that."""
+    if job.remask is None:
+        return job.low
+    reliability = (2 * torch.sigmoid(job.low) - 1).abs()
+    return torch.where(reliability < job.remask, -PROMPT_LOGIT, job.low)
+
+
+def _groups(keys: Sequence[object]) -> list[list[int]]:
+    """Indices by equal key, in order of first appearance."""
+    groups: dict[object, list[int]] = {}
+    for i, key in enumerate(keys):
+        groups.setdefault(key, []).append(i)
+    return list(groups.values())
+
+
+def _split(members: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(members), size):
+        yield members[start : start + size]
+
+
+def _merge(parts: list[tuple[list[int], Decodes]], count: int) -> Decodes:
+    """Chunks back into the order of the rows."""
+    if len(parts) == 1 and parts[0][0] == list(range(count)):
+        return parts[0][1]
+    order = np.argsort([i for members, _ in parts for i in members])
+    index = torch.from_numpy(order).to(parts[0][1].masks.device)
+
+    def tensor(name: str) -> Tensor:
+        return torch.cat([getattr(part, name) for _, part in parts])[index]
+
+    def array(name: str) -> NDArray:
+        return np.concatenate([getattr(part, name) for _, part in parts])[order]
+
+    boxes = None if parts[0][1].boxes is None else array("boxes")
+    return Decodes(
+        tensor("masks"),
+        tensor("tokens"),
+        tensor("score"),
+        tensor("top"),
+        array("iou"),
+        array("object_score"),
+        array("area"),
+        boxes,
+    )

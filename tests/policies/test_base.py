@@ -1,0 +1,88 @@
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+
+from mosam.errors import MosamError, UnknownNameError
+from mosam.policies.base import POLICIES, TrackInfo, convert, load_policy, parse_tracker
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("sam2", ("sam2", {})),
+        ("mosam[stride=3, mgp=off]", ("mosam", {"stride": "3", "mgp": "off"})),
+        ("sam2[]", ("sam2", {})),
+    ],
+)
+def test_parse_tracker(text, expected):
+    assert parse_tracker(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "sam2[stride]", "sam2[stride=1", "a b"])
+def test_parse_tracker_refuses(text):
+    with pytest.raises(MosamError, match="expected"):
+        parse_tracker(text)
+
+
+def test_unknown_names_suggest_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean sam2"):
+        load_policy("sam3")
+    with pytest.raises(UnknownNameError, match=r"did you mean stride.*known: memory, stride"):
+        load_policy("sam2", strid=3)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"stride": "x"}, "a int"), ({"stride": 0}, "1..100"), ({"memory": "maybe"}, "on or off")]
+)
+def test_values_are_checked(options, message):
+    with pytest.raises(MosamError, match=message):
+        load_policy("sam2", **options)
+
+
+def test_label_names_what_differs():
+    assert load_policy("sam2").label == "sam2"
+    assert load_policy("sam2", stride="3", memory="off").label == "sam2[stride=3,memory=off]"
+
+
+def test_every_policy_describes_itself():
+    for name in POLICIES:
+        policy = load_policy(name)
+        assert policy.name == name
+        assert policy.label == name
+
+
+@pytest.mark.parametrize(
+    ("text", "hint", "value"),
+    [("3", int, 3), ("0.5", float, 0.5), ("on", bool, True), ("none", "int | None", None), ("4", "int | None", 4)],
+)
+def test_convert(text, hint, value):
+    @dataclass
+    class Holder:
+        x: int | None
+
+    hint = Holder.__dataclass_fields__["x"].type if isinstance(hint, str) else hint
+    assert convert(text, hint, "t") == value
+
+
+def test_convert_literal():
+    assert convert("a", Literal["a", "b"], "t") == "a"
+    with pytest.raises(MosamError, match="one of a, b"):
+        convert("c", Literal["a", "b"], "t")
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "own", "norm", "t", "span"),
+    [
+        (100, "length", "policy", 3, 16),
+        (5, "length", "policy", 3, 5),
+        (None, "length", "policy", 3, 16),
+        (100, "seen", "policy", 13, 4),
+        (5, "length", "fixed16", 3, 16),
+        (5, "length", "seen", 14, 5),
+    ],
+)
+def test_pointer_span(num_frames, own, norm, t, span):
+    start = 10 if own == "seen" or norm == "seen" else 0
+    info = TrackInfo(1, start, num_frames, (1, 1), 7, 16, 256, pointer_norm=norm)
+    assert info.pointer_span(t, own) == span
