@@ -1,0 +1,41 @@
+"""Fixtures of the whole suite: where the shared test data is, and its archives unpacked once."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+DATA_VARIABLE = "MOSAM_TEST_DATA"
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of real data; the test is skipped, with the reason, where it is absent."""
+    root = Path(os.environ.get(DATA_VARIABLE) or PROJECT.parent / "shared" / "data")
+    if not (root / "golden.json").is_file():
+        pytest.skip(f"{root}: no test data there (set {DATA_VARIABLE})")
+    return root
+
+
+@pytest.fixture(scope="session")
+def unpacked(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """`unpacked("lasot/results_ATOM")` gives a folder with the content of that `.tar.xz`, to be read only."""
+    folders: dict[str, Path] = {}
+
+    def unpack(name: str) -> Path:
+        if name not in folders:
+            archive = data_root / f"{name}.tar.xz"
+            if not archive.is_file():
+                pytest.skip(f"{archive}: no such test data")
+            folder = tmp_path_factory.mktemp(name.replace("/", "-"))
+            with tarfile.open(archive) as tar:
+                tar.extractall(folder, filter="data") if hasattr(tarfile, "data_filter") else tar.extractall(folder)
+            folders[name] = folder
+        return folders[name]
+
+    return unpack
