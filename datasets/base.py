@@ -6,6 +6,7 @@ mean in a `DatasetInfo`, and hands out `Sequence` objects that read nothing unti
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from abc import abstractmethod
@@ -164,7 +165,9 @@ class DatasetInfo:
 class Dataset(Mapping[str, Sequence]):
     """One split of one benchmark on disk: names in official order, each giving a `Sequence`.
 
-    A loader sets `info`, lists its names in `list_names` and builds one sequence in `load`.
+    A loader sets `info`, lists its names in `list_names` and builds one sequence in `load`; the methods after `load`
+    have defaults that suit a generated benchmark. Nothing but names is read when a dataset is made; `require` then
+    says, before a run starts, which of the chosen sequences are not there.
 
     Args:
         root: the folder of the benchmark, laid out as `info.tree` shows.
@@ -173,14 +176,24 @@ class Dataset(Mapping[str, Sequence]):
         seed: draw of a generated benchmark; real ones ignore it.
     Raises:
         UnknownNameError: a split or prompt the benchmark does not have.
-        MissingDataError: the root, or a sequence that its list names, is not there.
+        MissingDataError: the root is not there or is not laid out as the benchmark.
+
+    Attributes:
+        subset: `k of n official sequences` where the tree's list or a selection holds fewer than that, else None.
     """
 
     info: ClassVar[DatasetInfo]
     name: ClassVar[str]
     generated: ClassVar[bool] = False
 
-    def __init__(self, root: str | os.PathLike[str] | None, *, split: str | None = None, prompt: str | None = None, seed: int = 0):
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None,
+        *,
+        split: str | None = None,
+        prompt: str | None = None,
+        seed: int = 0,
+    ):
         info = self.info
         self.split = info.default_split if split is None else split
         if self.split not in info.splits:
@@ -189,9 +202,9 @@ class Dataset(Mapping[str, Sequence]):
         if self.prompt not in info.prompts:
             raise UnknownNameError("prompt", self.prompt, info.prompts, where=self.name)
         self.seed = seed
-        self.root = self._check_root(root)
+        self.root: Path | None = self._check_root(root)
         self._names = tuple(self.list_names())
-        self.subset: str | None = None
+        self.subset = self._describe_subset(self._names)
 
     @abstractmethod
     def list_names(self) -> Iterable[str]:
@@ -200,6 +213,22 @@ class Dataset(Mapping[str, Sequence]):
     @abstractmethod
     def load(self, name: str) -> Sequence:
         """One sequence; reads file names and small text only."""
+
+    def is_present(self, name: str, *, frames: bool = False) -> bool:
+        """Whether a sequence's files (with `frames`, its pictures too) are on disk; looks at names only."""
+        return True
+
+    def open_frames(self, name: str) -> FrameSource:
+        """The frames of a sequence; DataError where its folder holds none."""
+        return self.load(name).source
+
+    def annotation_files(self, name: str) -> Iterable[Path]:
+        """The files of a sequence that its score depends on, in a fixed order."""
+        return ()
+
+    def official_names(self) -> tuple[str, ...] | None:
+        """Every sequence of the official split, or None where no list is known."""
+        return None
 
     def __getitem__(self, name: str) -> Sequence:
         if name not in self._names:
@@ -212,6 +241,9 @@ class Dataset(Mapping[str, Sequence]):
     def __len__(self) -> int:
         return len(self._names)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
     @property
     def official_count(self) -> int | None:
         """Sequences the benchmark's split has, or None where nobody fixes it."""
@@ -222,6 +254,27 @@ class Dataset(Mapping[str, Sequence]):
         """Whether the split's ground truth is published."""
         return self.split not in self.info.no_truth
 
+    def missing(self, *, frames: bool = False) -> tuple[str, ...]:
+        """The chosen sequences whose files (with `frames`, also whose pictures) are not on disk."""
+        return tuple(name for name in self if not self.is_present(name, frames=frames))
+
+    def require(self, *, frames: bool = False) -> None:
+        """Check, without reading them, that all chosen sequences are on disk.
+
+        Args:
+            frames: also demand their pictures (a run needs them, scoring does not).
+        Raises:
+            MissingDataError: some are absent; names the first few and the count.
+        """
+        absent = self.missing(frames=frames)
+        if not absent:
+            return
+        what = "frames" if frames else "annotation"
+        raise MissingDataError(
+            f"{self.root}: expected {what} of {len(self)} sequences of {self.name} {self.split}, {len(absent)} are "
+            f"absent: {shorten(absent)}; get them, or choose others with --sequences or --limit"
+        )
+
     def select(self, names: Iterable[str] | None = None, *, limit: int | None = None) -> Dataset:
         """A copy holding some of the sequences, marked as a subset.
 
@@ -231,8 +284,6 @@ class Dataset(Mapping[str, Sequence]):
         Raises:
             UnknownNameError: a name the split does not have.
         """
-        import copy
-
         chosen = self._names
         if names is not None:
             wanted = list(names)
@@ -248,15 +299,29 @@ class Dataset(Mapping[str, Sequence]):
             return self
         other = copy.copy(self)
         other._names = chosen
-        other.subset = f"{len(chosen)} of {len(self._names)} sequences"
+        other.subset = self._describe_subset(chosen) or f"{len(chosen)} of {len(self._names)} sequences"
         return other
 
     def annotation_hash(self) -> str:
-        """SHA-256 over the sequence names and annotation files that a score depends on (overridden by loaders)."""
-        digest = hashlib.sha256()
+        """SHA-256 over the chosen names, the seed of a generated benchmark, and the annotation a score depends on."""
+        digest = hashlib.sha256(f"{self.name} {self.split} {self.seed if self.generated else ''}\n".encode())
         for name in self:
-            digest.update(name.encode() + b"\n")
+            digest.update(f"{name}\n".encode())
+            for path in self.annotation_files(name):
+                content = path.read_bytes()
+                digest.update(f"{path.name} {len(content)}\n".encode())
+                digest.update(content)
         return digest.hexdigest()
+
+    def layout_error(self, found: str) -> MissingDataError:
+        """The error for a root that is not laid out as the benchmark; shows the tree it should be."""
+        return MissingDataError(f"{self.root}: expected {self.info.title}, {found}; expected tree:\n{self.info.tree}")
+
+    def _describe_subset(self, names: tuple[str, ...]) -> str | None:
+        official = self.official_count
+        if official is None or len(names) >= official:
+            return None
+        return f"{len(names)} of {official} official sequences"
 
     def _check_root(self, root: str | os.PathLike[str] | None) -> Path | None:
         if self.generated:
@@ -267,8 +332,21 @@ class Dataset(Mapping[str, Sequence]):
             )
         path = Path(root)
         if not path.is_dir():
-            raise MissingDataError(f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}")
+            raise MissingDataError(
+                f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}"
+            )
         return path
+
+
+def shorten(names: Iterable[str], limit: int = 3) -> str:
+    """Names for a one-line message: the first few and how many more.
+
+    >>> shorten(["a", "b", "c", "d", "e"])
+    'a, b, c and 2 more'
+    """
+    names = list(names)
+    text = ", ".join(names[:limit])
+    return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
 
 
 def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:

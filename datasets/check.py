@@ -1,0 +1,124 @@
+"""`mosam data check`: everything wrong with a copy of a benchmark, one line each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mosam.datasets.annotations import LabelMapTruth
+from mosam.datasets.base import BoxTruth, Dataset, FrameSource, MaskTruth, Sequence, shorten
+from mosam.errors import MosamError
+from mosam.types import Size
+
+Progress = Callable[[str, int, int], None]
+
+
+def check(dataset: Dataset, *, official: bool = False, progress: Progress | None = None) -> list[str]:
+    """Everything wrong with a copy on disk; see `find_problems`.
+
+    Args:
+        dataset: its chosen sequences are checked.
+        official: also demand every sequence of the official split.
+        progress: called as (sequence, done, all) before each sequence.
+    Returns:
+        One line for each problem; empty = sound.
+    """
+    return list(find_problems(dataset, official=official, progress=progress))
+
+
+def find_problems(dataset: Dataset, *, official: bool = False, progress: Progress | None = None) -> Iterator[str]:
+    """The problems of `check`, each as soon as it is found.
+
+    Looks for absent sequences, numbers of frames and annotations that differ, frames and masks of another size,
+    pictures that cannot be decoded (all are), bad text, prompts that cannot start a track, and ids above the first
+    mask's. A copy without any frames is taken for one that is meant for scoring.
+    """
+    if official:
+        yield from _check_official(dataset)
+    has_frames = any(dataset.is_present(name, frames=True) for name in dataset)
+    for done, name in enumerate(dataset):
+        if progress is not None:
+            progress(name, done, len(dataset))
+        if not dataset.is_present(name):
+            yield f"{name}: expected its annotation under {dataset.root}, found none"
+            continue
+        if has_frames and not dataset.is_present(name, frames=True):
+            yield f"{name}: expected its frames under {dataset.root}, found none"
+        for problem in _check_sequence(dataset, name):
+            yield problem if problem.startswith(f"{name}:") else f"{name}: {problem}"
+
+
+def _check_official(dataset: Dataset) -> Iterator[str]:
+    official = dataset.official_names()
+    absent = [name for name in official or () if name not in dataset]
+    if official and absent:
+        yield (
+            f"{dataset.name} {dataset.split}: expected all {len(official)} official sequences, "
+            f"{len(absent)} are not listed: {shorten(absent)}"
+        )
+
+
+def _check_sequence(dataset: Dataset, name: str) -> Iterator[str]:
+    source: FrameSource | None = None
+    sequence: Sequence | None = None
+    try:
+        sequence = dataset[name]
+        source = sequence.source
+    except MosamError as error:
+        yield str(error)
+        try:
+            source = dataset.open_frames(name)  # the frames may still be sound
+        except MosamError as second:
+            if str(second) != str(error):
+                yield str(second)
+    size: Size | None = None
+    if source is not None and len(source):
+        try:
+            size = source.size()
+        except MosamError as error:
+            yield str(error)
+        else:
+            yield from _check_frames(source)
+    if sequence is not None:
+        yield from _check_annotation(dataset, sequence, size)
+
+
+def _check_frames(source: FrameSource) -> Iterator[str]:
+    for index in range(len(source)):
+        try:
+            source.read(index)
+        except MosamError as error:
+            yield str(error)
+
+
+def _check_annotation(dataset: Dataset, sequence: Sequence, size: Size | None) -> Iterator[str]:
+    try:
+        prompts = sequence.prompts
+        if {prompt.object_id for prompt in prompts} != set(sequence.object_ids):
+            yield f"expected a prompt for each of the objects {sequence.object_ids}"
+        truth = sequence.truth if dataset.has_truth else None
+    except MosamError as error:
+        yield str(error)
+        return
+    if isinstance(truth, BoxTruth):
+        if len(truth) != len(sequence) or len(truth.absent) != len(truth):
+            yield f"expected {len(sequence)} annotated frames, got {len(truth)}"
+    elif truth is not None:
+        for frame_index in truth.frame_indices:
+            yield from _check_masks(truth, frame_index, size)
+
+
+def _check_masks(truth: MaskTruth, frame_index: int, size: Size | None) -> Iterator[str]:
+    try:
+        masks = truth.read(frame_index)
+        stray = truth.stray_ids(frame_index) if isinstance(truth, LabelMapTruth) else ()
+    except MosamError as error:
+        yield str(error)
+        return
+    where = truth.path(frame_index) if isinstance(truth, LabelMapTruth) else f"frame {frame_index}"
+    for mask in masks.values():
+        if size is not None and mask.shape != size:
+            yield f"{where}: expected masks of {size[0]}x{size[1]} (height x width) as the frames, got {mask.shape}"
+            break
+    if stray:
+        ids = ", ".join(map(str, stray))
+        yield f"{where}: expected no object id above {truth.object_ids[-1]}, the highest of the first mask, got {ids}"

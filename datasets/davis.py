@@ -1,0 +1,205 @@
+"""DAVIS 2016 and 2017: label maps for every frame, or for the first one of a test set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from mosam.datasets.annotations import (
+    LabelMapTruth,
+    check_name,
+    check_same_frames,
+    list_label_maps,
+    official_attributes,
+    official_list,
+    read_names,
+    read_text,
+)
+from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, FrameSource, Sequence
+from mosam.datasets.frames import FrameFolder, NoFrames
+from mosam.errors import DataError
+from mosam.geometry import mask_to_box
+from mosam.types import Prompt
+
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p")  # the original 2016 archive calls full resolution 1080p
+_TREE = """\
+DAVIS/
+  JPEGImages/480p/<sequence>/00000.jpg ...     (or Full-Resolution/)
+  Annotations/480p/<sequence>/00000.png ...
+  ImageSets/{year}/{split}.txt"""
+_METRICS = ("jf_mean", "j_mean", "j_recall", "j_decay", "f_mean", "f_recall", "f_decay")
+
+
+class _Davis(Dataset):
+    """What the two years share: the tree, and one label map a frame.
+
+    Args:
+        resolution: `480p` (what papers report), `Full-Resolution`, `1080p`; None = the first of them the tree has.
+    """
+
+    year: str
+    binary: bool
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] | None,
+        *,
+        split: str | None = None,
+        prompt: str | None = None,
+        seed: int = 0,
+        resolution: str | None = None,
+    ):
+        self.resolution = resolution or ""
+        if root is not None and not (Path(root) / "Annotations").is_dir() and (Path(root) / "DAVIS").is_dir():
+            root = Path(root) / "DAVIS"  # the archives unpack into a folder of that name
+        super().__init__(root, split=split, prompt=prompt, seed=seed)
+
+    def list_names(self) -> Iterable[str]:
+        """The names of the tree's `ImageSets`, else the official ones."""
+        assert self.root is not None
+        known = [name for name in RESOLUTIONS if (self.root / "Annotations" / name).is_dir()]
+        wanted = [self.resolution] if self.resolution else known[:1]
+        if not wanted or wanted[0] not in known:
+            raise self.layout_error(f"found no Annotations/{self.resolution or RESOLUTIONS[0]}")
+        self.resolution = wanted[0]
+        return self._tree_names() or official_list(f"davis{self.year}_{self.split}")
+
+    def _tree_names(self) -> tuple[str, ...]:
+        assert self.root is not None
+        for folder in (self.year, *RESOLUTIONS) if self.year == "2016" else (self.year,):
+            path = self.root / "ImageSets" / folder / f"{self.split}.txt"
+            if path.is_file():
+                return read_names(path) if folder == self.year else _read_pairs(path)
+        return ()
+
+    def official_names(self) -> tuple[str, ...] | None:
+        """The sequences of the official split."""
+        return official_list(f"davis{self.year}_{self.split}")
+
+    def is_present(self, name: str, *, frames: bool = False) -> bool:
+        """Whether the sequence's folders are there."""
+        return self._masks(name).is_dir() and (not frames or self._images(name).is_dir())
+
+    def open_frames(self, name: str) -> FrameSource:
+        """The JPEG frames, or none where the tree holds annotation only."""
+        folder = self._images(name)
+        return FrameFolder(folder) if folder.is_dir() else NoFrames(folder)
+
+    def annotation_files(self, name: str) -> Iterable[Path]:
+        """The label maps in frame order."""
+        return list_label_maps(self._masks(name)).values()
+
+    def load(self, name: str) -> Sequence:
+        """One sequence; decodes its first label map, which says what the objects are.
+
+        Raises:
+            DataError: frames and label maps do not agree, or the first map holds no object.
+        """
+        source, masks = self.open_frames(name), list_label_maps(self._masks(name))
+        stems = source.stems if isinstance(source, FrameFolder) else tuple(masks)
+        if self.has_truth:
+            check_same_frames(self._masks(name), stems, masks, of=self._images(name))
+        elif stems[0] not in masks:
+            raise DataError(self._masks(name), f"expected {stems[0]}.png, the annotation of the first frame; got none")
+        indices = {stem: index for index, stem in enumerate(stems)}
+        files = {indices[stem]: path for stem, path in masks.items() if stem in indices}
+        load_truth = partial(LabelMapTruth, files, void_label=self.info.void_label, binary=self.binary)
+        first = load_truth()
+        return Sequence(
+            name=name,
+            source=source,
+            frame_names=stems,
+            object_ids=first.first_ids,
+            load_prompts=lambda: self._prompts(load_truth(), source),
+            load_truth=load_truth if self.has_truth else None,
+            attributes=self._attributes(name),
+            load_size=lambda: first.size,
+        )
+
+    def _prompts(self, truth: LabelMapTruth, source: FrameSource) -> tuple[Prompt, ...]:
+        if len(source) and source.size() != truth.size:
+            expected, got = ("{}x{}".format(*size) for size in (source.size(), truth.size))
+            raise DataError(truth.path(0), f"expected {expected} (height x width) as the frames, got {got}")
+        masks = truth.read(0)
+        if self.prompt == "mask":
+            return tuple(Prompt(object_id, mask=mask) for object_id, mask in masks.items())
+        boxes = {object_id: mask_to_box(mask, convention="inclusive") for object_id, mask in masks.items()}
+        return tuple(Prompt(object_id, box=box) for object_id, box in boxes.items())
+
+    def _attributes(self, name: str) -> frozenset[str]:
+        known = official_attributes("davis2016_attributes") if self.year == "2016" else {}  # 2017 added none
+        return known.get(name, frozenset())
+
+    def _masks(self, name: str) -> Path:
+        assert self.root is not None
+        return self.root / "Annotations" / self.resolution / name
+
+    def _images(self, name: str) -> Path:
+        assert self.root is not None
+        return self.root / "JPEGImages" / self.resolution / name
+
+
+@DATASETS.register("davis2016")
+class Davis2016(_Davis):
+    """DAVIS 2016: one object; whatever is not background is it (masks of 0/255, or of 2017's several objects)."""
+
+    name = "davis2016"
+    year = "2016"
+    binary = True
+    info = DatasetInfo(
+        title="DAVIS 2016",
+        task="mask",
+        splits=("train", "val"),
+        default_split="val",
+        prompts=("mask", "box"),
+        protocol="davis2017",
+        result_format="davis",
+        official_counts={"train": 30, "val": 20},
+        licence="research use; the benchmark's page says more",
+        source="https://davischallenge.org/davis2016/code.html",
+        metrics=_METRICS,
+        tree=_TREE.format(year="2016", split="{train,val}"),
+    )
+
+
+@DATASETS.register("davis2017", "davis")
+class Davis2017(_Davis):
+    """DAVIS 2017: several objects, ids as in the first label map, 255 = void."""
+
+    name = "davis2017"
+    year = "2017"
+    binary = False
+    info = DatasetInfo(
+        title="DAVIS 2017",
+        task="mask",
+        splits=("train", "val", "test-dev", "test-challenge"),
+        default_split="val",
+        prompts=("mask", "box"),
+        protocol="davis2017",
+        result_format="davis",
+        official_counts={"train": 60, "val": 30, "test-dev": 30, "test-challenge": 30},
+        void_label=255,
+        no_truth=("test-dev", "test-challenge"),
+        licence="research use; the benchmark's page says more",
+        source="https://davischallenge.org/davis2017/code.html",
+        metrics=_METRICS,
+        tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}"),
+    )
+
+
+def _read_pairs(path: Path) -> tuple[str, ...]:
+    """Names of a list of path pairs: `/JPEGImages/480p/<name>/00000.jpg /Annotations/480p/<name>/00000.png` a frame."""
+    names: dict[str, None] = {}
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        parts = line.split()[0].split("/")
+        if len(parts) < 3:
+            raise DataError(path, f"expected an image and an annotation path, got {line[:60]!r}", line=number)
+        check_name(parts[-2], path, number)
+        names[parts[-2]] = None
+    if not names:
+        raise DataError(path, "expected lines of an image and an annotation path, got none")
+    return tuple(names)
