@@ -1,0 +1,445 @@
+"""From the name of a model to a network with weights.
+
+Names: `nano` (shipped), `tiny`, `small`, `base-plus`, `large` (SAM 2.1, from the hub's cache or the network), a hub id,
+a local folder in `transformers` format, a Meta `.pt` file, and `random:<size>` for tests and timing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.model.networks import NETWORKS, Network, library_config
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from mosam.model.formulas import Formulas
+    from mosam.model.preprocess import Resize
+    from mosam.model.sam2 import Precision, Sam2Backbone
+
+PUBLISHED = ("tiny", "small", "base-plus", "large")
+HUB_PREFIX = "facebook/sam2.1-hiera-"
+SHIPPED = "nano"
+RANDOM_PREFIX = "random:"
+WEIGHTS_FOLDER = Path(__file__).parent / "weights"
+SAM_LICENCE = OUR_LICENCE = "Apache-2.0"
+HUB_FILES = ("config.json", "model.safetensors")
+LIBRARY_TYPE = "sam2_video"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model.
+
+    Attributes:
+        name: the short name where there is one.
+        source: where the weights come from, in words.
+        licence: SPDX identifier, or "unknown" for a file of the user's.
+        parameters: learned values, or None where only the weights could tell and they are not on this machine.
+        image: side of the input, pixels; None likewise.
+        grid: side of the top feature map; None likewise.
+        width: channels of that map; None likewise.
+        weights_hash: SHA-256 of the weights, or None where they are not on this machine.
+        random: the weights are drawn, not trained.
+    """
+
+    name: str
+    source: str
+    licence: str
+    parameters: int | None = None
+    image: int | None = None
+    grid: int | None = None
+    width: int | None = None
+    weights_hash: str | None = None
+    random: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A library model with weights, fp32 on the CPU."""
+
+    name: str
+    model: Any
+    source: str
+    licence: str
+    random: bool = False
+
+
+def list_models() -> list[ModelInfo]:
+    """The models that have a name, without reading any weights."""
+    shipped = ModelInfo(SHIPPED, "shipped with mosam, trained on generated videos", OUR_LICENCE)
+    hub = [ModelInfo(size, f"hub: {HUB_PREFIX}{size}", SAM_LICENCE) for size in PUBLISHED]
+    return [_with_shape(info, NETWORKS[info.name]) for info in (shipped, *hub)]
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = "auto",
+    precision: Precision | Literal["auto"] = "auto",
+    seed: int = 0,
+    formulas: Formulas = "official",
+    resize: Resize = "pil_bicubic",
+) -> Sam2Backbone:
+    """Load a network.
+
+    Args:
+        name: `nano`, `tiny`, `small`, `base-plus`, `large`, a hub id, a folder, a `.pt` file or `random:<size>`.
+        device: `auto` (cuda, else mps, else cpu) or a torch device name.
+        precision: `auto`, `fp32`, `bf16` or `fp16`; see `choose_precision`.
+        seed: of the weights of `random:<size>`; not used otherwise.
+        formulas: `official` or `library` rounding, see `mosam.model.formulas`.
+        resize: filter that brings frames to the input size, see `mosam.model.preprocess`.
+    Raises:
+        UnknownNameError: no model, file or folder of that name, or an unknown option.
+        MissingDataError: weights that are not on this machine and cannot be fetched.
+        MismatchError: a checkpoint of another model.
+        DataError: a damaged file.
+    """
+    from mosam.model.formulas import FORMULAS
+    from mosam.model.preprocess import RESIZES
+    from mosam.model.sam2 import PRECISIONS, Sam2Backbone
+
+    for kind, value, known in (
+        ("precision", precision, ("auto", *PRECISIONS)),
+        ("formulas", formulas, FORMULAS),
+        ("resize", resize, RESIZES),
+    ):
+        if value not in known:
+            raise UnknownNameError(kind, value, known, where="load_model")
+    place = choose_device(device)
+    loaded = _load(name, seed=seed, local_only=False)
+    return Sam2Backbone(
+        loaded.model,
+        name=loaded.name,
+        device=place,
+        precision=choose_precision(loaded.name, place) if precision == "auto" else precision,
+        formulas=formulas,
+        resize=resize,
+        random=loaded.random,
+        weights_hash=weights_hash(loaded.model.state_dict()),
+    )
+
+
+def choose_device(device: str) -> torch.device:
+    """`auto` -> cuda, else mps, else cpu; any other name is taken as it is.
+
+    Raises:
+        MosamError: the device is not there.
+    """
+    import torch
+
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, found in available.items() if found))
+    kind = device.split(":")[0]
+    if kind not in available:
+        raise UnknownNameError("device", device, ["auto", *available], where="load_model")
+    if not available[kind]:
+        found = ", ".join(name for name, there in available.items() if there)
+        raise MosamError(f"load_model: expected a {kind} device, got none; use --device auto or one of: {found}")
+    return torch.device(device)
+
+
+def choose_precision(name: str, device: torch.device) -> Precision:
+    """The precision that is fastest without harm: bf16 where the hardware has matrix units for it, else fp32.
+
+    `nano` is too small to gain from 16 bits and stays fp32, and so do its random twins.
+    """
+    import torch
+
+    if name.removeprefix(RANDOM_PREFIX) in (SHIPPED, "mini"):
+        return "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "mps":
+        return "bf16"
+    return "bf16" if _has_amx() else "fp32"
+
+
+def _has_amx() -> bool:
+    """Whether this processor multiplies bf16 matrices in hardware (Intel AMX)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
+
+
+def model_info(name: str) -> ModelInfo:
+    """What is known of a model; reads its weights where they are on this machine, downloads nothing.
+
+    Raises:
+        UnknownNameError: no model, file or folder of that name.
+        MismatchError: a checkpoint of another model.
+    """
+    try:
+        loaded = _load(name, seed=0, local_only=True)
+    except MissingDataError:
+        size = _published_size(name)
+        if size is None and name != SHIPPED:
+            raise
+        info = next(info for info in list_models() if info.name == (size or SHIPPED))
+        return replace(info, parameters=_parameter_count(NETWORKS[info.name]))
+    config = loaded.model.config
+    return ModelInfo(
+        loaded.name,
+        loaded.source,
+        loaded.licence,
+        parameters=sum(p.numel() for p in loaded.model.parameters()),
+        image=config.image_size,
+        grid=config.vision_config.backbone_feature_sizes[-1][0],
+        width=config.vision_config.fpn_hidden_size,
+        weights_hash=weights_hash(loaded.model.state_dict()),
+        random=loaded.random,
+    )
+
+
+def fetch_model(name: str) -> Path:
+    """Download a model of the hub, or find it in the cache, and return its folder.
+
+    Raises:
+        MissingDataError: not reachable and not in the cache.
+        UnknownNameError: not the name of a hub model.
+    """
+    size = _published_size(name)
+    if size is None and "/" not in name:
+        raise UnknownNameError("hub model", name, PUBLISHED, where="model fetch")
+    return _hub_folder(HUB_PREFIX + size if size else name, local_only=False)
+
+
+def weights_hash(weights: dict[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of a state dict in fp32, sorted by name: equal for every file format."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{name}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
+
+
+def save_weights(model: Any, network: Network, folder: Path, name: str, notes: dict[str, Any]) -> Path:
+    """Write a model of ours as `<name>.safetensors` and `<name>.json`, the form in which `nano` is shipped.
+
+    Args:
+        model: the library's module, fp32.
+        network: its shape.
+        folder: created where missing.
+        name: file name without suffix.
+        notes: anything to keep beside it: training recipe, date, scores.
+    Returns:
+        The path of the weights.
+    """
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
+    path = folder / f"{name}.safetensors"
+    save_file(state, path)
+    record = {"network": network.to_json(), "licence": OUR_LICENCE, "sha256": weights_hash(state), "notes": notes}
+    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    return path
+
+
+def build_random(network: Network, seed: int) -> Any:
+    """A library model of a shape with every weight drawn from a seed, in eval mode."""
+    from mosam.model.random_weights import draw_weights
+
+    model = _build(library_config(network))
+    draw_weights(model, seed)
+    return model.eval()
+
+
+def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
+    """Find out what a name means and read it."""
+    if name.startswith(RANDOM_PREFIX):
+        size = name.removeprefix(RANDOM_PREFIX)
+        if size not in NETWORKS:
+            raise UnknownNameError("model size", size, NETWORKS, where=name)
+        return _Loaded(name, build_random(NETWORKS[size], seed), f"random weights, seed {seed}", OUR_LICENCE, True)
+    if name == SHIPPED:
+        return _load_ours(WEIGHTS_FOLDER / f"{SHIPPED}.safetensors", SHIPPED)
+    size = _published_size(name)
+    if size is not None:
+        repository = HUB_PREFIX + size
+        return replace(_load_folder(_hub_folder(repository, local_only=local_only), repository), name=size)
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return _load_folder(path, str(path))
+    if path.suffix == ".safetensors" and path.is_file():
+        return _load_ours(path, path.stem)
+    if path.is_file():
+        return _load_meta(path)
+    if path.suffix in (".pt", ".pth", ".safetensors"):
+        raise MissingDataError(f"{name}: expected a checkpoint file, got nothing there; check the path")
+    if name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        return _load_folder(_hub_folder(name, local_only=local_only), name)
+    known = [SHIPPED, *PUBLISHED, *(RANDOM_PREFIX + size for size in NETWORKS)]
+    raise UnknownNameError("model", name, known)
+
+
+def _published_size(name: str) -> str | None:
+    """`tiny`, `sam2.1-hiera-tiny` or the hub id -> `tiny`; None for anything else."""
+    size = name.removeprefix("facebook/").removeprefix("sam2.1-hiera-")
+    return size if size in PUBLISHED else None
+
+
+def _hub_folder(repository: str, *, local_only: bool) -> Path:
+    """Folder of a hub model in the cache, downloaded when needed and allowed."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import HfHubHTTPError, disable_progress_bars
+
+    disable_progress_bars()
+    try:
+        found = snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=local_only)
+    except (HfHubHTTPError, OSError, ValueError) as error:  # not found, no access, offline, bad name
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MissingDataError(
+            f"{repository}: not in the local cache and could not be downloaded ({reason[:160]}); run "
+            "`mosam model fetch` with a network connection, or give --model a local folder or a sam2.1_hiera_*.pt file"
+        ) from error
+    return Path(found)
+
+
+def _load_folder(folder: Path, name: str) -> _Loaded:
+    """A folder with `config.json` and `model.safetensors` as the library writes them."""
+    from transformers import Sam2VideoModel
+    from transformers.utils import logging
+
+    missing = [file for file in HUB_FILES if not (folder / file).is_file()]
+    if missing:
+        raise MissingDataError(f"{folder}: expected {' and '.join(HUB_FILES)}, got no {' and no '.join(missing)}")
+    try:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise DataError(folder / "config.json", f"expected a JSON object, got {error}") from error
+    if kind != LIBRARY_TYPE:
+        raise MismatchError(f"{folder}: expected a {LIBRARY_TYPE} model, got {kind}; use a SAM 2.1 checkpoint")
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True, local_files_only=True)
+        model, report = loaded
+    except (OSError, RuntimeError, ValueError) as error:
+        raise DataError(folder, f"expected a SAM 2.1 model, got {str(error).strip().splitlines()[0]}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    _complete(model, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder))
+    licence = SAM_LICENCE if name.startswith("facebook/") else "unknown"
+    source = f"hub: {name}, revision {folder.name[:12]}" if folder.parent.name == "snapshots" else f"folder {folder}"
+    return _Loaded(name if source.startswith("hub") else folder.name, model.float().eval(), source, licence)
+
+
+def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str) -> None:
+    """Fill in the copy of the Fourier matrix that older files leave out; anything else missing is an error."""
+    import torch
+
+    from mosam.model.meta_format import FOURIER_COPIES, check_keys
+
+    for absent, present in (FOURIER_COPIES, FOURIER_COPIES[::-1]):
+        if absent in missing and present not in missing:
+            with torch.no_grad():
+                model.get_buffer(absent).copy_(model.get_buffer(present))
+            missing = missing - {absent}
+    expected = set(model.state_dict())
+    check_keys((expected - missing) | unexpected, expected, where=where)
+
+
+def _load_ours(path: Path, name: str) -> _Loaded:
+    """A model in the form of `save_weights`."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    described = path.with_suffix(".json")
+    for file in (path, described):
+        if not file.is_file():
+            hint = f"; use {RANDOM_PREFIX}{SHIPPED} for random weights" if name == SHIPPED else ""
+            raise MissingDataError(f"{name}: expected trained weights in {file}, got no such file{hint}")
+    try:
+        record = json.loads(described.read_text(encoding="utf-8"))
+        network = Network.from_json(record["network"], str(described))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise DataError(described, f"expected a JSON object with a 'network' entry, got {error!r}") from error
+    try:
+        weights = load_file(path)
+    except SafetensorError as error:
+        raise DataError(path, f"expected a safetensors file, got {error}") from error
+    model = _build(library_config(network))
+    _fill(model, weights, where=str(path))
+    source = "shipped with mosam" if name == SHIPPED else f"file {path}"
+    return _Loaded(name, model.eval(), source, record.get("licence", "unknown"))
+
+
+def _load_meta(path: Path) -> _Loaded:
+    """A checkpoint file of the official program."""
+    import pickle
+    import zipfile
+
+    import torch
+
+    from mosam.model.meta_format import from_meta, network_of
+
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise DataError(path, f"expected a SAM 2.1 checkpoint (a torch file of weights), got: {reason}") from error
+    weights = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(weights, dict):
+        raise MismatchError(f"{path}: expected a SAM 2.1 checkpoint with a 'model' entry, got another torch file")
+    size, network = network_of(weights, where=str(path))
+    model = _build(library_config(network))
+    _fill(model, from_meta(weights, model.state_dict(), where=str(path)), where=str(path))
+    return _Loaded(path.stem, model.eval(), f"file {path} ({size})", "unknown")
+
+
+def _build(config: Any) -> Any:
+    """A library model on the CPU; on the meta device its position buffers, which no file holds, would stay empty."""
+    import torch
+    from transformers import Sam2VideoModel
+    from transformers.utils import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    state = torch.random.get_rng_state()  # building draws numbers that are overwritten; leave the caller's stream alone
+    try:
+        return Sam2VideoModel(config).eval()
+    finally:
+        torch.random.set_rng_state(state)
+        logging.set_verbosity(verbosity)
+
+
+def _fill(model: Any, weights: dict[str, Tensor], *, where: str) -> None:
+    """Copy weights into a model, strictly."""
+    from mosam.model.meta_format import check_keys
+
+    own = model.state_dict()
+    check_keys(set(weights), set(own), where=where)
+    for name, value in weights.items():
+        if value.shape != own[name].shape:
+            raise MismatchError(
+                f"{where}: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}; "
+                "the checkpoint is of another model"
+            )
+    model.load_state_dict(weights)
+
+
+def _parameter_count(network: Network) -> int:
+    """Learned values of a network, counted without making them."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in _build(library_config(network)).parameters())
+
+
+def _with_shape(info: ModelInfo, network: Network) -> ModelInfo:
+    """Fill in what the shape alone tells."""
+    from mosam.model.networks import STRIDE
+
+    return replace(info, image=network.image, grid=network.image // STRIDE, width=network.width)
