@@ -14,7 +14,7 @@ def info(num_frames: int | None = None, start: int = 0) -> TrackInfo:
 def walk(
     policy: MemoryPolicy, track: TrackInfo, entries: Callable[[int], Entry], frames: int
 ) -> list[tuple[int, ReadPlan]]:
-    """Read plans of frames start+1 .. start+frames of a one-hypothesis policy; asserts that only kept entries are read."""
+    """Read plans of frames start+1 .. start+frames of a one-hypothesis policy; only kept entries may be read."""
     update = policy.start(track, Entry(track.start, "prompt", 10.0, 1.0, 50))
     plans = []
     for t in range(track.start + 1, track.start + frames + 1):

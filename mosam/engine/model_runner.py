@@ -1,7 +1,7 @@
 """The network work of one batch: stack rows, call the backbone, bring small numbers back in one transfer.
 
-Rows are (sequence, object, hypothesis). Rows that read the same number of slots and pointers form a bucket that needs no
-attention mask; `ragged="pad"` puts unlike rows into one batch instead and hides the filling by a bias of -inf.
+Rows are (sequence, object, hypothesis). Rows that read the same number of slots and pointers form a bucket that needs
+no attention mask; `ragged="pad"` puts unlike rows into one batch instead and hides the filling by a bias of -inf.
 """
 
 from __future__ import annotations
@@ -389,7 +389,7 @@ class ModelRunner:
         return fill_holes(low, self.parity.fill_holes) if self.parity.fill_holes else low
 
     def reliability(self, low: Tensor) -> Tensor:
-        """(N, mask, mask) encoded logits -> (N, tokens) uint8: 1..255 = mean reliability of a token, 255 also = protected."""
+        """(N, mask, mask) encoded logits -> (N, tokens) uint8: mean reliability of a token, 0..254; 255 = protected."""
         sure = torch.sigmoid(low.float())
         cell = self.model.sizes.mask // self.model.sizes.grid
         c = F.avg_pool2d((2 * sure - 1).abs()[:, None], cell).flatten(1)
@@ -418,7 +418,7 @@ def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
 
 
 def _stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
-    """Output 0, or the best of 1..3 where output 0 is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
+    """Output 0, or the best of 1..3 where it is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
     single, iou = decoded.masks[:, :1].float(), decoded.iou[:, :1]
     inner = (single > STABILITY_DELTA).flatten(1).sum(dim=1).float()
     outer = (single > -STABILITY_DELTA).flatten(1).sum(dim=1).float()

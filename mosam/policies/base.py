@@ -250,8 +250,8 @@ class MemoryPolicy:
     Class attributes:
         Config: frozen dataclass of its parameters: the command line's options and the record in `run.json`.
         hypotheses: most hypotheses a track can have.
-        presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The memory's
-            own no-object vector always goes by 0.
+        presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The
+            memory's own no-object vector always goes by 0.
         needs_boxes: candidates carry boxes.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_motion: the engine computes motion between frames.

@@ -13,7 +13,7 @@ def test_slots_and_pointers_are_the_last_frames_whatever_they_hold(start):
     for t, plan in walk(load_policy("sam2"), info(100, start), tracked, 30):
         expected = [(start, 6)] + [(f, t - f - 1) for f in range(max(start + 1, t - 6), t)]
         assert [(s.entry.frame, s.temporal) for s in plan.slots] == expected
-        frames = [start] + list(range(t - 1, max(start, t - 16), -1))
+        frames = [start, *range(t - 1, max(start, t - 16), -1)]
         assert [(p.entry.frame, p.position) for p in plan.pointers] == [(f, t - f) for f in frames]
         assert plan.span == 16
 
