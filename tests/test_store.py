@@ -1,0 +1,248 @@
+"""A run's folder: what is renamed into it, what a killed run leaves, who may write it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.store import (
+    LOCK,
+    PARTIAL,
+    RECORD,
+    RunSettings,
+    RunStore,
+    SequenceRecord,
+    StoreError,
+    content_hash,
+    read_record,
+    run_name,
+    writing,
+)
+
+
+def settings(**changes):
+    values = {
+        "dataset": "toy",
+        "split": "val",
+        "prompt": "mask",
+        "seed": 0,
+        "tracker": "sam2",
+        "policy": {"stride": 1, "sizes": (1, 2)},
+        "model": "nano",
+        "weights_hash": "ab",
+        "precision": "float32",
+        "device": "cpu",
+        "network": {"resize": "pil_bicubic"},
+        "engine": {"fill_holes": 0},
+        "output": {"format": "toy"},
+    }
+    return RunSettings(**{**values, **changes})
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def write(store, name, text="x"):
+    folder = store.partial(name)
+    (folder / name).mkdir()
+    (folder / name / "0.txt").write_text(text)
+    return store.commit(name, [name], SequenceRecord("done", 3, 1.5, 2.0, annotation="a"))
+
+
+def test_record_reads_back_as_written(tmp_path):
+    with RunStore(tmp_path / "run", settings(), selection=["a"], environment={"python": "3"}) as store:
+        write(store, "a")
+        store.fail("b", SequenceRecord("failed", reason="why"))
+        written = store.record
+    record = read_record(tmp_path / "run")
+    assert record == written
+    assert record.done == ["a"]
+    assert record.failed == {"b": "why"}
+    assert record.fps == 2.0
+
+
+def test_results_appear_only_when_whole(tmp_path):
+    with RunStore(tmp_path / "run", settings()) as store:
+        folder = store.partial("a")
+        (folder / "a").mkdir()
+        (folder / "a" / "0.txt").write_text("x")
+        assert not (tmp_path / "run" / "a").exists()
+        assert folder.name.startswith(PARTIAL)
+        store.commit("a", ["a"], SequenceRecord("done"))
+        assert (tmp_path / "run" / "a" / "0.txt").read_text() == "x"
+        assert not folder.exists()
+
+
+def test_commit_replaces_older_files_of_the_sequence(tmp_path):
+    with RunStore(tmp_path / "run", settings()) as store:
+        write(store, "a", "old")
+        (tmp_path / "run" / "a" / "stale.txt").write_text("x")
+        write(store, "a", "new")
+    assert {p.name: p.read_text() for p in (tmp_path / "run" / "a").iterdir()} == {"0.txt": "new"}
+
+
+def test_writer_that_leaves_nothing_is_an_error(tmp_path):
+    with RunStore(tmp_path / "run", settings()) as store:
+        store.partial("a")
+        with pytest.raises(FileNotFoundError, match=r"a: the result writer left no a\.txt"):
+            store.commit("a", ["a.txt"], SequenceRecord("done"))
+        assert store.record.sequences == {}
+
+
+def test_leftovers_of_a_killed_run_are_cleared(tmp_path):
+    with RunStore(tmp_path / "run", settings()) as store:
+        write(store, "a")
+    (tmp_path / "run" / f"{PARTIAL}b" / "b").mkdir(parents=True)
+    (tmp_path / "run" / f"{RECORD}.new").write_text('{"half')
+    with RunStore(tmp_path / "run", settings()) as store:
+        assert store.check("a", ["a"]) is None
+        assert not (tmp_path / "run" / f"{PARTIAL}b").exists()
+    assert names(tmp_path / "run") == ["a", RECORD]
+
+
+@pytest.mark.parametrize("harm", ["changed", "added", "missing"])
+def test_check_sees_every_change(tmp_path, harm):
+    with RunStore(tmp_path / "run", settings()) as store:
+        write(store, "a")
+        file = tmp_path / "run" / "a" / "0.txt"
+        if harm == "changed":
+            file.write_text("y")
+        elif harm == "added":
+            file.with_name("1.txt").write_text("")
+        else:
+            (file.unlink(), file.parent.rmdir())
+        assert (
+            store.check("a", ["a"])
+            == f"its result files {'are missing' if harm == 'missing' else 'have changed since'}"
+        )
+
+
+def test_hash_depends_on_names_and_bytes(tmp_path):
+    (tmp_path / "a").write_text("xy")
+    (tmp_path / "b").write_text("z")
+    first = content_hash(tmp_path, ["a", "b"])
+    assert first == content_hash(tmp_path, ["b", "a"])
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "b").write_text("yz")
+    assert content_hash(tmp_path, ["a", "b"]) != first
+    assert content_hash(tmp_path, ["a", "c"]) is None
+
+
+def test_many_differences_are_cut_short(tmp_path):
+    with RunStore(tmp_path / "run", settings()):
+        pass
+    other = settings(policy={str(n): n for n in range(20)}, seed=4)
+    with pytest.raises(MismatchError) as caught, RunStore(tmp_path / "run", other):
+        pass
+    assert "seed: 0 -> 4; policy.stride: 1 -> (not recorded)" in str(caught.value)
+    assert "and 17 more" in str(caught.value)
+
+
+def test_folder_of_somebody_else_is_left_alone(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite in (False, True):
+        store = RunStore(tmp_path, settings(), overwrite=overwrite)
+        with pytest.raises(MismatchError, match=r"notes\.txt"), store:
+            pass
+    assert names(tmp_path) == ["notes.txt"]
+
+
+def test_overwrite_throws_everything_away(tmp_path):
+    with RunStore(tmp_path / "run", settings()) as store:
+        write(store, "a")
+    with RunStore(tmp_path / "run", settings(seed=1), overwrite=True) as store:
+        assert store.record.sequences == {}
+    assert names(tmp_path / "run") == [RECORD]
+
+
+@pytest.mark.parametrize("text", ['{"format": 1}', "[]", "{", '{"format": 99}', ""])
+def test_damaged_record_is_one_line(tmp_path, text):
+    (tmp_path / RECORD).write_text(text)
+    with pytest.raises(DataError, match="damaged") as caught:
+        read_record(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / RECORD}: ")
+    assert "\n" not in str(caught.value)
+    with RunStore(tmp_path, settings(), overwrite=True):
+        pass
+    assert read_record(tmp_path).settings.dataset == "toy"
+
+
+def test_no_record(tmp_path):
+    with pytest.raises(MissingDataError, match=r"with run\.json, found none"):
+        read_record(tmp_path)
+
+
+def test_record_is_plain_json(tmp_path):
+    with RunStore(tmp_path, settings()) as store:
+        store.fail("b", SequenceRecord("failed", reason="why"))
+    data = json.loads((tmp_path / RECORD).read_text())
+    assert data["dataset"] == "toy"
+    assert data["sequences"]["b"] == {
+        "status": "failed",
+        "frames": 0,
+        "seconds": 0.0,
+        "wall_seconds": 0.0,
+        "reason": "why",
+    }
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    with RunStore(tmp_path, settings()):
+        path = str(tmp_path / LOCK)
+        code = f"from mosam.store import _take_lock; from pathlib import Path; _take_lock(Path({path!r}))"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert other.returncode == 1
+        assert f"another process ({os.getpid()}) writes this run" in other.stderr
+    assert not (tmp_path / LOCK).exists()
+
+
+def test_lock_of_a_dead_process_is_taken_over(tmp_path):
+    code = (
+        "import os; from mosam.store import _take_lock; from pathlib import Path\n"
+        f"_take_lock(Path({str(tmp_path / LOCK)!r})); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    assert (tmp_path / LOCK).exists()
+    with RunStore(tmp_path, settings()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(28, "disk is full"), (13, "no permission"), (30, "read-only"), (122, "quota")]
+)
+def test_unwritable_folder_is_one_line(tmp_path, number, words):
+    with pytest.raises(StoreError, match=words) as caught, writing(tmp_path):
+        raise OSError(number, "text of the system")
+    assert str(caught.value).startswith(f"{tmp_path}: ")
+
+
+def test_other_errors_of_the_system_pass(tmp_path):
+    with pytest.raises(IsADirectoryError), writing(tmp_path):
+        raise IsADirectoryError(21, "is a directory")
+
+
+def test_a_file_where_the_folder_should_be(tmp_path):
+    (tmp_path / "results").write_text("")
+    with pytest.raises(StoreError, match="expected a folder"), RunStore(tmp_path / "results" / "run", settings()):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (("sam2", "large"), "sam2-large"),
+        (("mosam[stride=3,mgp=off]", "large"), "mosam-stride=3,mgp=off-large"),
+        (("sam2", "random:nano"), "sam2-random-nano"),
+        (("sam2", "org/some-model"), "sam2-some-model"),
+        (("sam2", "/data/sam2.1_hiera_large.pt"), "sam2-sam2.1_hiera_large"),
+    ],
+)
+def test_run_name(arguments, name):
+    assert run_name(*arguments) == name
+    assert run_name(*arguments, split="test-dev", prompt="box", seed=3) == f"{name}@test-dev@box@seed3"
