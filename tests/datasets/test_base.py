@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from trees import moving_square, write_davis, write_lasot_sequence, write_text
+
+from mosam.datasets.base import DATASETS, load_dataset, shorten
+from mosam.errors import MissingDataError, UnknownNameError
+
+
+def test_every_dataset_says_what_it_is():
+    for name in DATASETS:
+        info = DATASETS[name].info
+        assert DATASETS[name].name == name
+        assert info.default_split in info.splits
+        assert info.title
+        assert info.prompts
+        assert info.protocol
+        assert info.metrics
+        assert set(info.no_truth) <= set(info.splits)
+        assert DATASETS[name].generated or info.tree
+
+
+def test_unknown_names_list_the_known_and_the_nearest(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown dataset 'lasott'; did you mean lasot"):
+        load_dataset("lasott", root=tmp_path)
+    with pytest.raises(UnknownNameError, match="davis2017: unknown split 'valid'; did you mean val"):
+        load_dataset("davis", root=tmp_path, split="valid")
+    with pytest.raises(UnknownNameError, match="lasot: unknown prompt 'mask'"):
+        load_dataset("lasot", root=tmp_path, prompt="mask")
+
+
+def test_missing_root_names_it_and_shows_the_tree(tmp_path, monkeypatch):
+    with pytest.raises(
+        MissingDataError, match=r"(?s)absent: expected the LaSOT folder, found nothing.*groundtruth\.txt"
+    ):
+        load_dataset("lasot", root=tmp_path / "absent")
+    monkeypatch.delenv("MOSAM_DATA", raising=False)
+    with pytest.raises(MissingDataError, match="lasot: no folder given; pass --root or set MOSAM_DATA"):
+        load_dataset("lasot")
+
+
+def test_root_from_the_environment_under_the_listed_name(tmp_path, monkeypatch):
+    write_davis(tmp_path / "davis2017", {"dog": moving_square()})
+    monkeypatch.setenv("MOSAM_DATA", str(tmp_path))
+    assert list(load_dataset("davis")) == ["dog"]
+
+
+def _three(tmp_path):
+    for name in ("cat-1", "cat-2", "cat-3"):
+        write_lasot_sequence(tmp_path / name)
+    write_text(tmp_path / "testing_set.txt", "cat-1\ncat-2\ncat-3")
+    return load_dataset("lasot", root=tmp_path)
+
+
+def test_selection_keeps_order_and_says_it_is_one(tmp_path):
+    dataset = _three(tmp_path)
+    assert dataset.subset == "3 of 280 official sequences"
+    chosen = dataset.select(["cat-3", "cat-1"])
+    assert list(chosen) == ["cat-1", "cat-3"]
+    assert chosen.subset == "2 of 280 official sequences"
+    assert list(dataset.select(limit=1)) == ["cat-1"]
+    assert list(dataset) == ["cat-1", "cat-2", "cat-3"]
+    assert dataset.select(limit=9) is dataset
+    assert "cat-1" in chosen
+    assert "cat-2" not in chosen
+    with pytest.raises(UnknownNameError, match=r"lasot test: unknown sequence 'cat-9'; did you mean cat-3"):
+        dataset.select(["cat-9"])
+    with pytest.raises(ValueError, match="--limit"):
+        dataset.select(limit=0)
+
+
+def test_require_looks_only_at_chosen_sequences(tmp_path):
+    for name in ("cat-1", "cat-2"):
+        write_lasot_sequence(tmp_path / name, images=0 if name == "cat-2" else None)
+    write_text(tmp_path / "testing_set.txt", "cat-1\ncat-2\ncat-3\ncat-4\ncat-5\ncat-6")
+    dataset = load_dataset("lasot", root=tmp_path)
+    with pytest.raises(
+        MissingDataError, match=r"6 sequences of lasot test, 4 are absent: cat-3, cat-4, cat-5 and 1 more"
+    ):
+        dataset.require()
+    two = dataset.select(limit=2)
+    two.require()
+    assert two.missing(frames=True) == ("cat-2",)
+    with pytest.raises(MissingDataError, match="expected frames of 2 sequences"):
+        two.require(frames=True)
+    two.select(["cat-1"]).require(frames=True)
+
+
+def test_annotation_hash_is_of_what_scores_depend_on(tmp_path):
+    dataset = _three(tmp_path)
+    before = dataset.annotation_hash()
+    assert before == load_dataset("lasot", root=tmp_path).annotation_hash()
+    assert before != dataset.select(["cat-1", "cat-2"]).annotation_hash()
+    (tmp_path / "cat-3" / "img" / "00000001.jpg").unlink()
+    assert before == dataset.annotation_hash()
+    write_text(tmp_path / "cat-3" / "out_of_view.txt", "0,0,0,0")
+    assert before != dataset.annotation_hash()
+    assert dataset.select(["cat-1"]).annotation_hash() == dataset.select(["cat-1"]).annotation_hash()
+
+
+def test_frames_iterates_from_a_start(tmp_path):
+    sequence = _three(tmp_path)["cat-1"]
+    frames = list(sequence.frames(start=2))
+    assert len(frames) == 2
+    np.testing.assert_array_equal(frames[0], sequence.source.read(2))
+
+
+@pytest.mark.parametrize(("count", "text"), [(1, "a"), (3, "a, b, c"), (5, "a, b, c and 2 more")])
+def test_shorten(count, text):
+    assert shorten("abcde"[:count]) == text
