@@ -223,7 +223,7 @@ class Dataset(Mapping[str, Sequence]):
         return self.load(name).source
 
     def annotation_files(self, name: str) -> Iterable[Path]:
-        """The files of a sequence that its score depends on, in a fixed order."""
+        """The files of a sequence that its score depends on, in a fixed order; whether they are sound is not asked."""
         return ()
 
     def official_names(self) -> tuple[str, ...] | None:

@@ -18,7 +18,7 @@ from mosam.datasets.annotations import (
     read_text,
 )
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, FrameSource, Sequence
-from mosam.datasets.frames import FrameFolder, NoFrames
+from mosam.datasets.frames import FrameFolder, NoFrames, list_files
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Prompt
@@ -89,7 +89,7 @@ class _Davis(Dataset):
 
     def annotation_files(self, name: str) -> Iterable[Path]:
         """The label maps in frame order."""
-        return list_label_maps(self._masks(name)).values()
+        return [self._masks(name) / file for file in list_files(self._masks(name), (".png",))]
 
     def load(self, name: str) -> Sequence:
         """One sequence; decodes its first label map, which says what the objects are.

@@ -135,11 +135,11 @@ def _flag_files(folder: Path) -> tuple[Path, ...]:
     if all(path.is_file() for path in official):
         return official
     union = folder / "absent.txt"
-    if union.is_file():
-        return (union,)
-    raise DataError(folder, "expected full_occlusion.txt and out_of_view.txt, or absent.txt; found neither")
+    return (union,) if union.is_file() else ()
 
 
 def _read_absent(folder: Path, count: int) -> NDArray[np.bool_]:
-    flags = [read_flags(path, count) for path in _flag_files(folder)]
-    return np.logical_or.reduce(flags)
+    paths = _flag_files(folder)
+    if not paths:
+        raise DataError(folder, "expected full_occlusion.txt and out_of_view.txt, or absent.txt; found neither")
+    return np.logical_or.reduce([read_flags(path, count) for path in paths])

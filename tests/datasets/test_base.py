@@ -97,6 +97,16 @@ def test_annotation_hash_is_of_what_scores_depend_on(tmp_path):
     assert dataset.select(["cat-1"]).annotation_hash() == dataset.select(["cat-1"]).annotation_hash()
 
 
+def test_annotation_hash_does_not_mind_unsound_sequences(tmp_path):
+    dataset = _three(tmp_path)
+    for name in ("full_occlusion.txt", "out_of_view.txt"):
+        (tmp_path / "cat-1" / name).unlink()
+    assert len(dataset.annotation_hash()) == 64
+    root = write_davis(tmp_path / "davis", {"dog": moving_square(1)})
+    (root / "Annotations" / "480p" / "dog" / "00000.png").unlink()
+    assert len(load_dataset("davis", root=root).annotation_hash()) == 64
+
+
 def test_frames_iterates_from_a_start(tmp_path):
     sequence = _three(tmp_path)["cat-1"]
     frames = list(sequence.frames(start=2))
