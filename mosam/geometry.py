@@ -40,7 +40,7 @@ def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
         (...,) in [0, 1]; 0 where the union has no area; NaN where either box is NaN.
 
     >>> box_iou(np.array([0.0, 0, 2, 2]), np.array([1.0, 0, 2, 2])).round(3)
-    np.float64(0.333)
+    0.333
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     low = np.maximum(a[..., :2], b[..., :2])

@@ -1,0 +1,54 @@
+# A thin front to the `mosam` command; every target makes the environment it needs, once.
+#   make eval                                          the shipped benchmark, on this machine
+#   make eval DATASET=davis ROOT=/data/DAVIS DEVICE=cuda
+#   make test                                          the tests that need nothing from the system
+
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+DATASET ?= toy
+ROOT ?=
+TRACKER ?=
+MODEL ?=
+DEVICE ?=
+SPLIT ?=
+JOBS ?=
+ARGS ?=
+
+OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
+	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+.PHONY: eval test test-slow lint gpu clean
+
+eval: $(INSTALLED)
+	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+# pytest exits with 5 where nothing is marked
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+gpu: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpu || [ $$? -eq 5 ]
+
+# mypy knows packages by their place on disk, so it gets a tree of links laid out as the packages are installed.
+TYPED := .venv/typed
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@rm -rf $(TYPED) && mkdir -p $(TYPED)/mosam
+	@ln -s $(CURDIR)/mosam/* $(CURDIR)/datasets $(CURDIR)/evaluation $(TYPED)/mosam/
+	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
+
+$(INSTALLED): pyproject.toml
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv
+	@echo "installing mosam into .venv (only once)" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,179 @@
+"""Shows a run on standard error: one live line on a terminal, one plain line a sequence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+if TYPE_CHECKING:
+    from mosam.runner import Progress
+
+
+class Speed:
+    """Frames per second and time left of a run, from its events.
+
+    Attributes:
+        frames: frames tracked since the first event.
+    """
+
+    def __init__(self) -> None:
+        self.frames = 0
+        self._started = time.monotonic()
+        self._kept = 0
+        self._open: dict[str, float] = {}
+        self._finished = 0
+        self._total = 0
+
+    def see(self, event: Progress) -> None:
+        """Takes one event into account."""
+        self._finished, self._total = event.finished, event.total
+        if event.event == "kept":
+            self._kept += 1
+        elif event.event == "frame":
+            self.frames += 1
+            self._open[event.sequence] = event.frames / event.length
+        elif event.event in ("done", "failed"):
+            self._open.pop(event.sequence, None)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._started
+
+    @property
+    def fps(self) -> float:
+        """Frames per second over the whole run, waiting and writing included."""
+        return self.frames / max(self.elapsed, 1e-9)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until the end if sequences go on as they did; None before there is anything to go by."""
+        here = self._finished - self._kept + sum(self._open.values())
+        ahead = self._total - self._kept - here
+        return self.elapsed * ahead / here if here > 0 else None
+
+
+class PlainProgress:
+    """One line for each finished sequence.
+
+    Args:
+        stream: None = standard error.
+    """
+
+    def __init__(self, stream: TextIO | None = None):
+        self._stream = sys.stderr if stream is None else stream
+        self._kept = 0
+
+    def __enter__(self) -> PlainProgress:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._tell_kept()
+
+    def __call__(self, event: Progress) -> None:
+        """Shows one event."""
+        if event.event == "kept":
+            self._kept += 1
+            return
+        line = describe(event)
+        if line is not None:
+            self._tell_kept()
+            self.note(line)
+
+    def note(self, line: str) -> None:
+        """Prints a line."""
+        print(line, file=self._stream, flush=True)
+
+    def _tell_kept(self) -> None:
+        if self._kept:
+            self.note(f"{count(self._kept, 'sequence')} done before and intact")
+            self._kept = 0
+
+
+class LiveProgress:
+    """One line that changes: bar, sequences, the one in work, frames per second, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self._speed = Speed()
+        self._bar = Progress(
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}"),
+            TextColumn("{task.description}", markup=False),
+            TextColumn("{task.fields[pace]}"),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task: Any = None
+
+    def __enter__(self) -> LiveProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        if kind is None and self._speed.frames:
+            self.note(f"{self._speed.frames} frames in {clock(self._speed.elapsed)}, {self._speed.fps:.1f} fps")
+
+    def __call__(self, event: Progress) -> None:
+        """Shows one event."""
+        self._speed.see(event)
+        if self._task is None:
+            self._task = self._bar.add_task("", total=event.total, pace="")
+        if event.event in ("failed", "redo"):
+            self.note(describe(event) or "")
+        left = self._speed.seconds_left
+        pace = "" if left is None else f"{self._speed.fps:.1f} fps, {clock(left)} left"
+        where = f"{event.sequence} {event.frames}/{event.length}" if event.length else event.sequence
+        self._bar.update(self._task, completed=event.finished, description=where, pace=pace)
+
+    def note(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_view() -> PlainProgress | LiveProgress:
+    """The view that suits standard error; a context manager to be called with every event."""
+    return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+def describe(event: Progress) -> str | None:
+    """An event as a line, or None where it is not worth one.
+
+    >>> from mosam.runner import Progress
+    >>> describe(Progress("done", "bird-2", 3, 24, frames=90, length=90, seconds=4.5))
+    '[3/24] bird-2: 90 frames, 20.0 fps'
+    """
+    place = f"[{event.finished}/{event.total}] {event.sequence}"
+    if event.event == "done":
+        fps = event.frames / max(event.seconds, 1e-9)
+        return f"{place}: {count(event.frames, 'frame')}, {fps:.1f} fps"
+    if event.event == "failed":
+        return f"{place}: failed: {event.reason}"
+    if event.event == "redo":
+        return f"{event.sequence}: done again, {event.reason}"
+    return None
+
+
+def count(number: int, noun: str) -> str:
+    """
+    >>> count(1, "frame"), count(2, "frame")
+    ('1 frame', '2 frames')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def clock(seconds: float) -> str:
+    """
+    >>> clock(59.6), clock(3725)
+    ('1:00', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,91 @@
+"""What a command runs when the user does not say: default tracker and model, and the settings of published numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mosam.engine.parity import Parity
+from mosam.errors import MosamError
+from mosam.policies.base import POLICIES
+
+SETTINGS = ("common", "published")
+TOY = "toy"
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """Under what conditions a tracker runs; None = the dataset's or the machine's usual.
+
+    Attributes:
+        prompt: kind of first prompt.
+        precision: type the network computes in.
+        resize: filter that brings frames to the network's input size.
+        post_processing: the official program's hole filling, stability fallback and binarised prompt memory.
+    """
+
+    prompt: str | None = None
+    precision: str | None = None
+    resize: Literal["pil_bicubic", "tv_bilinear_aa", "tv_bilinear"] = "pil_bicubic"
+    post_processing: bool = False
+
+    @property
+    def parity(self) -> Parity:
+        """What the engine imitates."""
+        return Parity.official(post_processing=self.post_processing)
+
+
+# SAM 2's own `vos_inference.py`: bf16 autocast, post-processing off, frames resized by Pillow.
+PUBLISHED = {"sam2": Conditions(precision="bf16")}
+
+
+def conditions(settings: str, tracker: str) -> Conditions:
+    """The conditions of one tracker.
+
+    Args:
+        settings: `common` = the same for every tracker, so that they differ by their policy alone; `published` = those
+            under which the numbers of its paper were made.
+        tracker: name of a policy.
+    Raises:
+        MosamError: another word, or a tracker whose published settings are not known.
+    """
+    if settings not in SETTINGS:
+        raise MosamError(f"--settings: expected {' or '.join(SETTINGS)}, got {settings!r}")
+    if settings == "common":
+        return Conditions()
+    if tracker not in PUBLISHED:
+        raise MosamError(
+            f"--settings published: nothing is published for {tracker}; known are {', '.join(PUBLISHED)}; use common"
+        )
+    return PUBLISHED[tracker]
+
+
+def default_tracker() -> str:
+    """`mosam` where it is there, else the baseline."""
+    return "mosam" if "mosam" in POLICIES else "sam2"
+
+
+def default_model(dataset: str) -> str:
+    """`nano` for the generated benchmark (with random weights where none are shipped), `large` for everything else."""
+    if dataset != TOY:
+        return "large"
+    from mosam.model.checkpoints import RANDOM_PREFIX, SHIPPED, WEIGHTS_FOLDER
+
+    shipped = (WEIGHTS_FOLDER / f"{SHIPPED}.safetensors").is_file()
+    return SHIPPED if shipped else f"{RANDOM_PREFIX}{SHIPPED}"
+
+
+def split_list(text: str | None) -> list[str]:
+    """Comma-separated words; commas inside brackets do not separate.
+
+    >>> split_list("mosam[stride=3,mgp=off], sam2")
+    ['mosam[stride=3,mgp=off]', 'sam2']
+    """
+    words, depth = [""], 0
+    for character in text or "":
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += character
+    return [word for word in (word.strip() for word in words) if word]
