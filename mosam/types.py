@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,3 +111,43 @@ class FrameOutput:
 
     frame_index: int
     objects: Mapping[int, ObjectOutput] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class MotionNeeds:
+    """Which motion a policy reads.
+
+    Attributes:
+        sparse, dense: names of estimators, or `off`.
+        points: points of a forecast.
+        source: `measured` uses the pixels of frame t; `extrapolated` carries the motion t-2 -> t-1 one step further.
+    """
+
+    sparse: str
+    dense: str
+    points: int
+    source: Literal["measured", "extrapolated"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Forecast:
+    """Where motion says an object went between two frames; coordinates are fractions of the picture.
+
+    Attributes:
+        box: (4,) x0, y0, x1, y1 merged from both estimates and grown, or None where they give none.
+        points: (N, 2) x, y inside the object, the surest first; may be empty.
+        expected: (side, side) bool, the previous mask moved along; None where no estimate is valid.
+        trust: of the estimate used, in [0, 1]; 0 where none is valid.
+        trust_sparse, trust_dense: of each estimate, NaN where it was not made.
+        previous_box: (4,) of the previous mask, or None where that was empty.
+        survival: share of the picture's grid points that could be followed; NaN without sparse motion.
+    """
+
+    box: NDArray[np.float64] | None
+    points: NDArray[np.float64]
+    expected: NDArray[np.bool_] | None
+    trust: float
+    trust_sparse: float
+    trust_dense: float
+    previous_box: NDArray[np.float64] | None
+    survival: float

@@ -15,13 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mosam.engine.memory_bank import MemoryBank
-from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner
+from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import Parity
 from mosam.engine.track import Hypothesis, Shown, Track
 from mosam.model.backbone import Backbone, ImageFeatures
-from mosam.policies.base import Candidate, Choice, Entry, MemoryPolicy, ReadPlan, TrackInfo, Update
-from mosam.types import FrameOutput, Image, Mask, ObjectOutput, Prompt, Size
+from mosam.motion.field import MotionPair, MotionSettings, MotionStream
+from mosam.motion.forecast import forecast
+from mosam.policies.base import Candidate, Choice, Entry, Guide, MemoryPolicy, ReadPlan, TrackInfo, Update
+from mosam.types import Forecast, FrameOutput, Image, Mask, ObjectOutput, Prompt, Size
 
+MOTION_SIDE = 128  # least side of the grid on which motion moves a mask; small networks have coarser masks
 OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
 
 
@@ -35,6 +38,8 @@ class Video:
     non_overlap: bool
     tracks: dict[int, Track]
     next_frame: int = 0
+    motion: MotionStream | None = None
+    pair: MotionPair | None = None
     pending: deque[tuple[int, dict[int, Shown | None]]] = field(default_factory=deque)
     finished: list[FrameOutput] = field(default_factory=list)
 
@@ -55,12 +60,16 @@ class _Row:
 
 @dataclass(slots=True, eq=False)
 class _Written:
-    """One finished frame of one hypothesis, on its way into the bank."""
+    """One finished frame of one hypothesis, on its way into the bank.
+
+    `low` holds all (K, mask, mask) candidates of its decode, of which `index` was taken; `decodes` and `decode_row` say
+    which decode that was.
+    """
 
     video: Video
     track: Track
     frame_row: int
-    low: Tensor  # (K, mask, mask) candidates of the decode it came from
+    low: Tensor
     index: int
     score: Tensor
     entry: Entry
@@ -69,6 +78,7 @@ class _Written:
     binarise: bool
     store: bool
     log: dict[str, object]
+    decodes: Decodes | None = None
     decode_row: int = -1
     exact: Tensor | None = None
     remask: float | None = None
@@ -116,7 +126,9 @@ class Engine:
         self.bank = MemoryBank(
             tokens=sizes.tokens, memory=sizes.memory, width=sizes.width, device=model.device, capacity=capacity
         )
-        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged)
+        wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
+        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
+        self._motion = policy.motion()
         self._numbers = itertools.count()
         self._open: set[Video] = set()
 
@@ -159,14 +171,26 @@ class Engine:
             for object_id, frames in sorted(by_object.items())
         }
         video = Video(next(self._numbers), tuple(size), num_frames, non_overlap, tracks)  # type: ignore[arg-type]
+        video.motion = self.motion_stream()
         self._open.add(video)
         return video
 
-    def step(self, images: Mapping[Video, Image]) -> dict[Video, FrameOutput]:
+    def motion_stream(self) -> MotionStream | None:
+        """A stream that estimates the motion this policy reads, for a reader thread; None where it reads none."""
+        if self._motion is None:
+            return None
+        side = max(self.model.sizes.mask, MOTION_SIDE)
+        return MotionStream(MotionSettings(self._motion.sparse, self._motion.dense, side))
+
+    def step(
+        self, images: Mapping[Video, Image], motion: Mapping[Video, MotionPair] | None = None
+    ) -> dict[Video, FrameOutput]:
         """The next frame of each of these videos.
 
         Args:
             images: uint8 RGB (H, W, 3) by video; videos may be at different frames.
+            motion: what each video's own `motion_stream()` gave for this frame, if a reader computed it ahead;
+                otherwise it is computed here.
         Returns:
             What is known now, by video. A policy that decides later (`emit="final"`) may still change it: `drain` has
             the masks that are final.
@@ -181,6 +205,10 @@ class Engine:
                 got = f"{images[video].dtype} {images[video].shape}"
                 raise ValueError(f"frame {video.next_frame}: expected uint8 {(*video.size, 3)}, got {got}")
         busy = [video for video in videos if any(_active(track, video.next_frame) for track in video.tracks.values())]
+        for video in videos:
+            if video.motion is not None:
+                ahead = None if motion is None else motion.get(video)
+                video.pair = ahead or video.motion.push(images[video])
         outputs: dict[Video, FrameOutput] = {}
         with torch.inference_mode():
             if busy:
@@ -272,73 +300,84 @@ class Engine:
         ]
         if not rows:
             return []
-        decodes = self.runner.track(
+        guides = {id(row.track): self._guide(row) for row in rows if row.hypothesis == 0}
+        row_guides = [guides[id(row.track)] for row in rows]
+        free = self.runner.track(
             features,
             [row.frame_row for row in rows],
             [row.plan for row in rows],
             threshold=self.policy.presence_threshold,
-            with_boxes=self.policy.needs_boxes,
+            expected=[guide.expected if guide else None for guide in row_guides],
         )
+        prompted_rows = [i for i, guide in enumerate(row_guides) if guide is not None and guide.prompts]
+        guided = None
+        if prompted_rows:
+            guided = self.runner.guided(
+                features,
+                [rows[i].frame_row for i in prompted_rows],
+                free.top[torch.tensor(prompted_rows, device=free.top.device)],
+                [guide for guide in row_guides if guide is not None and guide.prompts],
+                [rows[i].video.size for i in prompted_rows],
+            )
         written = []
         for members in _by_track(rows):
-            written += self._choose([rows[i] for i in members], members, decodes)
-        self._store_chosen_pointers(decodes, written)
+            offers = _offers(free, "free", {i: i for i in members}, members, row_guides)
+            if guided is not None:
+                where = {i: n for n, i in enumerate(prompted_rows) if i in members}
+                offers += _offers(guided, "guided", where, members, row_guides)
+            written += self._choose([rows[i] for i in members], offers, row_guides[members[0]])
+        self._store_chosen_pointers(written)
         return written
 
-    def _choose(self, rows: Sequence[_Row], members: Sequence[int], decodes: Decodes) -> list[_Written]:
+    def _guide(self, row: _Row) -> Guide | None:
+        """What the policy makes of motion for this object."""
+        if self._motion is None:
+            return None
+        needs, video, track = self._motion, row.video, row.track
+
+        def look() -> Forecast | None:
+            if video.pair is None or track.last_low is None:
+                return None
+            side = max(self.model.sizes.mask, MOTION_SIDE)
+            logits = F.interpolate(track.last_low[None], size=(side, side), mode="bilinear", align_corners=False)
+            return forecast(video.pair, torch.sigmoid(logits[0, 0]).cpu().numpy(), needs)
+
+        return self.policy.guide(track.hypotheses[0].state, video.next_frame, look)
+
+    def _choose(self, rows: Sequence[_Row], offers: Sequence[_Offer], guide: Guide | None) -> list[_Written]:
         """Ask the policy once for the object; one `_Written` for each hypothesis that lives on."""
         track, video = rows[0].track, rows[0].video
-        count = decodes.iou.shape[1]
-        candidates = [
-            Candidate(
-                hypothesis=h,
-                source="free",
-                index=k,
-                iou=float(decodes.iou[i, k]),
-                object_score=float(decodes.object_score[i]),
-                area=int(decodes.area[i, k]),
-                box=None if decodes.boxes is None else decodes.boxes[i, k],
-            )
-            for h, i in enumerate(members)
-            for k in range(count)
-        ]
+        candidates = [offer.candidate for offer in offers]
         choices = self.policy.choose([h.state for h in track.hypotheses], video.next_frame, candidates)
-        return [self._chosen(choice, candidates, rows, members, decodes) for choice in choices]
+        return [self._chosen(choice, offers[choice.candidate], rows, guide) for choice in choices]
 
-    def _chosen(
-        self,
-        choice: Choice,
-        candidates: Sequence[Candidate],
-        rows: Sequence[_Row],
-        members: Sequence[int],
-        decodes: Decodes,
-    ) -> _Written:
-        candidate = candidates[choice.candidate]
-        row, i = rows[candidate.hypothesis], members[candidate.hypothesis]
+    def _chosen(self, choice: Choice, offer: _Offer, rows: Sequence[_Row], guide: Guide | None) -> _Written:
+        candidate = offer.candidate
+        row = rows[candidate.hypothesis]
         entry = Entry(row.video.next_frame, "track", candidate.object_score, candidate.iou, candidate.area)
         return _Written(
             video=row.video,
             track=row.track,
             frame_row=row.frame_row,
-            low=decodes.masks[i],
+            low=offer.decodes.masks[offer.row],
             index=candidate.index,
-            score=decodes.score[i],
+            score=offer.decodes.score[offer.row],
             entry=entry,
             state=choice.state,
             trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
             binarise=False,
             store=choice.memory != "skip",
-            log=_plan_log(row.plan, candidate, choice) if self.log else {},
-            decode_row=i,
+            log=_plan_log(row.plan, candidate, choice, guide) if self.log else {},
+            decodes=offer.decodes,
+            decode_row=offer.row,
             remask=choice.remask,
         )
 
-    def _store_chosen_pointers(self, decodes: Decodes, written: Sequence[_Written]) -> None:
+    def _store_chosen_pointers(self, written: Sequence[_Written]) -> None:
         """Object pointers of the chosen candidates, presence-gated by the policy's own threshold."""
-        index = torch.tensor([w.decode_row for w in written], device=decodes.tokens.device)
-        k = torch.tensor([w.index for w in written], device=index.device)
-        present = decodes.score[index] > self.policy.presence_threshold
-        pointers = self.model.pointer(decodes.tokens[index, k], present)
+        tokens = torch.stack([w.decodes.tokens[w.decode_row, w.index] for w in written if w.decodes is not None])
+        present = torch.stack([w.score for w in written]) > self.policy.presence_threshold
+        pointers = self.model.pointer(tokens, present)
         self._store_pointers([(w.entry, pointers[n]) for n, w in enumerate(written)])
 
     def _store_pointers(self, pairs: Sequence[tuple[Entry, Tensor]]) -> None:
@@ -370,6 +409,8 @@ class Engine:
                 w.trail.append(
                     Shown(w.entry.frame, low, w.entry.object_score, w.entry.iou, w.log if self.log else None)
                 )
+                if w is group[0]:
+                    w.track.last_low = low
                 hypotheses.append(Hypothesis.of(update, w.trail))
             for old in group[0].track.hypotheses:
                 self.bank.drop(old.features, old.pointers)
@@ -465,6 +506,49 @@ class Engine:
         )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Offer:
+    """A candidate and where its tensors are."""
+
+    candidate: Candidate
+    decodes: Decodes
+    row: int
+
+
+def _offers(
+    decodes: Decodes,
+    source: Literal["free", "guided"],
+    where: Mapping[int, int],
+    members: Sequence[int],
+    guides: Sequence[Guide | None],
+) -> list[_Offer]:
+    """Candidates of one object: `where` leads from its rows to rows of the decode."""
+    return [
+        _Offer(
+            Candidate(
+                hypothesis=members.index(i),
+                source=source,
+                index=k,
+                iou=float(decodes.iou[row, k]),
+                object_score=float(decodes.object_score[row]),
+                area=int(decodes.area[row, k]),
+                box=None if decodes.boxes is None else decodes.boxes[row, k],
+                motion_iou=_known(decodes.motion_iou, row, k),
+                motion_trust=0.0 if guides[i] is None else guides[i].trust,  # type: ignore[union-attr]
+                probability=_known(decodes.probability, row, k),
+            ),
+            decodes,
+            row,
+        )
+        for i, row in where.items()
+        for k in range(decodes.iou.shape[1])
+    ]
+
+
+def _known(values: NDArray[np.float64] | None, row: int, k: int) -> float | None:
+    return None if values is None or np.isnan(values[row, k]) else float(values[row, k])
+
+
 class _ImageSide:
     """Masks of one finished frame at video size, computed when a policy asks."""
 
@@ -498,7 +582,7 @@ def _by_track(rows: Sequence[_Row] | Sequence[_Written]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice) -> dict[str, object]:
+def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice, guide: Guide | None) -> dict[str, object]:
     return {
         "slots": [(slot.entry.frame, slot.temporal) for slot in plan.slots],
         "pointers": [(pointer.entry.frame, pointer.position) for pointer in plan.pointers],
@@ -506,5 +590,6 @@ def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice) -> dict[str,
         "source": candidate.source,
         "iou": candidate.iou,
         "object_score": candidate.object_score,
+        **((guide.log if guide else None) or {}),
         **(choice.log or {}),
     }

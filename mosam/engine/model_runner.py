@@ -7,8 +7,8 @@ no attention mask; `ragged="pad"` puts unlike rows into one batch instead and hi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,19 @@ CPU_TOKEN_ROWS = 8192  # memory attention's rows * tokens in one CPU call; more 
 GPU_TOKEN_ROWS = 65536  # 16 rows of 64x64 tokens
 
 
+@dataclass(frozen=True, slots=True)
+class Wants:
+    """Numbers of tracked candidates that cost extra and only some policies read.
+
+    Attributes:
+        boxes: corners of each mask.
+        probability: mean probability of its own pixels.
+    """
+
+    boxes: bool = False
+    probability: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Decodes:
     """Candidates of R rows: masks stay on the device, the small numbers are on the host.
@@ -44,6 +57,8 @@ class Decodes:
         top: (R, width, grid, grid) features the masks were decoded from.
         iou: (R, K) float64. object_score: (R,) float64. area: (R, K) int64.
         boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
+        probability: (R, K) float64 mean probability of a mask's own pixels; or None.
+        motion_iou: (R, K) float64 IoU with the expected mask, NaN where there is none; or None.
     """
 
     masks: Tensor
@@ -53,7 +68,9 @@ class Decodes:
     iou: NDArray[np.float64]
     object_score: NDArray[np.float64]
     area: NDArray[np.int64]
-    boxes: NDArray[np.float64] | None
+    boxes: NDArray[np.float64] | None = None
+    probability: NDArray[np.float64] | None = None
+    motion_iou: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -106,6 +123,7 @@ class ModelRunner:
         parity: what to imitate.
         max_rows: rows of one memory-attention call; None = by the grid and the device.
         ragged: `bucket` or `pad`, for rows that read different numbers of slots or pointers.
+        wants: what the policy reads of candidates beyond the plain numbers.
     """
 
     def __init__(
@@ -116,10 +134,12 @@ class ModelRunner:
         *,
         max_rows: int | None = None,
         ragged: Literal["bucket", "pad"] = "bucket",
+        wants: Wants | None = None,
     ):
         self.model = model
         self.bank = bank
         self.parity = parity
+        self.wants = wants or Wants()
         self.ragged = ragged
         budget = CPU_TOKEN_ROWS if model.device.type == "cpu" else GPU_TOKEN_ROWS
         self.max_rows = max_rows or max(1, budget // model.sizes.tokens)
@@ -201,17 +221,26 @@ class ModelRunner:
         plans: Sequence[ReadPlan],
         *,
         threshold: float,
-        with_boxes: bool = False,
+        expected: Sequence[NDArray[np.bool_] | None] = (),
     ) -> Decodes:
-        """Memory attention and the decoder without prompt, for every row."""
+        """Memory attention and the decoder without prompt, for every row.
+
+        Args:
+            features: of the frame batch.
+            frame_rows: row of the frame batch for each row.
+            plans: what each row reads.
+            threshold: presence logit above which a mask is not blanked.
+            expected: (side, side) mask that motion expects, or None, for each row; empty = none at all.
+        """
         parts: list[tuple[list[int], Decodes]] = []
         for members in self._chunks(plans):
             rows = self._index([frame_rows[i] for i in members])
             read = self.memory_read([plans[i] for i in members])
             top = self.model.attend(features, rows, read)
             tokens = self.model.no_prompt(len(members))
+            targets = [expected[i] for i in members] if expected else []
             decodes = self._decode(
-                top, features, rows, tokens, multimask=True, threshold=threshold, with_boxes=with_boxes
+                top, features, rows, tokens, multimask=True, threshold=threshold, wants=self.wants, expected=targets
             )
             parts.append((members, decodes))
         return _merge(parts, len(plans))
@@ -229,14 +258,24 @@ class ModelRunner:
         Rows with equal numbers of points share a call: the padding label of the decoder is a token that takes part in
         attention, so unlike rows cannot be padded.
         """
-        prompts = [Prompt(1, box=g.box, points=g.points, labels=g.labels) for g in guides]
+        prompts = [_guide_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
         parts = []
         for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
             chosen = top[self._index(members)]
             multimask = tokens.points.shape[1] <= 1
-            decodes = self._decode(chosen, features, rows, tokens, multimask=multimask, threshold=0.0, stability=True)
+            decodes = self._decode(
+                chosen,
+                features,
+                rows,
+                tokens,
+                multimask=multimask,
+                threshold=0.0,
+                stability=True,
+                wants=self.wants,
+                expected=[guides[i].expected for i in members],
+            )
             parts.append((members, _best_only(decodes)))
         return _merge(parts, len(guides))
 
@@ -250,7 +289,8 @@ class ModelRunner:
         multimask: bool,
         threshold: float,
         stability: bool | None = None,
-        with_boxes: bool = False,
+        wants: Wants | None = None,
+        expected: Sequence[NDArray[np.bool_] | None] = (),
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
         outputs: Literal["multi", "single", "all"] = "multi" if multimask else ("all" if stable else "single")
@@ -261,23 +301,40 @@ class ModelRunner:
             mask_tokens = mask_tokens[:, :1]
         present = decoded.object_score > threshold
         masks = torch.where(present[:, None, None, None], masks.float(), ABSENT_LOGIT)
-        area = (masks > 0).flatten(2).sum(dim=2)
-        numbers = [iou.double(), decoded.object_score.double()[:, None], area.double()]
-        if with_boxes:
-            numbers.append(self._boxes(masks).flatten(1).double())
-        host = torch.cat(numbers, dim=1).cpu().numpy()  # the one transfer of this decode
-        k = iou.shape[1]
-        boxes = host[:, 2 * k + 1 :].reshape(-1, k, 4) if with_boxes else None
+        wants = wants or Wants()
+        on = masks > 0
+        area = on.flatten(2).sum(dim=2)
+        numbers = {"iou": iou, "area": area, "object_score": decoded.object_score[:, None]}
+        if wants.boxes:
+            numbers["boxes"] = self._boxes(masks)
+        if wants.probability:
+            numbers["probability"] = (torch.sigmoid(masks) * on).flatten(2).sum(dim=2) / area.clamp(min=1)
+        if any(mask is not None for mask in expected):
+            numbers["motion_iou"] = self._motion_iou(masks, expected)
+        host = _to_host(numbers)  # the one transfer of this decode
         return Decodes(
             masks,
             mask_tokens,
             decoded.object_score,
             top,
-            host[:, :k],
-            host[:, k],
-            host[:, k + 1 : 2 * k + 1].astype(np.int64),
-            boxes,
+            iou=host["iou"],
+            object_score=host["object_score"][:, 0],
+            area=host["area"].astype(np.int64),
+            boxes=host.get("boxes"),
+            probability=host.get("probability"),
+            motion_iou=host.get("motion_iou"),
         )
+
+    def _motion_iou(self, masks: Tensor, expected: Sequence[NDArray[np.bool_] | None]) -> Tensor:
+        """(R, K) IoU of candidates with what motion expects, NaN in rows without."""
+        side = next(len(mask) for mask in expected if mask is not None)
+        planes = np.stack([np.zeros((side, side), bool) if mask is None else mask for mask in expected])
+        known = torch.tensor([mask is not None for mask in expected], device=masks.device)
+        target = torch.from_numpy(planes).to(masks.device)[:, None]
+        on = F.interpolate(masks, size=(side, side), mode="bilinear", align_corners=False) > 0
+        union = (on | target).flatten(2).sum(dim=2)
+        iou = (on & target).flatten(2).sum(dim=2) / union.clamp(min=1)
+        return torch.where(known[:, None], iou, torch.nan)
 
     def _boxes(self, masks: Tensor) -> Tensor:
         """(R, K, 4) inclusive x0, y0, x1, y1 of the masks at network input size; zeros where empty."""
@@ -417,6 +474,29 @@ def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
     return ("points", (2 if prompt.box is not None else 0) + (0 if prompt.points is None else len(prompt.points)))
 
 
+def _guide_prompt(guide: Guide, size: Size) -> Prompt:
+    """A guide, in fractions of the picture, as a prompt in video pixels."""
+    scale = np.array([size[1], size[0]], dtype=np.float64)
+    box = None
+    if guide.box is not None:
+        low, high = guide.box[:2] * scale, guide.box[2:] * scale
+        box = np.concatenate([low, high - low])
+    points = None if guide.points is None else guide.points * scale
+    labels = None if points is None else np.ones(len(points), dtype=np.int64)
+    return Prompt(1, box=box, points=points, labels=labels)
+
+
+def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+    """Arrays of equal first dimension, in one transfer."""
+    flat = torch.cat([value.flatten(1).double() for value in numbers.values()], dim=1).cpu().numpy()
+    host, start = {}, 0
+    for name, value in numbers.items():
+        count = value[0].numel()
+        host[name] = flat[:, start : start + count].reshape(value.shape)
+        start += count
+    return host
+
+
 def _stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
     """Output 0, or the best of 1..3 where it is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
     single, iou = decoded.masks[:, :1].float(), decoded.iou[:, :1]
@@ -438,16 +518,12 @@ def _best_only(decodes: Decodes) -> Decodes:
     row = np.arange(len(best))
     k = torch.from_numpy(best).to(decodes.masks.device)
     i = torch.arange(len(best), device=k.device)
-    return Decodes(
-        decodes.masks[i, k][:, None],
-        decodes.tokens[i, k][:, None],
-        decodes.score,
-        decodes.top,
-        decodes.iou[row, best][:, None],
-        decodes.object_score,
-        decodes.area[row, best][:, None],
-        None if decodes.boxes is None else decodes.boxes[row, best][:, None],
-    )
+    taken = {
+        name: None if value is None else value[row, best][:, None]
+        for name in ("iou", "area", "boxes", "probability", "motion_iou")
+        for value in [getattr(decodes, name)]
+    }
+    return replace(decodes, masks=decodes.masks[i, k][:, None], tokens=decodes.tokens[i, k][:, None], **taken)
 
 
 def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:
@@ -489,20 +565,17 @@ def _merge(parts: list[tuple[list[int], Decodes]], count: int) -> Decodes:
     order = np.argsort([i for members, _ in parts for i in members])
     index = torch.from_numpy(order).to(parts[0][1].masks.device)
 
-    def tensor(name: str) -> Tensor:
-        return torch.cat([getattr(part, name) for _, part in parts])[index]
+    def joined(name: str) -> Any:
+        values = [getattr(part, name) for _, part in parts]
+        present = [value for value in values if value is not None]
+        if not present:
+            return None
+        if isinstance(present[0], Tensor):
+            return torch.cat(values)[index]
+        if len(present) < len(values):  # motion is known in some chunks only
+            values = [
+                np.full(part.iou.shape, np.nan) if v is None else v for v, (_, part) in zip(values, parts, strict=True)
+            ]
+        return np.concatenate(values)[order]
 
-    def array(name: str) -> NDArray:
-        return np.concatenate([getattr(part, name) for _, part in parts])[order]
-
-    boxes = None if parts[0][1].boxes is None else array("boxes")
-    return Decodes(
-        tensor("masks"),
-        tensor("tokens"),
-        tensor("score"),
-        tensor("top"),
-        array("iou"),
-        array("object_score"),
-        array("area"),
-        boxes,
-    )
+    return Decodes(**{field.name: joined(field.name) for field in fields(Decodes)})

@@ -53,11 +53,13 @@ class Track:
         info: what its policy knows.
         prompts: still to come, by clip index.
         hypotheses: best first; empty until the first prompt.
+        last_low: (1, mask, mask) logits shown on the previous frame, for motion; None before the first.
     """
 
     info: TrackInfo
     prompts: dict[int, Prompt]
     hypotheses: list[Hypothesis] = field(default_factory=list)
+    last_low: Tensor | None = None
 
     @property
     def started(self) -> bool:

@@ -15,7 +15,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from mosam.errors import MosamError, UnknownNameError
 from mosam.registry import Registry
-from mosam.types import Mask, Size
+from mosam.types import Forecast, Mask, MotionNeeds, Size
 
 POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")
 
@@ -158,17 +158,28 @@ class ReadPlan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Guide:
-    """An extra prompt for one frame, in video pixels, decoded on the memory-conditioned features.
+    """What a policy makes of a forecast: a mask to compare candidates with, and possibly an extra prompt.
+
+    The prompt is decoded on the memory-conditioned features, beside the decode without prompt.
 
     Attributes:
-        box: (4,) x, y, w, h, or None.
-        points: (N, 2) x, y.
-        labels: (N,) 1 or 0.
+        expected: (side, side) bool for `Candidate.motion_iou`, or None.
+        trust: in it, for `Candidate.motion_trust`.
+        box: (4,) x0, y0, x1, y1 as fractions of the picture, or None.
+        points: (N, 2) x, y as fractions, all on the object, or None; box and points both None = no prompt.
+        log: what to record.
     """
 
-    box: NDArray[np.float64] | None
-    points: NDArray[np.float64]
-    labels: NDArray[np.int64]
+    expected: NDArray[np.bool_] | None = None
+    trust: float = 0.0
+    box: NDArray[np.float64] | None = None
+    points: NDArray[np.float64] | None = None
+    log: Mapping[str, object] | None = None
+
+    @property
+    def prompts(self) -> bool:
+        """There is something to decode with."""
+        return self.box is not None or self.points is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -183,7 +194,9 @@ class Candidate:
         object_score: presence logit of that decode.
         area: pixels at low resolution, 0 where blanked as absent.
         box: (4,) inclusive x0, y0, x1, y1 of the mask at network input size, zeros where empty; only if `needs_boxes`.
-        motion_iou: IoU with the mask that motion predicts; only if the policy's guide asked for it.
+        motion_iou: IoU with the mask that motion expects; None where the guide gave none.
+        motion_trust: how far to trust that mask, in [0, 1].
+        probability: mean probability of its own pixels, 0 where empty; only if `needs_probability`.
     """
 
     hypothesis: int
@@ -194,6 +207,8 @@ class Candidate:
     area: int
     box: NDArray[np.float64] | None = None
     motion_iou: float | None = None
+    motion_trust: float = 0.0
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,7 +269,7 @@ class MemoryPolicy:
             memory's own no-object vector always goes by 0.
         needs_boxes: candidates carry boxes.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
-        needs_motion: the engine computes motion between frames.
+        needs_probability: candidates carry the mean probability of their own pixels.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
     """
 
@@ -264,7 +279,7 @@ class MemoryPolicy:
     presence_threshold: float = 0.0
     needs_boxes: bool = False
     needs_reliability: bool = False
-    needs_motion: bool = False
+    needs_probability: bool = False
     emit: Literal["online", "final"] = "online"
 
     def __init__(self, config: Any):
@@ -298,8 +313,12 @@ class MemoryPolicy:
         """What to attend to on frame `t`."""
         raise NotImplementedError
 
-    def guide(self, state: Any, t: int, motion: Any) -> Guide | None:
-        """An extra prompt for frame `t`, or None."""
+    def motion(self) -> MotionNeeds | None:
+        """What motion to estimate, or None where the policy reads none."""
+        return None
+
+    def guide(self, state: Any, t: int, forecast: Callable[[], Forecast | None]) -> Guide | None:
+        """What motion says of frame `t`; `forecast` computes it when called, None where there is no motion yet."""
         return None
 
     def choose(self, states: Sequence[Any], t: int, candidates: Sequence[Candidate]) -> list[Choice]:

@@ -1,0 +1,78 @@
+"""What a motion estimator is: two small protocols, and how one is named.
+
+Motion is estimated between two neighbouring pictures without knowing any object, so it is computed once for all objects
+and ahead of time. A trained point tracker or flow network plugs in by name: registered here, or as
+`package.module:Class` of the user's own.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.errors import MosamError, UnknownNameError
+from mosam.registry import Registry
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PointTracks:
+    """Points followed from one picture to the next, in pixels of the working picture.
+
+    Attributes:
+        start: (N, 2) float32 x, y in the previous picture.
+        end: (N, 2) float32 in the current one.
+        kept: (N,) bool, True where following back returns to the start.
+        grid: (N,) bool, True for points of a regular grid; their survival tells a scene cut.
+    """
+
+    start: NDArray[np.float32]
+    end: NDArray[np.float32]
+    kept: NDArray[np.bool_]
+    grid: NDArray[np.bool_]
+
+
+class PointEstimator(Protocol):
+    """Sparse motion."""
+
+    def track(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> PointTracks:
+        """Follow points between two RGB pictures (h, w, 3) of one size."""
+
+
+class FlowEstimator(Protocol):
+    """Dense motion."""
+
+    def flow(
+        self, previous: NDArray[np.uint8], current: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(backward, forward) between two RGB pictures (h, w, 3): each (h, w, 2) x, y pixels.
+
+        `backward` leads from a pixel of the current picture to the previous one, `forward` the other way.
+        """
+
+
+POINT_ESTIMATORS: Registry[type[PointEstimator]] = Registry("point estimator", "mosam.motion")
+FLOW_ESTIMATORS: Registry[type[FlowEstimator]] = Registry("flow estimator", "mosam.motion")
+
+
+def find_estimator(registry: Registry[T], name: str) -> T:
+    """An estimator class by its registered name or as `package.module:Class`.
+
+    Raises:
+        UnknownNameError: no such name (lists the known ones).
+        MosamError: the module or class cannot be imported.
+    """
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        if name not in registry:
+            raise UnknownNameError(registry.kind, name, [*registry, "package.module:Class"])
+        return registry[name]
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise MosamError(f"{registry.kind} {name!r}: expected package.module:Class, got {error}") from error

@@ -1,0 +1,161 @@
+"""Motion of a frame pair for every object at once: computed when a frame is read, ahead of the network.
+
+All coordinates that leave this file are fractions of the picture, x and y in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, find_estimator
+from mosam.types import Image
+
+WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
+CONSISTENCY_SHARE, CONSISTENCY_PIXELS = 0.01, 0.5  # forward-backward test of Sundaram et al., ECCV 2010
+
+
+@dataclass(frozen=True, slots=True)
+class MotionSettings:
+    """Which estimators to run; `off` leaves one out.
+
+    Attributes:
+        sparse: a point estimator's name, or `off`.
+        dense: a flow estimator's name, or `off`.
+        side: side of the grid the flow is sampled on.
+    """
+
+    sparse: str
+    dense: str
+    side: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Motion:
+    """Motion between a picture and the next.
+
+    Attributes:
+        start, end: (N, 2) float32 points that survived the forward-backward check, as fractions.
+        survival: share of the regular grid's points that survived; NaN without sparse motion.
+        backward: (side, side, 2) float32: from each cell of the current picture to the previous one, in fractions; None
+            without dense motion.
+        consistent: (side, side) bool: the flow leads there and back.
+        shape: (h, w) of the working picture.
+    """
+
+    start: NDArray[np.float32]
+    end: NDArray[np.float32]
+    survival: float
+    backward: NDArray[np.float32] | None
+    consistent: NDArray[np.bool_] | None
+    shape: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MotionPair:
+    """What is known when frame t arrives: motion t-1 -> t, and t-2 -> t-1; None where there is no such frame."""
+
+    current: Motion | None
+    previous: Motion | None
+
+
+class MotionStream:
+    """Motion along one video; keeps the last working picture and nothing else.
+
+    Args:
+        settings: estimators to run. They are built on the first frame.
+    """
+
+    def __init__(self, settings: MotionSettings):
+        self.settings = settings
+        self._points = self._flow = None
+        self._built = False
+        self._picture: NDArray[np.uint8] | None = None
+        self._last: Motion | None = None
+
+    def push(self, image: Image) -> MotionPair:
+        """Motion that ends at this frame; frames must come in order."""
+        self._build()
+        picture = _working_picture(image)
+        current = None if self._picture is None else self._between(self._picture, picture)
+        pair = MotionPair(current, self._last)
+        self._picture, self._last = picture, current
+        return pair
+
+    def _build(self) -> None:
+        if self._built:
+            return
+        self._built = True
+        if self.settings.sparse != "off":
+            self._points = find_estimator(POINT_ESTIMATORS, self.settings.sparse)()
+        if self.settings.dense != "off":
+            self._flow = find_estimator(FLOW_ESTIMATORS, self.settings.dense)()
+
+    def _between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Motion:
+        h, w = after.shape[:2]
+        scale = np.array([w, h], dtype=np.float32)
+        start = end = np.empty((0, 2), np.float32)
+        survival = float("nan")
+        if self._points is not None:
+            tracks = self._points.track(before, after)
+            start, end = (tracks.start[tracks.kept] + 0.5) / scale, (tracks.end[tracks.kept] + 0.5) / scale
+            survival = float(tracks.kept[tracks.grid].mean()) if tracks.grid.any() else float("nan")
+        backward = consistent = None
+        if self._flow is not None:
+            backward, consistent = _sample_flow(*self._flow.flow(before, after), self.settings.side)
+        return Motion(start, end, survival, backward, consistent, (h, w))
+
+
+def cell_centres(side: int) -> NDArray[np.float32]:
+    """(side, side, 2) x, y of the cells of a grid over the picture, as fractions.
+
+    >>> cell_centres(2)[0, 1].tolist()
+    [0.75, 0.25]
+    """
+    line = (np.arange(side, dtype=np.float32) + 0.5) / side
+    x, y = np.meshgrid(line, line)
+    return np.stack([x, y], axis=-1)
+
+
+def sample(picture: NDArray, places: NDArray[np.float32], *, outside: float | None = None) -> NDArray:
+    """Bilinear values of a picture (h, w) or (h, w, 2) at (..., 2) fractional places.
+
+    Args:
+        picture: values at cell centres.
+        places: x, y as fractions of the picture.
+        outside: value outside the picture; None = that of the nearest pixel.
+    """
+    import cv2
+
+    h, w = picture.shape[:2]
+    x = np.ascontiguousarray(places[..., 0] * w - 0.5, dtype=np.float32)
+    y = np.ascontiguousarray(places[..., 1] * h - 0.5, dtype=np.float32)
+    if outside is None:
+        return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=outside)
+
+
+def _sample_flow(
+    backward: NDArray[np.float32], forward: NDArray[np.float32], side: int
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Backward flow on a grid of cells, and where following it and coming back ends near the start."""
+    h, w = backward.shape[:2]
+    scale = np.array([w, h], dtype=np.float32)
+    centres = cell_centres(side)
+    there = sample(backward, centres)
+    back = sample(forward, centres + there / scale)
+    gap = ((there + back) ** 2).sum(axis=-1)
+    length = (there**2).sum(axis=-1) + (back**2).sum(axis=-1)
+    return there / scale, gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
+
+
+def _working_picture(image: Image) -> NDArray[np.uint8]:
+    import cv2
+
+    h, w = image.shape[:2]
+    scale = WORKING_SIDE / max(h, w)
+    if scale >= 1:
+        return image
+    return cv2.resize(image, (round(w * scale), round(h * scale)), interpolation=cv2.INTER_AREA)
