@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -89,6 +89,9 @@ class Codec(Protocol):
 
     def has(self, folder: Path, sequence: Sequence) -> bool:
         """Whether the folder holds a result of the sequence, complete or not."""
+
+    def listed(self, folder: Path) -> set[str]:
+        """Names that sequences would have whose results lie in the folder; other files may add other names."""
 
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
         """(T, 4) x, y, w, h by object id, rows exactly as in the file, T as in the file."""
@@ -384,6 +387,10 @@ class BoxFileCodec:
         """See `Codec.has`."""
         return (folder / f"{sequence.name}.txt").is_file()
 
+    def listed(self, folder: Path) -> set[str]:
+        """See `Codec.listed`."""
+        return {path.stem for path in folder.glob("*.txt")}
+
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
         """See `Codec.read_boxes`."""
         return {sequence.object_ids[0]: read_table(folder / f"{sequence.name}.txt", COLUMNS_OF_BOX)}
@@ -440,6 +447,10 @@ class LabelMapCodec:
             (folder / sequence.name).glob("*.png")
         )
 
+    def listed(self, folder: Path) -> set[str]:
+        """See `Codec.listed`."""
+        return {path.name for path in folder.iterdir() if path.is_dir()}
+
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
         """Raises MismatchError: label maps hold no boxes."""
         raise MismatchError(f"{folder}: expected box files, got masks; choose a protocol for masks")
@@ -464,13 +475,16 @@ class _LabelMapWriter(_Writer):
 
 
 class ToyCodec(LabelMapCodec):
-    """The toy benchmark's: masks as DAVIS, and with them `<object id>.txt` of boxes and `times.txt`, in one folder."""
+    """The toy benchmark's: masks as DAVIS, and with them `<object id>.txt` of boxes and `times.txt`, in one folder.
+
+    Its boxes always hold all of the mask (`inclusive`): no published number depends on another reading.
+    """
 
     boxes = True
 
     def writer(self, folder: Path, sequence: Sequence, options: CodecOptions) -> ResultWriter:
         """See `Codec.writer`."""
-        return _ToyWriter(folder, sequence, options)
+        return _ToyWriter(folder, sequence, replace(options, box_from_mask="inclusive"))
 
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
         """See `Codec.read_boxes`."""

@@ -1,0 +1,297 @@
+"""From raw results on disk to scores: finds them, reads one sequence at a time, brings the sequences together.
+
+Anybody's results are scored: those of a run of ours (a folder with `run.json`) and those of other programs, laid out as
+the benchmark has it. Nothing here needs a GPU or imports torch.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from mosam.codecs import CODECS, Codec
+from mosam.datasets.base import Dataset
+from mosam.errors import MismatchError, MissingDataError, MosamError
+from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
+from mosam.evaluation.scores import Scores
+from mosam.store import RECORD, RunRecord, read_record
+
+
+def evaluate(
+    path: str | os.PathLike[str],
+    dataset: Dataset,
+    *,
+    protocol: str | Protocol | None = None,
+    allow_missing: bool = False,
+    jobs: int = 1,
+    progress: Callable[[str], None] | None = None,
+) -> Scores:
+    """Scores of one tracker.
+
+    A run that was asked for some of the sequences only is scored on those. Results longer than the annotation are cut
+    (and noted), as the official programs do.
+
+    Args:
+        path: a run's folder, or anybody's folder of one tracker in the benchmark's own layout.
+        dataset: the benchmark, or some sequences of it; a root without frames is enough.
+        protocol: `name[option,...]`; None = the benchmark's own.
+        allow_missing: score what is there and mark it, instead of failing where results are missing or short.
+        jobs: processes.
+        progress: called with the name of each scored sequence.
+    Raises:
+        MissingDataError: no results there, or results of some sequences are missing or short (all are named).
+        DataError: a damaged result.
+        MismatchError: results of another benchmark, split or seed, or a protocol that does not suit.
+    """
+    if not dataset.has_truth:
+        raise MissingDataError(
+            f"{dataset.name} {dataset.split}: the ground truth is not published; see mosam submit, or choose a --split"
+        )
+    chosen = parse_protocol(protocol or dataset.info.protocol) if not isinstance(protocol, Protocol) else protocol
+    chosen.check_suits(dataset)
+    found = find_runs(path, dataset)
+    if len(found) > 1:
+        trackers = ", ".join(name for name, _ in found)
+        raise MismatchError(
+            f"{path}: expected results of one tracker, got {len(found)} ({trackers}); choose one of them"
+        )
+    tracker, folder = found[0]
+    record = read_record(folder) if (folder / RECORD).is_file() else None
+    names = _wanted(dataset, record, folder)
+    dataset.select(names).require()
+
+    results = Results(folder, _codec(dataset), _timing(record))
+    outcomes = _score_all(names, dataset, chosen, results, jobs, progress)
+    scores = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SequenceScore)}
+    lacking = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)}
+    if lacking and not (allow_missing and scores):
+        raise MissingDataError(_describe_lacking(folder, lacking, len(names), record))
+    return _collect(dataset, chosen, tracker, record, scores, tuple(lacking))
+
+
+def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:
+    """Results of a benchmark below a folder, by tracker.
+
+    Args:
+        path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
+            tracker. A run is known by `run.json`, other results by files named after sequences of the dataset.
+        dataset: whose results to look for; runs of other datasets and splits are passed over.
+    Returns:
+        (tracker, folder), sorted by folder; the tracker of a run is its policy with options, else the folder's name.
+    Raises:
+        MissingDataError: nothing there.
+        MismatchError: `path` itself is a run of another benchmark, split or seed.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise MissingDataError(f"{root}: expected a folder of results, found nothing")
+    if (root / RECORD).is_file():
+        record = read_record(root)
+        _check_record(record, dataset, root)
+        return [(record.settings.tracker, root)]
+    if _holds_results(root, dataset):
+        return [(root.resolve().name, root)]
+    folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
+    runs = [run for folder in folders if (run := _recognise(folder, dataset)) is not None]
+    if not runs:
+        raise MissingDataError(
+            f"{root}: expected results of {dataset.name} {dataset.split}, found none; give a run's folder, a folder of "
+            f"runs, or files named after its sequences ({next(iter(dataset), 'none')} ...)"
+        )
+    return runs
+
+
+# ---------------------------------------------------------------------------------------------- finding
+
+
+def _recognise(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
+    if (folder / RECORD).is_file():
+        settings = read_record(folder).settings
+        mine = (
+            settings.dataset == dataset.name and settings.split == dataset.split and _same_seed(settings.seed, dataset)
+        )
+        return (settings.tracker, folder) if mine else None
+    return (folder.name, folder) if _holds_results(folder, dataset) else None
+
+
+def _holds_results(folder: Path, dataset: Dataset) -> bool:
+    return not _codec(dataset).listed(folder).isdisjoint(dataset)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _codec(dataset: Dataset) -> Codec:
+    return CODECS[dataset.info.result_format]
+
+
+def _check_record(record: RunRecord, dataset: Dataset, folder: Path) -> None:
+    settings = record.settings
+    if (settings.dataset, settings.split) != (dataset.name, dataset.split):
+        raise MismatchError(
+            f"{folder}: expected a run on {dataset.name} {dataset.split}, got one on {settings.dataset} "
+            f"{settings.split}; name that dataset and --split"
+        )
+    if not _same_seed(settings.seed, dataset):
+        raise MismatchError(
+            f"{folder}: expected a run with seed {dataset.seed}, got seed {settings.seed}, which is another "
+            f"{dataset.name}; repeat with --seed {settings.seed}"
+        )
+
+
+def _same_seed(seed: int, dataset: Dataset) -> bool:
+    return not dataset.generated or seed == dataset.seed
+
+
+def _wanted(dataset: Dataset, record: RunRecord | None, folder: Path) -> list[str]:
+    """The sequences to score: those of the dataset that the run was asked for."""
+    if record is None or record.selection is None:
+        return list(dataset)
+    asked = set(record.selection)
+    names = [name for name in dataset if name in asked]
+    if not names:
+        raise MismatchError(
+            f"{folder}: expected some of the {len(dataset)} chosen sequences, but the run was asked for others "
+            f"({', '.join(record.selection[:3])} ...); choose from those"
+        )
+    return names
+
+
+def _timing(record: RunRecord | None) -> dict[str, tuple[int, float]]:
+    if record is None:
+        return {}
+    return {name: (done.frames, done.seconds) for name, done in record.sequences.items() if done.status == "done"}
+
+
+# ---------------------------------------------------------------------------------------------- scoring
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    """An error of a worker process; ours take other arguments than they keep, so pickle cannot carry them."""
+
+    kind: type[MosamError]
+    args: tuple[object, ...]
+    state: Mapping[str, object]
+
+    def error(self) -> MosamError:
+        error = self.kind.__new__(self.kind, *self.args)
+        error.__dict__.update(self.state)
+        return error
+
+
+def _score_all(
+    names: list[str],
+    dataset: Dataset,
+    chosen: Protocol,
+    results: Results,
+    jobs: int,
+    progress: Callable[[str], None] | None,
+) -> dict[str, SequenceScore | str]:
+    """Each sequence's score, or what its result lacks; one sequence is in memory for each process."""
+    listed = results.codec.listed(results.folder)
+    present = [name for name in names if name in listed]
+    outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
+    work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
+    for name, outcome in zip(present, _map(work, present, jobs), strict=True):
+        if isinstance(outcome, _Raised):
+            raise outcome.error()
+        outcomes[name] = outcome
+        if progress is not None:
+            progress(name)
+    return {name: outcomes[name] for name in names}
+
+
+def _map(
+    work: Callable[[str], SequenceScore | str | _Raised], names: list[str], jobs: int
+) -> Iterator[SequenceScore | str | _Raised]:
+    jobs = min(jobs, len(names))
+    if jobs <= 1:
+        yield from map(work, names)
+        return
+    # a program that has torch's threads cannot be forked safely; without it a fork starts at once
+    forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
+    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork" if forks else "spawn"))
+    try:
+        yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Results) -> SequenceScore | str | _Raised:
+    try:
+        sequence = dataset[name]
+        return replace(chosen.score(sequence, results), attributes=sequence.attributes)
+    except ShortResultError as error:
+        return error.detail
+    except MosamError as error:
+        return _Raised(type(error), error.args, dict(error.__dict__))
+
+
+def _describe_lacking(folder: Path, lacking: Mapping[str, str], total: int, record: RunRecord | None) -> str:
+    failed = {} if record is None else record.failed
+    parts = []
+    for name, detail in lacking.items():
+        detail = f"failed: {failed[name]}" if name in failed and detail == "missing" else detail
+        parts.append(name if detail == "missing" else f"{name} ({detail})")
+    return (
+        f"{folder}: expected results of {total} sequences, {len(lacking)} are missing or short: {', '.join(parts)}; "
+        f"make them with --sequences {','.join(lacking)}, or score the others with --allow-missing"
+    )
+
+
+# ---------------------------------------------------------------------------------------------- collecting
+
+
+def _collect(
+    dataset: Dataset,
+    chosen: Protocol,
+    tracker: str,
+    record: RunRecord | None,
+    scores: Mapping[str, SequenceScore],
+    missing: tuple[str, ...],
+) -> Scores:
+    everything = list(scores.values())
+    count, total, official = len(scores), len(tuple(dataset.list_names())), dataset.official_count
+    return Scores(
+        dataset=dataset.name,
+        split=dataset.split,
+        tracker=tracker,
+        model=None if record is None else record.settings.model,
+        protocol=chosen.label,
+        overall=chosen.overall(everything),
+        sequences={name: score.values for name, score in scores.items()},
+        curves={name: tuple(curve.tolist()) for name, curve in chosen.curves(everything).items()},
+        objects={name: score.objects for name, score in scores.items() if score.objects},
+        attributes=_attribute_values(chosen, everything),
+        counts=_counts(scores),
+        subset=f"{count} of {total} sequences" if count < total else None,
+        official=f"{count} of {official} official sequences" if official is not None and count < official else None,
+        missing=missing,
+        notes=tuple(f"{name}: {note}" for name, score in scores.items() for note in score.notes),
+    )
+
+
+def _attribute_values(chosen: Protocol, scores: Iterable[SequenceScore]) -> dict[str, dict[str, float]]:
+    members: dict[str, list[SequenceScore]] = {}
+    for score in scores:
+        for attribute in score.attributes:
+            members.setdefault(attribute, []).append(score)
+    return {attribute: chosen.overall(members[attribute]) for attribute in sorted(members)}
+
+
+def _counts(scores: Mapping[str, SequenceScore]) -> dict[str, dict[str, float]]:
+    counts = {
+        name: {value: float(mean.count) for value, mean in score.means.items() if mean.count != 1}
+        for name, score in scores.items()
+    }
+    return {name: values for name, values in counts.items() if values}

@@ -1,0 +1,101 @@
+"""Uncertainty of a benchmark's number from the spread over its sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+REPEATS = 10_000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A number with its percentile bootstrap interval.
+
+    Attributes:
+        value: of the sequences as they are.
+        low, high: ends of the interval.
+        level: its coverage, such as 0.95.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+
+
+def bootstrap_interval(
+    values: NDArray[np.float64],
+    *,
+    weights: NDArray[np.float64] | None = None,
+    level: float = LEVEL,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a mean over sequences, by drawing the sequences again with replacement.
+
+    Args:
+        values: (N,) a value for each sequence; NaN is left out.
+        weights: (N,) what a sequence counts in the mean (objects, frames); None = all the same.
+        level: coverage.
+        repeats: draws.
+        seed: of the draws; the same seed gives the same interval.
+    Returns:
+        the weighted mean with its interval; all NaN where no sequence has a value.
+    Source: Efron and Tibshirani 1993, percentile method.
+
+    >>> interval = bootstrap_interval(np.array([0.0, 1.0] * 50))
+    >>> interval.value, round(interval.low, 1), round(interval.high, 1)
+    (0.5, 0.4, 0.6)
+    """
+    weights = np.ones(len(values)) if weights is None else weights
+    keep = ~np.isnan(values) & (weights > 0)
+    sums, counts = (values * weights)[keep], weights[keep]
+    if sums.size == 0:
+        return Interval(np.nan, np.nan, np.nan, level)
+    drawn = _resample(sums, repeats, seed) / _resample(counts, repeats, seed)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(sums.sum() / counts.sum()), float(low), float(high), level)
+
+
+def bootstrap_difference(
+    first: NDArray[np.float64],
+    second: NDArray[np.float64],
+    *,
+    weights: NDArray[np.float64] | None = None,
+    level: float = LEVEL,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> Interval:
+    """Interval of the difference of two trackers on the same sequences, drawn in pairs.
+
+    Args:
+        first: (N,) the one tracker's value for each sequence.
+        second: (N,) the other's; a sequence without a value of both is left out.
+        weights, level, repeats, seed: as in `bootstrap_interval`.
+    Returns:
+        mean of `first - second` with its interval; the two differ at that level if it does not hold 0.
+    Raises:
+        ValueError: different numbers of sequences.
+
+    >>> a = np.linspace(0, 1, 40)
+    >>> bootstrap_difference(a + 0.1, a).low > 0
+    True
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"bootstrap_difference: expected the same sequences, got {len(first)} and {len(second)}")
+    return bootstrap_interval(first - second, weights=weights, level=level, repeats=repeats, seed=seed)
+
+
+def _resample(values: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:
+    """(repeats,) sums over draws with replacement; equal seeds draw the same sequences."""
+    rng = np.random.default_rng(seed)
+    block = max(1, 4_000_000 // max(len(values), 1))  # bounds the memory of one block of draws
+    sums = [
+        values[rng.integers(0, len(values), (min(block, repeats - start), len(values)))].sum(axis=1)
+        for start in range(0, repeats, block)
+    ]
+    return np.concatenate(sums)

@@ -1,0 +1,166 @@
+"""Boundary accuracy F: how much of two outlines lies within a small distance of the other.
+
+The definition is that of the DAVIS evaluation, pixel for pixel. The work is done on the part of the picture that holds
+the two masks, 64 pixels to a machine word: a shift of the words moves an outline sideways, a slice moves it up or down.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.types import Mask
+
+BOUNDARY_TOLERANCE = 0.008  # of the image diagonal: davis2017-evaluation, vos-benchmark
+
+_WORD = 64
+Words = NDArray[np.uint64]
+
+
+def boundary_accuracy(
+    predicted: Mask, truth: Mask, *, void: Mask | None = None, tolerance: float = BOUNDARY_TOLERANCE
+) -> float:
+    """F of one object on one frame: harmonic mean of boundary precision and recall.
+
+    Args:
+        predicted: (H, W) bool.
+        truth: (H, W) bool.
+        void: (H, W) pixels that count as background in both, or None.
+        tolerance: distance within which outlines agree, as a share of the diagonal, rounded up to whole pixels.
+    Returns:
+        in [0, 1]; 1 where neither has an outline, 0 where only one has.
+    Raises:
+        ValueError: masks of different sizes.
+    Source: Perazzi et al., DAVIS, CVPR 2016; `davis2017/metrics.py` of davis2017-evaluation.
+
+    >>> square = np.zeros((40, 40), dtype=bool)
+    >>> square[10:20, 10:20] = True
+    >>> boundary_accuracy(square, square)
+    1.0
+    >>> round(boundary_accuracy(np.roll(square, 2, axis=1), square), 3)
+    0.55
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"boundary_accuracy: expected a mask of {truth.shape}, got {predicted.shape}")
+    if void is not None:
+        predicted, truth = predicted & ~void, truth & ~void
+    window = _window(predicted | truth)
+    if window is None:
+        return 1.0
+    radius = boundary_radius(predicted.shape, tolerance)
+    edge, true_edge = _outline(predicted[window], radius), _outline(truth[window], radius)
+    count, true_count = _count(edge), _count(true_edge)
+    if count == 0 or true_count == 0:
+        return 1.0 if count == true_count else 0.0
+    precision = _count(edge & _thicken(true_edge, radius)) / count
+    recall = _count(true_edge & _thicken(edge, radius)) / true_count
+    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def boundary_radius(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE) -> int:
+    """Pixels within which two outlines of a picture of (height, width) agree.
+
+    >>> boundary_radius((480, 854))
+    8
+    """
+    return math.ceil(tolerance * float(np.linalg.norm(size)))
+
+
+def _window(mask: Mask) -> tuple[slice, slice] | None:
+    """The part of the picture that holds the mask and all of its outline; None for an empty mask."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return None
+    top, bottom = rows[0], rows[-1]
+    columns = np.flatnonzero(mask[top : bottom + 1].any(axis=0))
+    # the outline lies one pixel further up and left; one row and column more below make its last differences
+    return slice(max(top - 1, 0), bottom + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)
+
+
+def _outline(mask: Mask, margin: int) -> Words:
+    """Pixels that differ from their right, lower or lower right neighbor: an outline half a pixel up and left.
+
+    At the right and lower border a missing neighbor is the pixel itself.
+
+    Args:
+        mask: (H, W) bool.
+        margin: unset pixels to leave beside each row, and empty rows above and below.
+    Returns:
+        (H + 2 margin, words) rows of 64 pixels a word, the lowest bit the leftmost pixel.
+    """
+    height, width = mask.shape
+    top, bottom, left, right = margin, margin + height, margin, margin + width
+    padded = np.zeros((height + 2 * margin, -(-(width + 2 * margin) // _WORD) * _WORD), dtype=np.bool_)
+    padded[top:bottom, left:right] = mask
+    padded[top:bottom, right] = mask[:, -1]
+    padded[bottom] = padded[bottom - 1]
+    words = np.packbits(padded, axis=1, bitorder="little").view("<u8")
+    beside = _moved(words, -1)
+    edge = words ^ beside
+    edge[:-1] |= words[:-1] ^ words[1:]
+    edge[:-1] |= words[:-1] ^ beside[1:]
+    columns = np.zeros(padded.shape[1], dtype=np.bool_)
+    columns[left:right] = True
+    edge &= np.packbits(columns, bitorder="little").view("<u8")
+    edge[:top] = 0
+    edge[bottom:] = 0
+    return edge
+
+
+def _thicken(edge: Words, radius: int) -> Words:
+    """Pixels within a Euclidean distance of `radius` of a set pixel, but for the rows of the margin."""
+    height = len(edge) - 2 * radius
+    thick = np.zeros_like(edge)
+    inner = thick[radius : radius + height]
+    wide, reach = edge, 0  # the outline drawn out sideways as far as the next rows of the disk need it
+    for half_width, rows in _rows_of_disk(radius):
+        while reach < half_width:
+            step = min(half_width - reach, 2 * reach + 1)  # a longer step would leave gaps
+            wide = wide | _moved(wide, step) | _moved(wide, -step)
+            reach += step
+        for row in rows:
+            inner |= wide[radius + row : radius + row + height]
+    return thick
+
+
+def _moved(words: Words, distance: int) -> Words:
+    """All pixels moved right (left where negative); the margins keep one row from running into the next."""
+    source = words.reshape(-1)
+    moved = np.zeros_like(source)
+    skip, bits = divmod(abs(distance), _WORD)
+    here, rest = np.uint64(bits), np.uint64(_WORD - bits)
+    count = len(source) - skip
+    if distance > 0:
+        np.left_shift(source[:count], here, out=moved[skip:])
+        if bits:  # what leaves a word enters its neighbor
+            moved[skip + 1 :] |= source[: count - 1] >> rest
+    else:
+        np.right_shift(source[skip:], here, out=moved[:count])
+        if bits:
+            moved[: count - 1] |= source[skip + 1 :] << rest
+    return moved.reshape(words.shape)
+
+
+@lru_cache(maxsize=64)
+def _rows_of_disk(radius: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
+    """Half widths of the disk x^2 + y^2 <= radius^2, ascending, each with the rows that are so wide."""
+    rows: dict[int, list[int]] = {}
+    for y in range(-radius, radius + 1):
+        rows.setdefault(math.isqrt(radius * radius - y * y), []).append(y)
+    return tuple((half_width, tuple(rows[half_width])) for half_width in sorted(rows))
+
+
+if hasattr(np, "bitwise_count"):
+
+    def _count(words: Words) -> int:
+        """Set pixels."""
+        return int(np.bitwise_count(words).sum())
+else:  # NumPy 1
+    _BITS = np.unpackbits(np.arange(65536, dtype="<u2").view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1)
+
+    def _count(words: Words) -> int:
+        """Set pixels."""
+        return int(_BITS[words.reshape(-1).view(np.uint16)].sum())

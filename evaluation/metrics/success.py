@@ -1,0 +1,47 @@
+"""Success: how many frames overlap the ground truth by more than each threshold, and the area under that curve."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Programs make "0, 0.05 ... 1" differently, and the last bits decide: the overlap of boxes of whole pixels can be
+# exactly 3/20.
+SUCCESS_THRESHOLDS = np.linspace(0.0, 1.0, 21)  # got-10k/toolkit, experiments/otb.py
+SUCCESS_THRESHOLDS_STEPS = np.arange(21) * 0.05  # PyTracking, pysot-toolkit and MATLAB: np.arange(0, 1.05, 0.05)
+
+
+def success_curve(
+    iou: NDArray[np.float64], *, thresholds: NDArray[np.float64] = SUCCESS_THRESHOLDS, count: int | None = None
+) -> NDArray[np.float64]:
+    """Fraction of frames whose overlap exceeds each threshold (strictly).
+
+    Args:
+        iou: (T,) overlap in [0, 1]; -1 counts as a miss, NaN (no ground truth) is left out. Which frames get which is
+            what the protocols differ in.
+        thresholds: (N,) ascending.
+        count: denominator; None = the frames that are not left out.
+    Returns:
+        (N,) fractions; NaN where the denominator is 0.
+    Source: Wu et al., CVPR 2013; strict `>` in the LaSOT, GOT-10k, pysot and PyTracking programs.
+
+    >>> success_curve(np.array([1.0, 0.5, np.nan]))[[0, 9, 10, 20]]
+    array([1. , 1. , 0.5, 0. ])
+    """
+    valid = iou[~np.isnan(iou)]
+    below = np.searchsorted(thresholds, valid, side="left")  # thresholds strictly below each value
+    reached = len(valid) - np.cumsum(np.bincount(below, minlength=len(thresholds) + 1))[:-1]
+    return _share(reached, len(valid) if count is None else count)
+
+
+def success_auc(curve: NDArray[np.float64]) -> float:
+    """Area under a success curve, as the benchmarks take it: the plain mean of its values.
+
+    >>> success_auc(success_curve(np.array([1.0])))
+    0.952...
+    """
+    return float(np.mean(curve))
+
+
+def _share(reached: NDArray[np.integer], count: int) -> NDArray[np.float64]:
+    return reached / count if count > 0 else np.full(len(reached), np.nan)

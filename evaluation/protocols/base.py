@@ -1,0 +1,254 @@
+"""What every scoring protocol looks like: one sequence in, named numbers out, and a rule to bring them together.
+
+A protocol is one frozen dataclass registered under its name; its fields are its options (`pytracking[valid_only]`).
+Everything in which official programs differ (which frames count, what an absent object is worth, which thresholds, how
+sequences are averaged) is written out in the protocol; the formulas themselves are in `mosam.evaluation.metrics`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.errors import MismatchError, MissingDataError, UnknownNameError
+from mosam.evaluation.metrics.speed import total_time
+from mosam.registry import Registry
+
+if TYPE_CHECKING:
+    from mosam.codecs import Codec, MaskResult
+    from mosam.datasets.base import Dataset, Sequence
+
+PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "mosam.evaluation.protocols")
+
+
+class ShortResultError(MissingDataError):
+    """A result that stops before its sequence does.
+
+    Attributes:
+        sequence: its name.
+        detail: what is there and what should be, `1499 of 1500 rows`.
+    """
+
+    def __init__(self, sequence: str, detail: str):
+        super().__init__(sequence, detail)
+        self.sequence = sequence
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.sequence}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """One tracker's raw results of one dataset.
+
+    Attributes:
+        folder: where they lie, in the benchmark's own layout.
+        codec: reads that layout.
+        timing: frames and seconds by sequence where a run's record tells them, used where the layout holds no times.
+    """
+
+    folder: Path
+    codec: Codec
+    timing: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    def boxes(self, sequence: Sequence, count: int) -> tuple[dict[int, NDArray[np.float64]], tuple[str, ...]]:
+        """Boxes of each object, exactly one a frame.
+
+        Args:
+            sequence: whose.
+            count: frames that are annotated.
+        Returns:
+            (count, 4) boxes by object id, longer results cut, and a note if one was.
+        Raises:
+            ShortResultError: fewer rows.
+        """
+        found = self.codec.read_boxes(self.folder, sequence)
+        lengths = {len(boxes) for boxes in found.values()}
+        if min(lengths) < count:
+            raise ShortResultError(sequence.name, f"{min(lengths)} of {count} rows")
+        notes = (f"{max(lengths)} rows cut to {count}",) if max(lengths) > count else ()
+        return {object_id: boxes[:count] for object_id, boxes in found.items()}, notes
+
+    def single(self, sequence: Sequence, count: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+        """`boxes` of a sequence's only object."""
+        found, notes = self.boxes(sequence, count)
+        return found[sequence.object_ids[0]], notes
+
+    def source(self, sequence: Sequence) -> str:
+        """The file or folder of a sequence, to name in an error."""
+        return str(self.folder / self.codec.paths(sequence)[0])
+
+    def masks(self, sequence: Sequence) -> MaskResult:
+        """The sequence's masks."""
+        return self.codec.read_masks(self.folder, sequence)
+
+    def timed(self, sequence: Sequence) -> tuple[int, float] | None:
+        """Frames that were timed and their seconds, or None where nothing tells."""
+        seconds = self.codec.read_times(self.folder, sequence)
+        if seconds is not None and (total := total_time(seconds))[0]:
+            return total
+        return self.timing.get(sequence.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean that can be continued: the sum of what was averaged, and how much it was.
+
+    >>> Mean.of([1.0, float("nan"), 0.0]).value, Mean(3.0, 4.0).value
+    (0.5, 0.75)
+    """
+
+    total: float
+    count: float = 1.0
+
+    @property
+    def value(self) -> float:
+        """The mean; NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Mean:
+        """Of the defined ones among some values, each with weight 1."""
+        defined = [value for value in values if not np.isnan(value)]
+        return cls(float(sum(defined)), float(len(defined)))
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceScore:
+    """What a protocol finds of one sequence.
+
+    Attributes:
+        means: by name of the value. The total over sequences is what `Protocol.overall` averages, so the count is what
+            the sequence weighs: 1, its objects, or its frames.
+        curves: (N,) by name.
+        curve_weight: what the sequence counts in mean curves.
+        objects: values of each object, where a sequence has several.
+        groups: names of groups of sequences that the protocol averages apart (LVOS: `seen`, `unseen`).
+        notes: what a reader should know, without the sequence's name.
+        attributes: what makes the sequence hard.
+    """
+
+    means: Mapping[str, Mean]
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    curve_weight: float = 1.0
+    objects: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    groups: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+    attributes: frozenset[str] = frozenset()
+
+    @property
+    def values(self) -> dict[str, float]:
+        """The sequence's own numbers."""
+        return {name: mean.value for name, mean in self.means.items()}
+
+
+@dataclass(frozen=True)
+class Protocol(ABC):
+    """One way of scoring; a subclass's fields are its options.
+
+    Attributes:
+        name: as registered.
+        needs: `boxes` and/or `masks`: what a result format must hold to be scored so.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]]
+
+    @property
+    def label(self) -> str:
+        """The name with the options that are on, as the command line takes it."""
+        chosen = [option.name for option in dataclasses.fields(self) if getattr(self, option.name)]
+        return f"{self.name}[{','.join(chosen)}]" if chosen else self.name
+
+    def check_suits(self, dataset: Dataset) -> None:
+        """Raises MismatchError where the benchmark's results hold nothing that this protocol could score."""
+        from mosam.codecs import CODECS
+
+        codec = CODECS[dataset.info.result_format]
+        lacking = [kind for kind in sorted(self.needs) if not getattr(codec, kind)]
+        if lacking:
+            raise MismatchError(
+                f"protocol {self.name}: expected results with {' and '.join(lacking)}, but those of {dataset.name} "
+                f"have none; its own protocol is {dataset.info.protocol}"
+            )
+
+    @abstractmethod
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """One sequence.
+
+        Raises:
+            ShortResultError: its result stops early.
+            DataError, MismatchError: a result that the protocol cannot score.
+        """
+
+    def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
+        """The benchmark's numbers of several sequences: each value's mean, weighted as the sequences say."""
+        names = list(dict.fromkeys(name for score in scores for name in score.means))
+        return {name: pooled(score.means[name] for score in scores if name in score.means) for name in names}
+
+    def curves(self, scores: Listed[SequenceScore]) -> dict[str, NDArray[np.float64]]:
+        """Mean curves over sequences, weighted as the sequences say; an undefined curve is left out."""
+        names = list(dict.fromkeys(name for score in scores for name in score.curves))
+        return {name: _mean_curve(name, scores) for name in names}
+
+
+def pooled(means: Iterable[Mean]) -> float:
+    """The mean of everything that went into some means; NaN of nothing."""
+    means = [mean for mean in means if mean.count and not np.isnan(mean.total)]
+    return Mean(sum(mean.total for mean in means), sum(mean.count for mean in means)).value
+
+
+def speed(sequence: Sequence, results: Results) -> dict[str, Mean]:
+    """`fps`: timed frames by their seconds, over sequences all frames by all seconds; nothing without times."""
+    timed = results.timed(sequence)
+    return {} if timed is None or timed[1] <= 0 else {"fps": Mean(float(timed[0]), timed[1])}
+
+
+P = TypeVar("P", bound=type[Protocol])
+
+
+def protocol(name: str, needs: str) -> Callable[[P], P]:
+    """Decorator: makes a frozen dataclass of a protocol and files it under its name."""
+
+    def add(cls: Any) -> Any:
+        cls = dataclass(frozen=True)(cls)
+        cls.name, cls.needs = name, frozenset(needs.split())
+        return PROTOCOLS.register(name)(cls)
+
+    return add
+
+
+def parse_protocol(text: str) -> Protocol:
+    """A protocol from `name` or `name[option,option]`.
+
+    Raises:
+        UnknownNameError: unknown protocol or option.
+
+    >>> parse_protocol("pytracking[valid_only]").label
+    'pytracking[valid_only]'
+    """
+    name, bracket, rest = text.strip().partition("[")
+    cls = PROTOCOLS[name.strip()]
+    options = [option.strip() for option in rest.removesuffix("]").split(",")] if bracket else []
+    known = [option.name for option in dataclasses.fields(cls)]
+    for option in options:
+        if option not in known:
+            raise UnknownNameError("option", option, known, where=f"protocol {name}")
+    return cls(**dict.fromkeys(options, True))
+
+
+def _mean_curve(name: str, scores: Listed[SequenceScore]) -> NDArray[np.float64]:
+    having = [score for score in scores if name in score.curves]
+    defined = [score for score in having if not np.isnan(score.curves[name]).any()]
+    if not defined:
+        return np.full_like(having[0].curves[name], np.nan)
+    return np.average([s.curves[name] for s in defined], axis=0, weights=[s.curve_weight for s in defined])

@@ -1,0 +1,337 @@
+"""Protocols for boxes: six programs that score the same rows, and differ in which frames count and how.
+
+All of them reduce a sequence to an overlap and a center error for each frame; a frame that misses, hits or does not
+count is written there as the metrics define it (-1, infinite or -1, NaN). What is particular to each program was read
+in its code and is checked against numbers it gave for real trackers.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.datasets.base import BoxTruth
+from mosam.errors import DataError, MismatchError
+from mosam.evaluation.metrics.overlap import mean_overlap, overlap_precision
+from mosam.evaluation.metrics.precision import (
+    NORM_PRECISION_AT,
+    NORM_PRECISION_THRESHOLDS,
+    NORM_PRECISION_THRESHOLDS_EVEN,
+    PRECISION_AT,
+    PRECISION_THRESHOLDS,
+    center_error,
+    normalized_center_error,
+    precision_curve,
+)
+from mosam.evaluation.metrics.success import (
+    SUCCESS_THRESHOLDS,
+    SUCCESS_THRESHOLDS_STEPS,
+    success_auc,
+    success_curve,
+)
+from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
+from mosam.geometry import box_iou
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Sequence
+
+Boxes = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+OP50, OP75 = 10, 15  # index of 0.5 and 0.75 in a success curve of 21 thresholds
+MISS, HIT = np.inf, -1.0  # center errors of frames that are decided beforehand
+NO_OVERLAP = -1.0
+TRACKINGNET_PIXELS = np.linspace(0.0, 50.0, 21)  # TrackingNet-devkit, metrics.py
+TRACKINGNET_SIZES = np.linspace(0.0, 0.5, 21)
+
+
+@dataclass(frozen=True, slots=True)
+class FrameErrors:
+    """A sequence's frames as one program sees them, and the thresholds and denominator it uses.
+
+    Attributes:
+        iou, center, norm: (T,) overlap, center error in pixels, and in sizes of the object.
+        count: frames to divide by.
+    """
+
+    iou: NDArray[np.float64]
+    center: NDArray[np.float64]
+    norm: NDArray[np.float64]
+    count: int
+    success_at: NDArray[np.float64]
+    norm_at: NDArray[np.float64]
+
+
+def curve_values(frames: FrameErrors) -> tuple[dict[str, Mean], dict[str, NDArray[np.float64]]]:
+    """The three curves of one-pass evaluation, and the numbers read off them, a sequence counting 1."""
+    success = success_curve(frames.iou, thresholds=frames.success_at, count=frames.count)
+    precision = precision_curve(frames.center, thresholds=PRECISION_THRESHOLDS, count=frames.count)
+    norm = precision_curve(frames.norm, thresholds=frames.norm_at, count=frames.count)
+    values = {
+        "success_auc": success_auc(success),
+        "precision": precision[PRECISION_AT],
+        "norm_precision": norm[NORM_PRECISION_AT],
+        "norm_precision_auc": float(norm.mean()),
+        "op50": success[OP50],
+        "op75": success[OP75],
+    }
+    curves = {"success": success, "precision": precision, "norm_precision": norm}
+    return {name: Mean.of([value]) for name, value in values.items()}, curves
+
+
+class _Curves(Protocol):
+    """A protocol that reads its numbers off the three curves."""
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth = box_truth(sequence)
+        predicted, notes = results.single(sequence, len(truth))
+        frames = self.frame_errors(predicted, truth, where=results.source(sequence))
+        means, curves = curve_values(frames)
+        return SequenceScore({**means, **self.more(frames), **speed(sequence, results)}, curves, notes=notes)
+
+    @abstractmethod
+    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
+        """What the program makes of each frame.
+
+        Args:
+            predicted: (T, 4) x, y, w, h.
+            truth: T frames.
+            where: the result's file, for errors.
+        """
+
+    def more(self, frames: FrameErrors) -> dict[str, Mean]:
+        """Numbers of this protocol alone."""
+        return {}
+
+
+def box_truth(sequence: Sequence) -> BoxTruth:
+    """A sequence's boxes; MismatchError where its annotation is of another kind."""
+    truth = sequence.truth
+    if not isinstance(truth, BoxTruth):
+        raise MismatchError(f"{sequence.name}: expected annotated boxes, got masks; choose a protocol for masks")
+    return truth
+
+
+@protocol("pytracking", needs="boxes")
+class Pytracking(_Curves):
+    """PyTracking's analysis, by which the SAM 2 family reports LaSOT.
+
+    The first box is replaced by the truth. A box without width or height repeats the one before; negative sizes and NaN
+    are refused. A frame counts as a miss where the object is absent or one of the four true numbers is not positive
+    (but in normalised precision a visible frame of that kind is a hit, since its error is set to -1); it stays in the
+    denominator.
+
+    Attributes:
+        valid_only: divide by the other frames only (its `exclude_invalid_frames`).
+    """
+
+    valid_only: bool = False
+
+    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
+        """See `_Curves.frame_errors`."""
+        bad = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] < 0).any(axis=1)
+        if bad.any():
+            frame = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                where,
+                f"expected w >= 0 and h >= 0, got {_shown(predicted[frame])} (PyTracking refuses such rows); write "
+                "absent objects as zeros, or choose --protocol lasot",
+                line=frame + 1,
+            )
+        predicted = repeat_last(predicted, (predicted[:, 2:] == 0).any(axis=1))
+        predicted[0] = truth.boxes[0]
+        positive = (truth.boxes > 0).all(axis=1)
+        valid = positive & ~truth.absent
+        iou = np.where(valid, box_iou(predicted, truth.boxes), NO_OVERLAP)
+        center = np.where(valid, center_error(predicted, truth.boxes), MISS)
+        norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
+        norm[truth.absent] = MISS
+        count = int(valid.sum()) if self.valid_only else len(valid)
+        return FrameErrors(iou, center, norm, count, SUCCESS_THRESHOLDS_STEPS, NORM_PRECISION_THRESHOLDS)
+
+    def more(self, frames: FrameErrors) -> dict[str, Mean]:
+        """`mean_overlap` of the valid frames."""
+        overlap = mean_overlap(frames.iou[frames.iou != NO_OVERLAP])
+        return {"mean_overlap": Mean.of([overlap])}
+
+
+@protocol("lasot", needs="boxes")
+class LasotMatlab(_Curves):
+    """The LaSOT toolkit's MATLAB code.
+
+    As `pytracking` but: boxes that are NaN or not positive in size repeat the one before, and a visible frame whose
+    true box is not positive in all four numbers is a hit in both precisions (its error is set to -1).
+    """
+
+    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
+        """See `_Curves.frame_errors`."""
+        unusable = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
+        predicted = repeat_last(predicted, unusable & ~np.isnan(truth.boxes).any(axis=1))
+        predicted[0] = truth.boxes[0]
+        return _decided(predicted, truth, SUCCESS_THRESHOLDS_STEPS)
+
+
+@protocol("pysot", needs="boxes")
+class Pysot(_Curves):
+    """The pysot toolkit's one-pass evaluation: as `lasot`, but boxes are taken as they are, the first one too.
+
+    Its test of the center error is on the true center instead of the true box, for normalised precision on the center
+    in sizes of the object.
+    """
+
+    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
+        """See `_Curves.frame_errors`."""
+        positive = (truth.boxes > 0).all(axis=1)
+        iou = np.where(positive, toolkit_iou(predicted, truth.boxes), NO_OVERLAP)
+        middle = truth.boxes[:, :2] + (truth.boxes[:, 2:] - 1) / 2
+        sizes = truth.boxes[:, 2:] + 1e-16
+        center = np.where((middle > 0).all(axis=1), center_error(predicted, truth.boxes), HIT)
+        scaled = (predicted[:, :2] + (predicted[:, 2:] - 1) / 2) / sizes - middle / sizes
+        norm = np.where((middle / sizes > 0).all(axis=1), np.sqrt((scaled**2).sum(axis=1)), HIT)
+        _miss_absent(iou, center, norm, truth.absent)
+        return FrameErrors(iou, center, norm, len(truth), SUCCESS_THRESHOLDS_STEPS, NORM_PRECISION_THRESHOLDS)
+
+
+@protocol("got10k-success", needs="boxes")
+class Got10kSuccess(_Curves):
+    """The GOT-10k toolkit's LaSOT and OTB curves: absence is not looked at, only frames annotated NaN do not count.
+
+    Its headline normalised precision is `norm_precision_auc`, the mean of the curve.
+    """
+
+    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
+        """See `_Curves.frame_errors`."""
+        predicted = predicted.copy()
+        predicted[0] = truth.boxes[0]
+        iou = toolkit_iou(predicted, truth.boxes)
+        center = center_error(predicted, truth.boxes)
+        norm = normalized_center_error(predicted, truth.boxes, smallest=1.0)
+        known = ~np.isnan(truth.boxes).any(axis=1)
+        # a NaN prediction fails every threshold there; here NaN would mean that the frame does not count
+        iou = np.where(known & np.isnan(iou), NO_OVERLAP, iou)
+        center, norm = (np.where(known & np.isnan(error), MISS, error) for error in (center, norm))
+        return FrameErrors(iou, center, norm, int(known.sum()), SUCCESS_THRESHOLDS, NORM_PRECISION_THRESHOLDS_EVEN)
+
+
+@protocol("got10k", needs="boxes")
+class Got10k(Protocol):
+    """GOT-10k: average overlap and success rates over the frames of all sequences together.
+
+    The first frame does not count, nor do frames in which the object is absent (`cover` 0, or the absence flag where a
+    benchmark has no cover). Both boxes are cut to the picture where its size is known.
+    """
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth = box_truth(sequence)
+        predicted, notes = results.single(sequence, len(truth))
+        seen = ~truth.absent if truth.cover is None else truth.cover > 0
+        iou = toolkit_iou(predicted[1:], truth.boxes[1:], size=sequence.size)
+        counted = seen[1:] & ~np.isnan(truth.boxes[1:]).any(axis=1)
+        iou = np.where(counted, np.nan_to_num(iou, nan=0.0), np.nan)
+        count = float(counted.sum())
+        values = {"ao": mean_overlap(iou), "sr50": overlap_precision(iou, 0.5), "sr75": overlap_precision(iou, 0.75)}
+        means = {name: Mean(value * count if count else 0.0, count) for name, value in values.items()}
+        curves = {"success": success_curve(iou)}
+        return SequenceScore({**means, **speed(sequence, results)}, curves, curve_weight=count, notes=notes)
+
+
+@protocol("trackingnet", needs="boxes")
+class TrackingNet(Protocol):
+    """TrackingNet's development kit: whole pixels, and all three numbers are areas under curves of 21 thresholds.
+
+    Every number of both boxes is rounded first, row 0 is replaced by the truth, success is not strict (`>=`), and the
+    curves are integrated with trapezoids over thresholds scaled to 0..1.
+    """
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        boxes = np.round(box_truth(sequence).boxes)
+        predicted, notes = results.single(sequence, len(boxes))
+        predicted = np.round(predicted)
+        predicted[0] = boxes[0]
+        curves = self.areas(predicted, boxes)
+        values = {name: float(np.mean((curve[:-1] + curve[1:]) / 2)) for name, curve in curves.items()}
+        names = {"success": "success_auc", "precision": "precision", "norm_precision": "norm_precision"}
+        means = {names[name]: Mean.of([value]) for name, value in values.items()}
+        return SequenceScore({**means, **speed(sequence, results)}, curves, notes=notes)
+
+    @staticmethod
+    def areas(predicted: Boxes, truth: Boxes) -> dict[str, NDArray[np.float64]]:
+        """The three curves (21,) of rounded boxes (T, 4); a comparison with NaN fails."""
+        shared = _shared_area(predicted, truth)
+        offset = predicted[:, :2] + predicted[:, 2:] / 2 - truth[:, :2] - truth[:, 2:] / 2
+        size = truth[:, 2:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # areas are products as they stand: two negative sizes make a positive one, as in the kit
+            iou = shared / (predicted[:, 2:].prod(axis=1) + size.prod(axis=1) - shared)
+            norm = np.sqrt((offset / size * offset / size).sum(axis=1))  # in the kit's order, to the last bit
+            center = np.sqrt((offset**2).sum(axis=1))
+            return {
+                "success": (iou[:, None] >= SUCCESS_THRESHOLDS).mean(axis=0),
+                "precision": (center[:, None] <= TRACKINGNET_PIXELS).mean(axis=0),
+                "norm_precision": (norm[:, None] <= TRACKINGNET_SIZES).mean(axis=0),
+            }
+
+
+def repeat_last(boxes: Boxes, unusable: Flags) -> Boxes:
+    """A copy with each unusable row replaced by the last usable one before it; row 0 stays as it is.
+
+    >>> repeat_last(np.array([[1.0], [2.0], [3.0]]), np.array([False, True, False])).ravel()
+    array([1., 1., 3.])
+    """
+    taken = np.where(unusable, 0, np.arange(len(boxes)))
+    return boxes[np.maximum.accumulate(taken)]
+
+
+def toolkit_iou(predicted: Boxes, truth: Boxes, *, size: tuple[int, int] | None = None) -> NDArray[np.float64]:
+    """Overlap as the GOT-10k toolkit has it.
+
+    Args:
+        predicted, truth: (T, 4) x, y, w, h.
+        size: (height, width) of the picture that both boxes are cut to, or None; cutting also makes negative sizes 0.
+    Returns:
+        (T,) in [0, 1]; NaN where a box is NaN.
+    """
+    if size is not None:
+        predicted, truth = _cut(predicted, size), _cut(truth, size)
+    shared = _shared_area(predicted, truth)
+    union = predicted[:, 2:].prod(axis=1) + truth[:, 2:].prod(axis=1) - shared
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.clip(shared / (union + np.finfo(float).eps), 0.0, 1.0)
+
+
+def _shared_area(a: Boxes, b: Boxes) -> NDArray[np.float64]:
+    low = np.maximum(a[:, :2], b[:, :2])
+    high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
+    return np.maximum(high - low, 0).prod(axis=1)
+
+
+def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
+    limit = np.array([size[1], size[0]], dtype=np.float64)
+    corner = np.clip(boxes[:, :2], 0, limit)
+    # as the toolkit: the corner moves, the size stays, unless it reaches out of the picture
+    return np.concatenate([corner, np.clip(boxes[:, 2:], 0, limit - corner)], axis=1)
+
+
+def _decided(predicted: Boxes, truth: BoxTruth, success_at: NDArray[np.float64]) -> FrameErrors:
+    """Frames of the MATLAB code: a true box that is not positive is no overlap but a hit, an absent object a miss."""
+    positive = (truth.boxes > 0).all(axis=1)
+    iou = np.where(positive, box_iou(predicted, truth.boxes), NO_OVERLAP)
+    center = np.where(positive, center_error(predicted, truth.boxes), HIT)
+    norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
+    _miss_absent(iou, center, norm, truth.absent)
+    return FrameErrors(iou, center, norm, len(truth), success_at, NORM_PRECISION_THRESHOLDS)
+
+
+def _miss_absent(iou: Boxes, center: Boxes, norm: Boxes, absent: Flags) -> None:
+    iou[absent], center[absent], norm[absent] = NO_OVERLAP, MISS, MISS
+
+
+def _shown(box: NDArray[np.float64]) -> str:
+    return ",".join(f"{value:g}" for value in box)

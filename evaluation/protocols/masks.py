@@ -1,0 +1,301 @@
+"""Protocols for masks: J and F of every object on every frame that counts, and which frames those are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, runtime_checkable
+from typing import Protocol as Interface
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.datasets.base import BoxTruth, MaskTruth
+from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.evaluation.metrics.boundary import boundary_accuracy
+from mosam.evaluation.metrics.jf import statistics
+from mosam.evaluation.metrics.region import region_similarity
+from mosam.evaluation.protocols.base import (
+    Mean,
+    Protocol,
+    Results,
+    SequenceScore,
+    ShortResultError,
+    pooled,
+    protocol,
+    speed,
+)
+from mosam.types import Mask
+
+if TYPE_CHECKING:
+    from mosam.codecs import MaskResult
+    from mosam.datasets.base import Sequence
+
+VOID = 255  # an ordinary label to vos-benchmark, which knows no void
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScores:
+    """J and F of one object.
+
+    Attributes:
+        j, f: (T,) in [0, 1], one for each frame that counts.
+    """
+
+    j: NDArray[np.float64]
+    f: NDArray[np.float64]
+
+
+def mask_truth(sequence: Sequence) -> MaskTruth:
+    """A sequence's masks; MismatchError where its annotation is of another kind."""
+    truth = sequence.truth
+    if isinstance(truth, BoxTruth):
+        raise MismatchError(f"{sequence.name}: expected annotated masks, got boxes; choose a protocol for boxes")
+    return truth
+
+
+def jf_values(scores: Mapping[int, FrameScores], *, decay_8bit: bool = False) -> dict[int, dict[str, float]]:
+    """J and F of each object over its frames, with their mean.
+
+    Args:
+        scores: by object id.
+        decay_8bit: see `metrics.jf.statistics`.
+    Returns:
+        by object id `jf_mean`, `j_mean`, `j_recall`, `j_decay`, `f_mean`, `f_recall`, `f_decay`.
+    """
+    values = {}
+    for object_id, score in scores.items():
+        j, f = (statistics(item, decay_8bit=decay_8bit) for item in (score.j, score.f))
+        values[object_id] = {
+            "jf_mean": (j.mean + f.mean) / 2,
+            **{"j_mean": j.mean, "j_recall": j.recall, "j_decay": j.decay},
+            **{"f_mean": f.mean, "f_recall": f.recall, "f_decay": f.decay},
+        }
+    return values
+
+
+def means_over_objects(values: Mapping[int, Mapping[str, float]]) -> dict[str, Mean]:
+    """Each value's mean over the objects of a sequence, an object counting 1."""
+    names = list(dict.fromkeys(name for item in values.values() for name in item))
+    return {name: Mean.of(item[name] for item in values.values() if name in item) for name in names}
+
+
+def read_pair(
+    truth: MaskTruth, result: MaskResult, frame_index: int, sequence: Sequence
+) -> tuple[Mapping[int, Mask], dict[int, Mask]]:
+    """True and predicted masks by object id of one frame.
+
+    A sequence of one object whose result says 255 for it (the masks of DAVIS 2016) is read as if it said the id.
+
+    Raises:
+        ShortResultError: the result lacks the frame.
+        DataError: its masks are of another size.
+    """
+    true = truth.read(frame_index)
+    try:
+        found = result.read(frame_index)
+    except MissingDataError:
+        raise ShortResultError(sequence.name, f"no mask of frame {sequence.frame_names[frame_index]}") from None
+    if len(sequence.object_ids) == 1 and set(found) == {VOID}:
+        found = {sequence.object_ids[0]: found[VOID]}
+    sizes = {mask.shape for mask in true.values()} | {mask.shape for mask in found.values()}
+    if len(sizes) > 1:
+        got = next(iter(found.values())).shape
+        expected = next(iter(true.values())).shape
+        raise DataError(
+            f"{sequence.name} frame {sequence.frame_names[frame_index]}",
+            f"expected masks of {expected[0]}x{expected[1]} (height x width), got {got[0]}x{got[1]}",
+        )
+    return true, found
+
+
+def frame_jf(predicted: Mask | None, true: Mask | None) -> tuple[float, float]:
+    """J and F of one object on one frame; a mask that is not there is empty."""
+    if predicted is None and true is None:
+        return 1.0, 1.0
+    some = predicted if predicted is not None else true
+    assert some is not None
+    predicted = np.zeros_like(some) if predicted is None else predicted
+    true = np.zeros_like(some) if true is None else true
+    return region_similarity(predicted, true), boundary_accuracy(predicted, true)
+
+
+@protocol("davis2017", needs="masks")
+class Davis2017(Protocol):
+    """The DAVIS 2017 evaluation, semi-supervised: the mean over objects, the first and last frame left out.
+
+    Objects are numbered 1 to the largest label of the first true mask; void pixels are background in the truth and
+    count as anything else in the prediction.
+
+    Attributes:
+        decay_8bit: take the quarters of the decay as the official program does, wrong past 256 frames.
+    """
+
+    decay_8bit: bool = False
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`; MismatchError where a predicted label is larger than any true one."""
+        truth, result = mask_truth(sequence), results.masks(sequence)
+        first = truth.frame_indices[0]
+        largest = max((label for label, mask in truth.read(first).items() if mask.any()), default=0)
+        pairs: dict[int, list[tuple[float, float]]] = {object_id: [] for object_id in range(1, largest + 1)}
+        for frame_index in truth.frame_indices[1:-1]:
+            true, found = read_pair(truth, result, frame_index, sequence)
+            if found and max(found) > largest:
+                raise MismatchError(
+                    f"{results.source(sequence)}: expected labels up to {largest}, the objects of the first frame, got "
+                    f"{max(found)} on frame {sequence.frame_names[frame_index]}"
+                )
+            for object_id, frames in pairs.items():
+                frames.append(frame_jf(found.get(object_id), true.get(object_id)))
+        values = jf_values(_arrays(pairs), decay_8bit=self.decay_8bit)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
+
+
+@protocol("vos-benchmark", needs="masks")
+class VosBenchmark(Protocol):
+    """vos-benchmark: as `davis2017`, but an object's frames begin where truth or prediction first show it.
+
+    Labels are taken as they are, void being one more object.
+
+    Attributes:
+        all_frames: keep the first and last frame too.
+    """
+
+    all_frames: bool = False
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth, result = mask_truth(sequence), results.masks(sequence)
+        frames = truth.frame_indices if self.all_frames else truth.frame_indices[1:-1]
+        pairs: dict[int, list[tuple[float, float]]] = {}
+        annotated: set[int] = set()
+        for frame_index in frames:
+            seen, found = read_pair(truth, result, frame_index, sequence)
+            true = {label: mask for label, mask in seen.items() if mask.any()}
+            void = truth.void(frame_index)
+            if void is not None and void.any():
+                true[VOID] = void
+            annotated.update(true)
+            for object_id in pairs.keys() | true.keys() | found.keys():
+                pair = frame_jf(found.get(object_id), true.get(object_id))
+                pairs.setdefault(object_id, []).append(pair)
+        scores = _arrays({object_id: pairs[object_id] for object_id in sorted(annotated)})
+        values = jf_values(scores)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRange:
+    """Where LVOS says that an object lives.
+
+    Attributes:
+        start, end: 0-based frames, the last one included.
+        count: how many frames it says these are; values are reserved for all but two of them.
+    """
+
+    start: int
+    end: int
+    count: int
+
+
+@runtime_checkable
+class RangedTruth(Interface):
+    """Mask annotation that says itself on which frames each object counts."""
+
+    @property
+    def ranges(self) -> Mapping[int, ObjectRange]:
+        """By object id."""
+
+
+@protocol("lvos", needs="masks")
+class Lvos(Protocol):
+    """The LVOS evaluation: every object from the frame after its first to the one before its last.
+
+    An object's first and last frame are those of the benchmark's list (`RangedTruth`), else those on which the truth
+    shows it. Frames that the list counts but that are not there score 0. `v_mean` is the instability of (J + F) / 2,
+    its variance rounded to four digits before the root is taken, as in the official program.
+
+    The official numbers are the mean of seen and unseen categories (a sequence is unseen if it has that attribute);
+    `jf_objects` is the plain mean over objects, which other papers report.
+    """
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth, result = mask_truth(sequence), results.masks(sequence)
+        ranges = dict(truth.ranges) if isinstance(truth, RangedTruth) else None
+        pairs, shown = _jf_while_present(truth, result, sequence, ranges)
+        values = {}
+        for object_id in sorted(shown if ranges is None else ranges):
+            if ranges is None:
+                first, last = shown[object_id]
+                span = ObjectRange(first, last, sum(first <= frame <= last for frame in truth.frame_indices))
+            else:
+                span = ranges[object_id]
+            values[object_id] = _lvos_values(pairs.get(object_id, {}), span)
+        group = "unseen" if "unseen" in sequence.attributes else "seen"
+        means = means_over_objects(values)
+        means["jf_objects"] = means["jf_mean"]
+        return SequenceScore({**means, **speed(sequence, results)}, objects=values, groups=frozenset([group]))
+
+    def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
+        """Per group, the mean over its objects; then the mean of the two groups, or of the only one there is."""
+        values: dict[str, float] = {}
+        for short in ("j", "f", "v"):
+            groups = {}
+            for group in ("seen", "unseen"):
+                groups[group] = pooled(score.means[f"{short}_mean"] for score in scores if group in score.groups)
+            values[f"{short}_mean"] = Mean.of(groups.values()).value
+            values |= {f"{short}_{group}": value for group, value in groups.items()}
+        values["jf_mean"] = (values["j_mean"] + values["f_mean"]) / 2
+        values["jf_objects"] = pooled(score.means["jf_objects"] for score in scores)
+        if speeds := [score.means["fps"] for score in scores if "fps" in score.means]:
+            values["fps"] = pooled(speeds)
+        return values
+
+
+def _jf_while_present(
+    truth: MaskTruth, result: MaskResult, sequence: Sequence, ranges: Mapping[int, ObjectRange] | None
+) -> tuple[dict[int, dict[int, tuple[float, float]]], dict[int, tuple[int, int]]]:
+    """J and F by object and frame, after the frame each starts on, and the first and last frame that show it."""
+    pairs: dict[int, dict[int, tuple[float, float]]] = {}
+    shown: dict[int, tuple[int, int]] = {}
+    for frame_index in truth.frame_indices:
+        seen = {label: mask for label, mask in truth.read(frame_index).items() if mask.any()}
+        if ranges is None:
+            started = list(shown)
+        else:
+            started = [label for label, span in ranges.items() if span.start < frame_index < span.end]
+        if started:
+            _, found = read_pair(truth, result, frame_index, sequence)
+            for label in started:
+                pairs.setdefault(label, {})[frame_index] = frame_jf(found.get(label), seen.get(label))
+        for label in seen:
+            shown[label] = (shown.get(label, (frame_index, 0))[0], frame_index)
+    return pairs, shown
+
+
+def _lvos_values(pairs: Mapping[int, tuple[float, float]], span: ObjectRange) -> dict[str, float]:
+    inside = [pairs[frame] for frame in sorted(pairs) if span.start < frame < span.end]
+    size = max(span.count - 2, 0)
+    scores = np.zeros((2, size))
+    scores[:, : len(inside)] = np.array(inside[:size], dtype=np.float64).reshape(-1, 2).T
+    j, f = (statistics(row) for row in scores)
+    return {"jf_mean": (j.mean + f.mean) / 2, "j_mean": j.mean, "f_mean": f.mean, "v_mean": instability(*scores)}
+
+
+def instability(j: NDArray[np.float64], f: NDArray[np.float64]) -> float:
+    """LVOS's V of one object: standard deviation of (J + F) / 2 over its frames, the variance rounded to 4 digits.
+
+    >>> instability(np.array([1.0, 0.5]), np.array([1.0, 0.5]))
+    0.25
+    """
+    both = (j + f) / 2
+    return math.sqrt(round(float(np.mean((both.mean() - both) ** 2)), 4)) if both.size else float("nan")
+
+
+def _arrays(pairs: Mapping[int, Iterable[tuple[float, float]]]) -> dict[int, FrameScores]:
+    arrays = {label: np.array(list(values), dtype=np.float64).reshape(-1, 2) for label, values in pairs.items()}
+    return {label: FrameScores(array[:, 0], array[:, 1]) for label, array in arrays.items()}
