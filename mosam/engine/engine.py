@@ -257,7 +257,13 @@ class Engine:
         ]
         if not jobs:
             return []
-        made = self.runner.condition(features, [j[0] for j in jobs], [j[3] for j in jobs], [j[1].size for j in jobs])
+        made = self.runner.condition(
+            features,
+            [j[0] for j in jobs],
+            [j[3] for j in jobs],
+            [j[1].size for j in jobs],
+            threshold=self.policy.presence_threshold,
+        )
         written = []
         for (row, video, track, prompt), conditioned in zip(jobs, made, strict=True):
             t = video.next_frame
@@ -453,7 +459,8 @@ class Engine:
             current = {i: track.hypotheses[0].trail[-1] for i, track in started.items()}
             outputs[video] = self._compose(video, video.next_frame, current)
             for track in started.values():
-                self._settle(video, track, everything=False)
+                self._settle(video, track, everything=self.policy.emit == "online")
+                track.shelve()
             self._flush(video, {video.next_frame: (current, outputs[video])})
         return outputs
 
@@ -476,7 +483,9 @@ class Engine:
         """Masks at video size: up-sampled logits, overlap resolved where asked, threshold 0; one transfer."""
         if not objects:
             return FrameOutput(frame)
-        low = self.runner.shown(torch.stack([shown.low for shown in objects.values()]))
+        device = self.model.device
+        low = torch.stack([shown.low.to(device, torch.float32) for shown in objects.values()])
+        low = self.runner.shown(low)
         logits = F.interpolate(low, size=video.size, mode="bilinear", align_corners=False)
         if video.non_overlap and len(objects) > 1:
             winner = logits.argmax(dim=0, keepdim=True)

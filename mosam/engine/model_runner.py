@@ -151,7 +151,13 @@ class ModelRunner:
     # prompted frames
 
     def condition(
-        self, features: ImageFeatures, frame_rows: Sequence[int], prompts: Sequence[Prompt], sizes: Sequence[Size]
+        self,
+        features: ImageFeatures,
+        frame_rows: Sequence[int],
+        prompts: Sequence[Prompt],
+        sizes: Sequence[Size],
+        *,
+        threshold: float = 0.0,
     ) -> list[Conditioned]:
         """Prompted frames, decoded without memory; like prompts share one call.
 
@@ -160,20 +166,23 @@ class ModelRunner:
             frame_rows: row of the frame batch for each prompt.
             prompts: one a row.
             sizes: (height, width) of the video of each prompt.
+            threshold: presence logit above which a mask is not blanked and its pointer is its own.
         """
         results: list[Conditioned | None] = [None] * len(prompts)
         for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             group = [prompts[i] for i in members]
             if group[0].mask is not None:
-                made = self._condition_masks(features, rows, group)
+                made = self._condition_masks(features, rows, group, threshold)
             else:
-                made = self._condition_points(features, rows, group, [sizes[i] for i in members])
+                made = self._condition_points(features, rows, group, [sizes[i] for i in members], threshold)
             for i, one in zip(members, made, strict=True):
                 results[i] = one
         return [one for one in results if one is not None]
 
-    def _condition_masks(self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt]) -> list[Conditioned]:
+    def _condition_masks(
+        self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt], threshold: float
+    ) -> list[Conditioned]:
         """The mask itself becomes the output; the decoder only makes the pointer, from raw features."""
         side = self.model.sizes.mask
         mask = self.model.mask_prompt(prompts)
@@ -187,7 +196,7 @@ class ModelRunner:
         decoded = self.model.decode(features.top[rows], features, rows, tokens, outputs=outputs)
         best = decoded.iou.argmax(dim=1)
         token = decoded.tokens[torch.arange(len(prompts), device=best.device), best]
-        pointers = self.model.pointer(token, (decoded.object_score > 0) & given)
+        pointers = self.model.pointer(token, (decoded.object_score > threshold) & given)
         score = torch.where(given, PROMPT_LOGIT, -PROMPT_LOGIT)
         area = (low > 0).flatten(1).sum(dim=1)
         host = torch.stack([score.double(), area.double()]).cpu().numpy()
@@ -197,17 +206,22 @@ class ModelRunner:
         ]
 
     def _condition_points(
-        self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt], sizes: Sequence[Size]
+        self,
+        features: ImageFeatures,
+        rows: Tensor,
+        prompts: Sequence[Prompt],
+        sizes: Sequence[Size],
+        threshold: float,
     ) -> list[Conditioned]:
         tokens = self.model.prompt_tokens(prompts, sizes)
         top = self.model.without_memory(features, rows)
         multimask = tokens.points.shape[1] <= 1
-        decodes = self._decode(top, features, rows, tokens, multimask=multimask, threshold=0.0)
+        decodes = self._decode(top, features, rows, tokens, multimask=multimask, threshold=threshold)
         made = []
         for i in range(len(prompts)):
             k = int(decodes.iou[i].argmax())
             score = decodes.score[i]
-            pointer = self.model.pointer(decodes.tokens[i : i + 1, k], (score > 0)[None])[0]
+            pointer = self.model.pointer(decodes.tokens[i : i + 1, k], (score > threshold)[None])[0]
             iou, present, area = decodes.iou[i, k], decodes.object_score[i], decodes.area[i, k]
             made.append(Conditioned(decodes.masks[i, k : k + 1], pointer, score, float(iou), float(present), int(area)))
         return made

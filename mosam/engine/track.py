@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mosam.policies.base import Entry, TrackInfo, Update
 from mosam.types import Prompt
+
+DEVICE_FRAMES = 32  # open frames whose masks stay on the device as they are
+OPEN_FRAMES = 512  # frames that may be open at once, in all of them at most 3 x 64 MiB of a 256 x 256 mask
 
 
 @dataclass(slots=True, eq=False)
@@ -67,11 +71,33 @@ class Track:
         return bool(self.hypotheses)
 
     def settle(self, *, everything: bool) -> list[Shown]:
-        """Masks that no later frame can change: those on which all hypotheses agree, or everything of the best one."""
+        """Masks that no later frame can change.
+
+        Those on which all hypotheses agree, everything of the best one where asked, and what would stay open longer
+        than `OPEN_FRAMES`: there the best hypothesis decides.
+        """
         best = self.hypotheses[0].trail
         settled = []
-        while best and (everything or all(h.trail[0] is best[0] for h in self.hypotheses[1:])):
+        while best and (everything or len(best) > OPEN_FRAMES or self._agreed()):
             settled.append(best[0])
             for hypothesis in self.hypotheses:
                 hypothesis.trail.popleft()
         return settled
+
+    def _agreed(self) -> bool:
+        first = self.hypotheses[0].trail[0]
+        return all(hypothesis.trail[0] is first for hypothesis in self.hypotheses[1:])
+
+    def shelve(self) -> None:
+        """Keep open masks small; called once a frame after `settle`.
+
+        The newest is copied out of the batch it came in, one that has been open for long goes to the host in half
+        precision (all of what a 16-bit network says).
+        """
+        for hypothesis in self.hypotheses:
+            trail = hypothesis.trail
+            if trail:
+                trail[-1].low = trail[-1].low.clone()
+            if len(trail) > DEVICE_FRAMES:
+                older = trail[-1 - DEVICE_FRAMES]
+                older.low = older.low.to("cpu", torch.float16)
