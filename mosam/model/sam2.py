@@ -264,11 +264,12 @@ class Sam2Backbone:
             (R, tokens, memory) bfloat16.
         """
         encoder = self.model.memory_encoder
+        top = features.top.contiguous()  # the layout in which the official program rounds
         with self._compute():
-            if rows.shape[0] >= features.top.shape[0]:
-                frames = gather(encoder.feature_projection(features.top), rows)
+            if rows.shape[0] >= top.shape[0]:  # once per frame when several rows share it, else once per row
+                frames = gather(encoder.feature_projection(top), rows)
             else:
-                frames = encoder.feature_projection(gather(features.top, rows))
+                frames = encoder.feature_projection(gather(top, rows))
             memory = encoder.projection(encoder.memory_fuser(frames + encoder.mask_downsampler(mask_values)))
         absent = 1 - present.float()[:, None, None, None]
         memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
