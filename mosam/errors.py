@@ -46,3 +46,16 @@ class UnknownNameError(MosamError):
         hint = f"; did you mean {close[0]}?" if close else ""
         prefix = f"{where}: " if where else ""
         super().__init__(f"{prefix}unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+
+
+def one_line(error: BaseException) -> str:
+    """Any error as one line: our own messages and those about values and files as they are, others with their type.
+
+    >>> one_line(KeyError("a")), one_line(ValueError("expected 3, got 4"))
+    ("KeyError: 'a'", 'expected 3, got 4')
+    """
+    text = str(error).strip()
+    first = text.splitlines()[0] if text else ""
+    if isinstance(error, MosamError | ValueError | FileNotFoundError) and first:
+        return first
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

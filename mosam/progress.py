@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -141,6 +143,27 @@ class LiveProgress:
 def progress_view() -> PlainProgress | LiveProgress:
     """The view that suits standard error; a context manager to be called with every event."""
     return LiveProgress() if sys.stderr.isatty() else PlainProgress()
+
+
+@contextlib.contextmanager
+def scoring_view(name: str, total: int) -> Iterator[Callable[[str], None]]:
+    """A bar while results are scored, on a terminal; nothing elsewhere.
+
+    Args:
+        name: what is scored.
+        total: sequences.
+    Returns:
+        to be called with the name of each scored sequence.
+    """
+    if not sys.stderr.isatty():
+        yield lambda sequence: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(f"scoring {name}", total=total)
+        yield lambda sequence: bar.advance(task)
 
 
 def describe(event: Progress) -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mosam.errors import MismatchError, MissingDataError, MosamError
+from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
@@ -379,15 +379,6 @@ class _Walk:
     ) -> None:
         frames, length, seconds = (item.read, len(item.sequence), item.seconds) if item else (0, 0, 0.0)
         self._progress(Progress(event, name, self._finished, len(self._dataset), frames, length, seconds, reason))
-
-
-def one_line(error: BaseException) -> str:
-    """An error as one line: our own messages as they are, others with their type in front."""
-    text = str(error).strip()
-    first = text.splitlines()[0] if text else ""
-    if isinstance(error, MosamError | ValueError | FileNotFoundError) and first:
-        return first
-    return f"{type(error).__name__}: {first}" if first else type(error).__name__
 
 
 def _stop_reading(item: _Open) -> None:

@@ -24,6 +24,7 @@ from typing import Any, Literal, TypeAlias
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
 
 RECORD = "run.json"
+SCORES = "scores.json"
 LOCK = ".lock"
 PARTIAL = ".partial-"
 FORMAT = 1
@@ -197,21 +198,30 @@ def read_record(folder: str | os.PathLike[str]) -> RunRecord:
         ) from error
 
 
-def run_name(tracker: str, model: str, *, split: str | None = None, prompt: str | None = None, seed: int = 0) -> str:
+def run_name(
+    tracker: str,
+    model: str,
+    *,
+    split: str | None = None,
+    prompt: str | None = None,
+    settings: str | None = None,
+    seed: int = 0,
+) -> str:
     """Folder name of a run: `<tracker>[-<options>]-<model>`, then `@` and each setting that is not the usual one.
 
     Args:
         tracker: policy label, `mosam[stride=3,mgp=off]`.
-        model: model name as given; of a path the stem counts.
-        split, prompt: where they are not the dataset's default, else None.
+        model: model name as given; of a path the last part counts, without the suffix of a checkpoint file.
+        split, prompt, settings: where they are not the default, else None.
         seed: shown where it is not 0.
 
     >>> run_name("mosam[stride=3,mgp=off]", "random:nano", split="test", seed=2)
     'mosam-stride=3,mgp=off-random-nano@test@seed2'
     """
-    short = Path(model).stem if model.endswith((".pt", ".pth")) else Path(model).name
+    path = Path(model)
+    short = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
     name = f"{tracker.replace('[', '-').replace(']', '')}-{short.replace(':', '-')}"
-    extras = [split, prompt, f"seed{seed}" if seed else None]
+    extras = [split, prompt, settings, f"seed{seed}" if seed else None]
     return "@".join([name, *filter(None, extras)])
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from mosam.datasets.base import BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.errors import DataError
@@ -64,7 +63,9 @@ class SquareDataset(Dataset):
         return list(LENGTHS)
 
     def load(self, name):
-        video = SquareVideo(name, LENGTHS[name], self.broken.get(name, frozenset()))
+        return self.make(SquareVideo(name, LENGTHS[name], self.broken.get(name, frozenset())))
+
+    def make(self, video):
         boxes = np.stack([mask_to_box(video.mask(t), convention="inclusive") for t in range(len(video))])
 
         def prompts():
@@ -73,7 +74,7 @@ class SquareDataset(Dataset):
             return (Prompt(1, mask=video.mask(0)),)
 
         return Sequence(
-            name=name,
+            name=video.name,
             source=video,
             frame_names=tuple(f"{t:05d}" for t in range(len(video))),
             object_ids=(1,),
@@ -99,6 +100,13 @@ class FakePolicy(MemoryPolicy):
     Config = FakeConfig
 
 
+@dataclass(frozen=True)
+class FakeDevice:
+    """Stands for `torch.device`, so that these fakes load without torch."""
+
+    type: str = "cpu"
+
+
 @dataclass
 class FakeModel:
     """What the runner records of a network."""
@@ -106,8 +114,8 @@ class FakeModel:
     name: str = "fake"
     weights_hash: str = "0" * 64
     random: bool = False
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
+    device: FakeDevice = FakeDevice()
+    dtype: str = "torch.float32"
 
 
 class FakeEngine:

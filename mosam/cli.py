@@ -1,0 +1,366 @@
+"""The `mosam` command: one function a command, no logic but reading options and printing results.
+
+Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 some sequences failed, 2 the
+call or the data is wrong (one line), 130 interrupted. `MOSAM_DEBUG=1` shows the traceback behind an error.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mosam.errors import MosamError, UnknownNameError, one_line
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Dataset
+    from mosam.evaluation.scores import Scores
+    from mosam.plan import PlannedRun, RunOptions
+    from mosam.runner import RunResult
+
+DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
+DEBUG_VARIABLE = "MOSAM_DEBUG"
+
+# The class of every error in the call, in all versions of typer (it is exported under this child only).
+_CallError = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    help="One engine, every tracker: run and score visual object tracking and video object segmentation.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Benchmarks: what is known, and whether a copy on disk is sound.", no_args_is_help=True)
+model_app = typer.Typer(help="Networks and checkpoints.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+app.add_typer(model_app, name="model")
+
+DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Benchmark; `mosam data list` names them.")]
+Root = Annotated[Path | None, typer.Option(help="Folder of the benchmark.  [default: $MOSAM_DATA/DATASET]")]
+Split = Annotated[str | None, typer.Option(help="One of the benchmark's splits.  [default: the one papers report]")]
+Trackers = Annotated[
+    str | None, typer.Option("--tracker", help="One or more, as `mosam[stride=3],sam2`.  [default: mosam, else sam2]")
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="Name, hub id, folder or .pt file.  [default: nano for toy, else large]"),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.  [default: what suits the device]")]
+Sequences = Annotated[str | None, typer.Option(help="Only these sequences, comma-separated.")]
+Limit = Annotated[int | None, typer.Option(help="Only the first N sequences.", min=1)]
+PromptKind = Annotated[str | None, typer.Option("--prompt", help="box or mask.  [default: the benchmark's usual]")]
+Settings = Annotated[str, typer.Option(help="common: all trackers alike; published: each as its paper.")]
+Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of random weights.", min=0)]
+Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
+Lanes = Annotated[int, typer.Option(help="Sequences tracked together in one batch.", min=1)]
+AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
+BoxFromMask = Annotated[str, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
+Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
+AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
+Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the scores there, one object a tracker.")]
+
+
+@app.callback(invoke_without_command=True)
+def _mosam(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        from mosam import __version__
+
+        print(f"mosam {__version__}")
+        raise typer.Exit(DONE)
+
+
+@app.command("eval")
+def eval_(
+    dataset: DatasetName = "toy",
+    root: Root = None,
+    split: Split = None,
+    tracker: Trackers = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+    prompt: PromptKind = None,
+    settings: Settings = "common",
+    seed: Seed = 0,
+    results: Results = Path("results"),
+    lanes: Lanes = 1,
+    absent_as: AbsentAs = "zeros",
+    box_from_mask: BoxFromMask = "exclusive",
+    overwrite: Overwrite = False,
+    protocol: Protocol = None,
+    allow_missing: AllowMissing = False,
+    jobs: Jobs = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Run trackers on a benchmark, score them and print the table."""
+    from mosam.plan import RunOptions
+
+    options = RunOptions(
+        dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
+        lanes, absent_as, box_from_mask, overwrite,
+    )  # fmt: skip
+    scores, failed = [], False
+    for planned, result in _track(options):
+        failed = failed or bool(result.failed)
+        if result.failed and not allow_missing:
+            _note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
+        else:
+            scores.append(_score(result.path, planned.dataset, protocol, allow_missing, jobs))
+    _show(scores, json_file)
+    raise typer.Exit(FAILED if failed else DONE)
+
+
+@app.command()
+def run(
+    dataset: DatasetName = "toy",
+    root: Root = None,
+    split: Split = None,
+    tracker: Trackers = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+    prompt: PromptKind = None,
+    settings: Settings = "common",
+    seed: Seed = 0,
+    results: Results = Path("results"),
+    lanes: Lanes = 1,
+    absent_as: AbsentAs = "zeros",
+    box_from_mask: BoxFromMask = "exclusive",
+    overwrite: Overwrite = False,
+) -> None:
+    """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
+    from mosam.plan import RunOptions
+
+    options = RunOptions(
+        dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
+        lanes, absent_as, box_from_mask, overwrite,
+    )  # fmt: skip
+    failed = False
+    for _, result in _track(options):
+        print(result.path, flush=True)
+        failed = failed or bool(result.failed)
+    raise typer.Exit(FAILED if failed else DONE)
+
+
+@app.command()
+def score(
+    dataset: DatasetName,
+    results: Annotated[Path, typer.Option(help="Our results, one run, or anyone's folder of trackers or of one.")],
+    root: Root = None,
+    split: Split = None,
+    tracker: Annotated[str | None, typer.Option(help="Only these trackers.  [default: all found]")] = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    protocol: Protocol = None,
+    allow_missing: AllowMissing = False,
+    jobs: Jobs = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Score raw results, ours or anyone's; needs no network and no pictures."""
+    from mosam.evaluation.evaluate import find_runs
+    from mosam.plan import RunOptions, choose_dataset, choose_runs
+    from mosam.settings import split_list
+
+    data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit, seed=seed))
+    folders = choose_runs(find_runs(results, data), split_list(tracker))
+    _show([_score(folder, data, protocol, allow_missing, jobs) for folder in folders], json_file)
+
+
+@app.command()
+def table(
+    scores: Annotated[
+        list[Path], typer.Argument(metavar="SCORES...", help="scores.json files, files of --json, or folders of runs.")
+    ],
+    format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
+    columns: Annotated[str | None, typer.Option(help="Names of scores.  [default: the protocol's own]")] = None,
+) -> None:
+    """Print a table of scores that were computed before."""
+    from mosam.evaluation import tables
+    from mosam.evaluation.scores import load_scores
+    from mosam.settings import split_list
+    from mosam.store import SCORES
+
+    files = [path / SCORES if path.is_dir() else path for path in scores]
+    found = [item for file in files for item in load_scores(file)]
+    print(tables.compare(found, columns=split_list(columns) or None, format=format_))
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Name every benchmark there is a loader for."""
+    from mosam.datasets.base import DATASETS
+
+    rows = [("name", "benchmark", "task", "splits (the first is the default)", "prompts", "protocol")]
+    for name in DATASETS:
+        info = DATASETS[name].info
+        splits = [info.default_split, *(split for split in info.splits if split != info.default_split)]
+        counted = [f"{split} ({count})" if (count := info.official_counts.get(split)) else split for split in splits]
+        rows.append((name, info.title, info.task, ", ".join(counted), ", ".join(info.prompts), info.protocol))
+    print(_aligned(rows))
+
+
+@data_app.command("check")
+def data_check(
+    dataset: DatasetName,
+    root: Root = None,
+    split: Split = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+    official: Annotated[bool, typer.Option("--official", help="Demand every sequence of the official split.")] = False,
+) -> None:
+    """Look for everything wrong with a copy on disk, one line each."""
+    from mosam.datasets.check import find_problems
+    from mosam.plan import RunOptions, choose_dataset
+
+    data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit))
+    problems = 0
+    for problem in find_problems(data, official=official):
+        print(problem, flush=True)
+        problems += 1
+    subset = f" ({data.subset})" if data.subset else ""
+    state = f"{problems} problems" if problems else "sound"
+    _note(f"{data.name} {data.split}: {len(data)} sequences{subset}, {state}")
+    raise typer.Exit(WRONG if problems else DONE)
+
+
+@data_app.command("make")
+def data_make(
+    dataset: DatasetName,
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    split: Annotated[str, typer.Option(help="Split of toy to draw: train, val or test.")] = "val",
+    sequences: Sequences = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+) -> None:
+    """Write a small generated tree, laid out as the benchmark is."""
+    from mosam.datasets.base import DATASETS
+    from mosam.datasets.toy import LAYOUTS, export
+    from mosam.plan import RunOptions, choose_dataset
+
+    layouts = {DATASETS.canonical(layout): layout for layout in LAYOUTS}
+    name = DATASETS.canonical(dataset)
+    if name not in layouts:
+        raise UnknownNameError("generated tree", dataset, layouts, where="data make")
+    toy = choose_dataset(RunOptions("toy", split=split, sequences=sequences, limit=limit, seed=seed))
+    export(toy, out, layouts[name])
+    print(out)
+
+
+@model_app.command("list")
+def model_list() -> None:
+    """Name the models."""
+    from mosam.model.checkpoints import list_models
+
+    rows = [("name", "input", "source", "licence")]
+    rows += [(info.name, f"{info.image}" if info.image else "", info.source, info.licence) for info in list_models()]
+    print(_aligned(rows))
+    _note("also: a hub id, a folder, a sam2.1_hiera_*.pt file, or random:NAME for weights drawn from a seed")
+
+
+@model_app.command("info")
+def model_info(name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Model, folder or checkpoint.")]) -> None:
+    """Say what a model is and where its weights come from."""
+    from mosam.model import checkpoints
+
+    info = checkpoints.model_info(name)
+    for field in dataclasses.fields(info):
+        value = getattr(info, field.name)
+        print(f"{field.name.replace('_', ' ')}: {'not on this machine' if value is None else value}")
+
+
+def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
+    """Does what was asked for, one tracker after the other, and shows how it goes."""
+    from mosam.model.checkpoints import load_model
+    from mosam.plan import plan_runs, remembering
+    from mosam.progress import progress_view
+
+    load = remembering(load_model)
+    for planned in plan_runs(options):
+        model = planned.load(load)
+        with progress_view() as view:
+            view.note(f"{planned.title} -> {planned.out}")
+            result = planned.start(model, view)
+        yield planned, result
+
+
+def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: bool, jobs: int | None) -> Scores:
+    """Scores of one tracker, kept beside its results where those are a run of ours."""
+    from mosam.evaluation.evaluate import evaluate
+    from mosam.evaluation.scores import save_scores
+    from mosam.progress import scoring_view
+    from mosam.store import RECORD, SCORES
+
+    with scoring_view(folder.name, len(dataset)) as view:
+        jobs = jobs or os.cpu_count() or 1
+        scores = evaluate(folder, dataset, protocol=protocol, allow_missing=allow_missing, jobs=jobs, progress=view)
+    if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
+        save_scores(folder / SCORES, scores)
+    return scores
+
+
+def _show(scores: list[Scores], json_file: Path | None) -> None:
+    """Prints the table, and writes the scores to a file where asked."""
+    from mosam.evaluation import tables
+    from mosam.evaluation.scores import save_scores
+
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        save_scores(json_file, scores)
+    if scores:
+        print(tables.compare(scores))
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Entry point of the `mosam` command."""
+    sys.exit(run_command(sys.argv[1:]))
+
+
+def run_command(arguments: list[str]) -> int:
+    """Runs one command and returns its exit code; every error the user can mend becomes one line.
+
+    Args:
+        arguments: the words after `mosam`.
+    """
+    debug = bool(os.environ.get(DEBUG_VARIABLE))
+    if debug:
+        logging.basicConfig(level=logging.DEBUG)
+    try:
+        code = app(arguments, prog_name="mosam", standalone_mode=False)
+        if code != INTERRUPTED:  # typer gives this code for Ctrl-C itself
+            return code if isinstance(code, int) else DONE
+    except (KeyboardInterrupt, typer.Abort):
+        pass
+    except _CallError as error:
+        message = error.format_message()
+        _note(message if message.startswith("Usage:") else f"mosam: {message}")  # a bare command shows its help
+        return WRONG
+    except (MosamError, ValueError, OSError) as error:
+        if debug:
+            raise
+        _note(str(error) if isinstance(error, MosamError) else one_line(error))
+        return WRONG
+    _note("interrupted; finished sequences are kept, the same command goes on from there")
+    return INTERRUPTED

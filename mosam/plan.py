@@ -1,0 +1,174 @@
+"""From the options of `mosam run` and `mosam eval` to the runs they mean: everything that can be checked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosam.codecs import CodecOptions
+from mosam.datasets.base import load_dataset
+from mosam.errors import MosamError, UnknownNameError
+from mosam.policies.base import load_policy, parse_tracker
+from mosam.runner import Progress, RunResult, run
+from mosam.settings import Conditions, conditions, default_model, default_tracker, split_list
+from mosam.store import run_name
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Dataset
+    from mosam.model.backbone import Backbone
+    from mosam.policies.base import MemoryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a user asked for, as typed; None = not said. The command line describes each."""
+
+    dataset: str
+    root: Path | None = None
+    split: str | None = None
+    tracker: str | None = None
+    model: str | None = None
+    device: str = "auto"
+    precision: str | None = None
+    sequences: str | None = None
+    limit: int | None = None
+    prompt: str | None = None
+    settings: str = "common"
+    seed: int = 0
+    results: Path = Path("results")
+    lanes: int = 1
+    absent_as: str = "zeros"
+    box_from_mask: str = "exclusive"
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One tracker on one dataset, ready to start."""
+
+    options: RunOptions
+    dataset: Dataset
+    policy: MemoryPolicy
+    model: str
+    conditions: Conditions
+    output: CodecOptions
+    out: Path
+
+    @property
+    def title(self) -> str:
+        """What is run, in a line: `sam2 with random:nano on toy val (2 of 24 sequences)`."""
+        subset = f" ({self.dataset.subset})" if self.dataset.subset else ""
+        return f"{self.policy.label} with {self.model} on {self.dataset.name} {self.dataset.split}{subset}"
+
+    def load(self, load_model: Callable[..., Backbone]) -> Backbone:
+        """The network, from `mosam.load_model` or one that remembers what it loaded."""
+        return load_model(
+            self.model,
+            device=self.options.device,
+            precision=self.options.precision or self.conditions.precision or "auto",
+            seed=self.options.seed,
+            resize=self.conditions.resize,
+        )
+
+    def start(self, model: Backbone, progress: Callable[[Progress], None]) -> RunResult:
+        """Tracks with that network; `progress` as in `mosam.run`."""
+        return run(
+            self.dataset,
+            model,
+            self.policy,
+            out=self.out,
+            max_lanes=self.options.lanes,
+            parity=self.conditions.parity,
+            options=self.output,
+            overwrite=self.options.overwrite,
+            progress=progress,
+        )
+
+
+def plan_runs(options: RunOptions) -> list[PlannedRun]:
+    """The runs a command asks for, one a tracker, in the order given.
+
+    Raises:
+        MosamError: an unknown name or value, or data that are not there; nothing has been run then.
+    """
+    try:
+        output = CodecOptions(options.absent_as, options.box_from_mask)
+    except ValueError as error:
+        option, _, rest = str(error).partition(":")
+        raise MosamError(f"--{option.replace('_', '-')}:{rest}") from None
+    trackers = [default_tracker()] if options.tracker is None else split_list(options.tracker)
+    if not trackers:
+        raise MosamError("--tracker: expected at least one name, got none")
+    policies = []
+    for text in trackers:
+        name, values = parse_tracker(text)
+        policies.append(load_policy(name, **values))
+    labels = [policy.label for policy in policies]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise MosamError(f"--tracker: expected different trackers, got {', '.join(sorted(twice))} twice")
+    return [_plan(options, policy, output) for policy in policies]
+
+
+def choose_dataset(options: RunOptions, *, prompt: str | None = None) -> Dataset:
+    """The dataset of a command, with `--sequences` and `--limit` applied."""
+    dataset = load_dataset(
+        options.dataset,
+        root=options.root,
+        split=options.split,
+        prompt=options.prompt or prompt,
+        seed=options.seed,
+    )
+    names = None
+    if options.sequences is not None:
+        names = split_list(options.sequences)
+        if not names:
+            raise MosamError("--sequences: expected at least one name, got none")
+    return dataset if names is None and options.limit is None else dataset.select(names, limit=options.limit)
+
+
+def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
+    under = conditions(options.settings, policy.name)
+    dataset = choose_dataset(options, prompt=under.prompt)
+    model = options.model or default_model(dataset.name)
+    name = run_name(
+        policy.label,
+        model,
+        split=None if dataset.split == dataset.info.default_split else dataset.split,
+        prompt=None if dataset.prompt == dataset.info.prompts[0] else dataset.prompt,
+        settings=None if options.settings == "common" else options.settings,
+        seed=options.seed,
+    )
+    return PlannedRun(options, dataset, policy, model, under, output, options.results / dataset.name / name)
+
+
+def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:
+    """`load`, but the network of the last call is given again where the arguments are the same."""
+    last: list[Any] = []
+
+    def load_again(*arguments: Any, **named: Any) -> Backbone:
+        call = (arguments, named)
+        if not last or last[0] != call:
+            last[:] = []  # the old one goes before the new one comes
+            last[:] = [call, load(*arguments, **named)]
+        return last[1]
+
+    return load_again
+
+
+def choose_runs(runs: list[tuple[str, Path]], wanted: list[str]) -> list[Path]:
+    """Folders of the trackers that were asked for.
+
+    Args:
+        runs: (tracker, folder), as `mosam.evaluation.evaluate.find_runs` gives them.
+        wanted: names of trackers or of folders; empty = all.
+    Raises:
+        UnknownNameError: a name that is not among them.
+    """
+    known = {word for tracker, folder in runs for word in (tracker, folder.name)}
+    for name in wanted:
+        if name not in known:
+            raise UnknownNameError("tracker", name, known, where="--tracker")
+    return [folder for tracker, folder in runs if not wanted or tracker in wanted or folder.name in wanted]
