@@ -1,0 +1,90 @@
+"""Constant-velocity Kalman filter of a box: centre, aspect ratio and height, as SAMURAI uses it.
+
+The state is (cx, cy, a, h) and its velocities per frame, `a = w / h`, in pixels of the network input; float64. The
+noise is proportional to the height, so the filter does not depend on the size of the picture.
+
+Source: Wojke et al., DeepSORT, 2017, with the constants of the SAMURAI program (yangchris11/samurai).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+POSITION_NOISE = 1 / 20  # of the height
+VELOCITY_NOISE = 1 / 160  # of the height, per frame
+ASPECT_NOISE = 1e-2
+ASPECT_VELOCITY_NOISE = 1e-5
+MEASURED_ASPECT_NOISE = 1e-1
+
+MOTION = np.eye(8) + np.eye(8, k=4)  # position += velocity
+OBSERVED = np.eye(4, 8)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxFilter:
+    """What is known of a box at one frame; immutable, each step returns the next.
+
+    Attributes:
+        mean: (8,) cx, cy, a, h and their velocities.
+        covariance: (8, 8).
+    """
+
+    mean: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+
+    @classmethod
+    def start(cls, corners: NDArray[np.float64]) -> BoxFilter:
+        """A resting filter on a box of (4,) x0, y0, x1, y1."""
+        measured = to_measurement(corners)
+        std = _noise(measured[3], 2 * POSITION_NOISE, 10 * VELOCITY_NOISE)
+        return cls(np.concatenate([measured, np.zeros(4)]), np.diag(std**2))
+
+    def predict(self) -> BoxFilter:
+        """One frame later, without having looked."""
+        std = _noise(self.mean[3], POSITION_NOISE, VELOCITY_NOISE)
+        return BoxFilter(MOTION @ self.mean, MOTION @ self.covariance @ MOTION.T + np.diag(std**2))
+
+    def update(self, corners: NDArray[np.float64]) -> BoxFilter:
+        """Corrected by a measured box of (4,) x0, y0, x1, y1."""
+        position = POSITION_NOISE * self.mean[3]
+        noise = np.diag(np.square([position, position, MEASURED_ASPECT_NOISE, position]))
+        innovation = OBSERVED @ self.covariance @ OBSERVED.T + noise
+        gain = np.linalg.solve(innovation, OBSERVED @ self.covariance).T
+        mean = self.mean + gain @ (to_measurement(corners) - OBSERVED @ self.mean)
+        return BoxFilter(mean, self.covariance - gain @ innovation @ gain.T)
+
+    @property
+    def corners(self) -> NDArray[np.float64]:
+        """(4,) x0, y0, x1, y1 of the mean box."""
+        x, y, aspect, height = self.mean[:4]
+        half_width, half_height = aspect * height / 2, height / 2
+        return np.array([x - half_width, y - half_height, x + half_width, y + half_height])
+
+    def agreement(self, corners: NDArray[np.float64]) -> float:
+        """IoU of the mean box and a box of (4,) x0, y0, x1, y1; 0 for the empty box of zeros."""
+        if not np.any(corners):
+            return 0.0
+        mine = self.corners
+        overlap = np.maximum(0.0, np.minimum(mine[2:], corners[2:]) - np.maximum(mine[:2], corners[:2])).prod()
+        union = (mine[2:] - mine[:2]).prod() + (corners[2:] - corners[:2]).prod() - overlap
+        return float(overlap / union) if union != 0 else 0.0
+
+
+def to_measurement(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(4,) x0, y0, x1, y1 -> cx, cy, a, h; a height of 0 (an empty mask too) counts as 1.
+
+    >>> to_measurement(np.array([10.0, 20.0, 30.0, 60.0]))
+    array([20. , 40. ,  0.5, 40. ])
+    """
+    x0, y0, x1, y1 = corners
+    height = (y1 - y0) or 1.0
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / height, height])
+
+
+def _noise(height: float, position: float, velocity: float) -> NDArray[np.float64]:
+    """(8,) standard deviations of the state."""
+    p, v = position * height, velocity * height
+    return np.array([p, p, ASPECT_NOISE, p, v, v, ASPECT_VELOCITY_NOISE, v])

@@ -1,0 +1,186 @@
+"""SAMURAI: a Kalman filter has a say in which mask is taken, and only good frames are remembered.
+
+Source: Yang et al., SAMURAI, 2024; its program (yangchris11/samurai, `sam2_base.py`). Per object, which the program is
+not: it keeps one filter on the network, so it serves one object and leaks from one video to the next. Frames are
+counted from the start of the track. Everything else, the pointers too, is SAM 2.1's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from mosam.policies.base import (
+    POLICIES,
+    Candidate,
+    Choice,
+    Entry,
+    ImageSide,
+    MemoryPolicy,
+    ReadPlan,
+    SlotRead,
+    TrackInfo,
+    Update,
+)
+from mosam.policies.kalman import BoxFilter
+from mosam.policies.sam2 import conditioning_pointers, conditioning_slots, recent_pointers
+
+MOTION_WEIGHT = 0.25  # published for tiny, small and base-plus
+MOTION_WEIGHT_LARGE = 0.15
+FIRST_REMEMBERED = 2  # the program never examines the first tracked frame
+
+
+@dataclass(frozen=True, slots=True)
+class SamuraiConfig:
+    """Parameters of `samurai`; the defaults are the published ones.
+
+    Attributes:
+        motion_weight: share of the Kalman agreement in the choice; None = 0.15 for the large network, else 0.25.
+        stable_frames: good frames in a row before the filter has a say.
+        stable_iou: predicted IoU that makes a frame good; below it the filter starts again.
+        presence: masks are kept where the presence logit is above this (the memory's own test stays at 0).
+        memory_iou: a frame is remembered if its predicted IoU is above this,
+        memory_presence: its presence logit above this,
+        memory_motion: and its Kalman agreement, if it has one, above this.
+    """
+
+    motion_weight: float | None = None
+    stable_frames: int = 15
+    stable_iou: float = 0.3
+    presence: float = -1.0
+    memory_iou: float = 0.5
+    memory_presence: float = 0.0
+    memory_motion: float = 0.0
+
+    def __post_init__(self) -> None:
+        ranges = dict.fromkeys(("motion_weight", "stable_iou", "memory_iou", "memory_motion"), (0, 1))
+        ranges |= {"stable_frames": (1, 10_000), "presence": (-100, 100), "memory_presence": (-100, 100)}
+        for name, (least, most) in ranges.items():
+            value = getattr(self, name)
+            if value is not None and not least <= value <= most:
+                raise ValueError(f"{name}: expected {least}..{most}, got {value}")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SamuraiState:
+    """What a track remembers.
+
+    Attributes:
+        track: whose state this is.
+        conditioning: prompted entries in order of arrival.
+        recent: entries of the last 15 frames, oldest first.
+        accepted: newest remembered entries, oldest first, as many as there are slots for.
+        box_filter: None before the first tracked frame.
+        stable: good frames in a row, counted up to `stable_frames`.
+        agreement: of the mask just chosen; None while the filter has no say.
+    """
+
+    track: TrackInfo
+    conditioning: tuple[Entry, ...]
+    recent: tuple[Entry, ...] = ()
+    accepted: tuple[Entry, ...] = ()
+    box_filter: BoxFilter | None = None
+    stable: int = 0
+    agreement: float | None = None
+
+
+@POLICIES.register("samurai")
+class Samurai(MemoryPolicy):
+    """Kalman-aided choice and score-filtered memory."""
+
+    name = "samurai"
+    Config = SamuraiConfig
+    needs_boxes = True
+
+    def __init__(self, config: Any):
+        super().__init__(config)
+        self.presence_threshold = config.presence
+
+    def live_features(self, info: TrackInfo) -> int:
+        """The slots, and the newest frame where it was not worth remembering."""
+        return info.slots + 1
+
+    def start(self, track: TrackInfo, entry: Entry) -> Update:
+        """See `MemoryPolicy.start`."""
+        return _keep(SamuraiState(track, (entry,)), entry.frame)
+
+    def prompted(self, state: SamuraiState, t: int, entry: Entry) -> Update:
+        """See `MemoryPolicy.prompted`."""
+        return _keep(replace(state, conditioning=(*state.conditioning, entry)), t)
+
+    def read(self, state: SamuraiState, t: int) -> ReadPlan:
+        """The prompted frames and the newest remembered ones, counted by rank; the last frame whatever it holds."""
+        track, span = state.track, state.track.pointer_span(t)
+        chosen = _slots(state, t)
+        slots = tuple(SlotRead(entry, len(chosen) - 1 - i) for i, entry in enumerate(chosen))
+        pointers = conditioning_pointers(state.conditioning, t) + recent_pointers(state.recent, t, span)
+        return ReadPlan(conditioning_slots(track, state.conditioning) + slots, pointers, span)
+
+    def choose(self, states: Sequence[SamuraiState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
+        """Highest predicted IoU until the filter is stable, then the mixture with its agreement."""
+        state, config = states[0], self.config
+        iou = np.array([candidate.iou for candidate in candidates])
+        boxes = [candidate.box for candidate in candidates if candidate.box is not None]
+        agreement = None
+        if state.box_filter is None or state.stable == 0:
+            best = int(iou.argmax())
+            box_filter, stable = BoxFilter.start(boxes[best]), 1
+        else:
+            box_filter, stable = state.box_filter.predict(), state.stable
+            if stable < config.stable_frames:
+                best = int(iou.argmax())
+                good, stable = iou[best] > config.stable_iou, stable + 1
+            else:
+                weight, motion = self._motion_weight(state.track), np.array([box_filter.agreement(b) for b in boxes])
+                best = int((weight * motion + (1 - weight) * iou).argmax())
+                good, agreement = iou[best] >= config.stable_iou, float(motion[best])
+            if good:
+                box_filter = box_filter.update(boxes[best])
+            else:
+                stable = 0
+        state = replace(state, box_filter=box_filter, stable=stable, agreement=agreement)
+        return [Choice(best, state, log={"motion": agreement, "stable": stable})]
+
+    def wrote(self, state: SamuraiState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+        """Remember the frame if it is good; its pointer is kept either way."""
+        accepted = state.accepted
+        if self._worthy(state, entry):
+            accepted = (*accepted, entry)[1 - state.track.slots :]
+        return _keep(replace(state, recent=(*state.recent, entry), accepted=accepted), t)
+
+    def _motion_weight(self, track: TrackInfo) -> float:
+        if self.config.motion_weight is not None:
+            return self.config.motion_weight
+        return MOTION_WEIGHT_LARGE if "large" in track.model else MOTION_WEIGHT
+
+    def _worthy(self, state: SamuraiState, entry: Entry) -> bool:
+        config = self.config
+        return (
+            state.track.local(entry.frame) >= FIRST_REMEMBERED
+            and entry.iou > config.memory_iou
+            and entry.object_score > config.memory_presence
+            and (state.agreement is None or state.agreement > config.memory_motion)
+        )
+
+
+def _slots(state: SamuraiState, t: int) -> tuple[Entry, ...]:
+    """Entries read at frame `t` besides the prompted ones, oldest first."""
+    last = state.recent[-1:]
+    if not last or last[0].frame != t - 1 or last == state.accepted[-1:]:
+        last = ()
+    return (state.accepted + last)[1 - state.track.slots :]
+
+
+def _keep(state: SamuraiState, t: int) -> Update:
+    """Keep what frame `t + 1` or any later one can read."""
+    recent = tuple(entry for entry in state.recent if t + 1 - entry.frame < state.track.pointers)
+    state = replace(state, recent=recent)
+    newest = tuple(entry for entry in recent[-1:] if entry.frame == t and entry not in state.accepted)
+    return Update(
+        state,
+        features=state.conditioning + state.accepted + newest,
+        pointers=state.conditioning + recent,
+    )
