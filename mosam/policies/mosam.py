@@ -3,7 +3,7 @@
 Source: arXiv:2505.00739. The authors released no code.
 
 **Stated by them**: motion is taken sparsely (key points) and densely (optical flow) from the past segmentation and
-warped into a box and points that prompt SAM 2; memory candidates are the frames `t-D, t-2D ... t-nD`, rated and ranked by
+warped into a box and points that prompt SAM 2; memory candidates are frames `t-D, t-2D ... t-nD`, rated and ranked by
 a confidence in [0, 1], of which the top k are kept; a filter drops unreliable pixels of the kept frames; frames without
 the object are dropped.
 
