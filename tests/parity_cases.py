@@ -22,8 +22,8 @@ SEED = 7
 SIZE = (180, 240)
 GONE = range(8, 11)  # the first object is not there
 
-# Found by trial: about a third of the tracked frames is absent, each of the three candidates wins on some, and the object is
-# present on every prompted frame, also in the decoder pass of a mask prompt.
+# Found by trial: about a third of the tracked frames is absent, each of the three candidates wins on some, and the
+# object is present on every prompted frame, also in the decoder pass of a mask prompt.
 IOU_SCALE, IOU_BIAS = 10.0, (0.0, 0.2, 2.0, -3.6)
 SCORE_SCALE, SCORE_BIAS = -80.0, 44.5
 
@@ -34,8 +34,8 @@ class Case:
 
     Attributes:
         name: key in the stored files.
-        prompts: object id, frame and kind (`mask`, `box` or `click`) of each prompt; a later prompt of the same object is
-            given when its frame is reached.
+        prompts: object id, frame and kind (`mask`, `box` or `click`) of each prompt; a later prompt of the same object
+            is given when its frame is reached.
         frames: length of the clip.
         post_processing: stability fallback and binarised memory of prompted frames.
         fill_holes: area of the holes filled, 0 = off.

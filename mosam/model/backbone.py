@@ -125,6 +125,7 @@ class Backbone(Protocol):
     """A network of the SAM 2 family."""
 
     name: str
+    weights_hash: str
     sizes: BackboneSizes
     device: torch.device
     dtype: torch.dtype

@@ -264,10 +264,10 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
         return _Loaded(name, build_random(NETWORKS[size], seed), f"random weights, seed {seed}", OUR_LICENCE, True)
     if name == SHIPPED:
         return _load_ours(WEIGHTS_FOLDER / f"{SHIPPED}.safetensors", SHIPPED)
-    size = _published_size(name)
-    if size is not None:
-        repository = HUB_PREFIX + size
-        return replace(_load_folder(_hub_folder(repository, local_only=local_only), repository), name=size)
+    published = _published_size(name)
+    if published is not None:
+        repository = HUB_PREFIX + published
+        return replace(_load_folder(_hub_folder(repository, local_only=local_only), repository), name=published)
     path = Path(name).expanduser()
     if path.is_dir():
         return _load_folder(path, str(path))
@@ -292,9 +292,14 @@ def _published_size(name: str) -> str | None:
 def _hub_folder(repository: str, *, local_only: bool) -> Path:
     """Folder of a hub model in the cache, downloaded when needed and allowed."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import HfHubHTTPError, disable_progress_bars
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    disable_progress_bars()
+    try:
+        cached = Path(snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        cached = None
+    if cached is not None and all((cached / file).is_file() for file in HUB_FILES):
+        return cached
     try:
         found = snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=local_only)
     except (HfHubHTTPError, OSError, ValueError) as error:  # not found, no access, offline, bad name
@@ -308,6 +313,7 @@ def _hub_folder(repository: str, *, local_only: bool) -> Path:
 
 def _load_folder(folder: Path, name: str) -> _Loaded:
     """A folder with `config.json` and `model.safetensors` as the library writes them."""
+    from safetensors import SafetensorError
     from transformers import Sam2VideoModel
     from transformers.utils import logging
 
@@ -326,7 +332,7 @@ def _load_folder(folder: Path, name: str) -> _Loaded:
     try:
         loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True, local_files_only=True)
         model, report = loaded
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise DataError(folder, f"expected a SAM 2.1 model, got {str(error).strip().splitlines()[0]}") from error
     finally:
         logging.set_verbosity(verbosity)
