@@ -1,17 +1,46 @@
-"""An engine that remembers the low-resolution logits it showed, for comparisons with other programs."""
+"""An engine that remembers what it computed, for comparisons with other programs."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
 
 from mosam.engine.engine import Engine
 
 
+@dataclass
+class Record:
+    """One frame of one object: `low` as shown (1, mask, mask), `memory` as stored, `ious` of all candidates."""
+
+    low: torch.Tensor
+    memory: torch.Tensor | None = None
+    pointer: torch.Tensor | None = None
+    object_score: float = float("nan")
+    iou: float = float("nan")
+    ious: list[float] = field(default_factory=list)
+
+
 class RecordingEngine(Engine):
-    """`low[frame][object_id]` is the (1, mask, mask) float32 logits shown on that frame."""
+    """`records[object_id][frame]` of the best hypothesis."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.low: dict[int, dict[int, object]] = {}
+        self.records: dict[int, dict[int, Record]] = {}
+        self._ious: dict[int, list[float]] = {}
 
-    def _compose(self, video, frame, objects):
-        self.low[frame] = {i: shown.low.clone() for i, shown in objects.items()}
-        return super()._compose(video, frame, objects)
+    def _choose(self, rows, offers, guide):
+        self._ious[rows[0].track.info.object_id] = [offer.candidate.iou for offer in offers]
+        return super()._choose(rows, offers, guide)
+
+    def _remember(self, features, written):
+        super()._remember(features, written)
+        for w in written:
+            object_id = w.track.info.object_id
+            low = self.runner.shown(w.low[w.index][None, None])[0]
+            record = Record(low.clone(), object_score=w.entry.object_score, iou=w.entry.iou)
+            record.ious = self._ious.pop(object_id, [])
+            if w.entry.feature_row is not None:
+                record.memory = self.bank.features.rows[w.entry.feature_row].clone()
+            record.pointer = self.bank.pointers.rows[w.entry.pointer_row].clone()
+            self.records.setdefault(object_id, {}).setdefault(w.entry.frame, record)
