@@ -203,7 +203,7 @@ def test_lasot_export_reads_back_as_lasot(tmp_path, val):
     start = ours.prompts[1].frame_index
     late = lasot["late-1-2"]
     assert len(late) == len(ours) - start
-    np.testing.assert_array_equal(late.truth.boxes, ours.truth.boxes(2)[start:] + (1, 1, 0, 0))
+    np.testing.assert_array_equal(late.truth.boxes, ours.truth.boxes(2)[start:] + np.array([1, 1, 0, 0]))
     np.testing.assert_array_equal(lasot["out_of_view-1-1"].truth.absent, val["out_of_view-1"].truth.absent(1))
 
 

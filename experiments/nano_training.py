@@ -1,0 +1,419 @@
+"""The differentiable side of `nano`'s training: first weights, batches of clips, tracking through a clip, and losses.
+
+Everything that is a network comes from `mosam.model`; the loop here strings its calls together as the engine does with
+the `sam2` policy (no stability fallback, memory of the sigmoid, nothing filled), but for many objects at once and with
+gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from mosam.datasets.toy_scenes import training_clip
+from mosam.model.backbone import Decoded, ImageFeatures, MemoryRead, PromptTokens
+from mosam.model.networks import NETWORKS, library_config
+from mosam.model.sam2 import Sam2Backbone
+
+POSITION_NORM = 15.0  # of pointer distances: what every clip of 16 frames and more has
+BLANK = -1024.0  # logits of an absent object
+LOSS_SIDE = 64
+CERTAIN = 10.0  # logit of a pixel of a mask prompt
+FEWEST_PIXELS = 12  # at input size; an object that shows less is neither asked for as a mask nor as present
+
+Kind = str  # of the first prompt: mask, box or point
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """B clips of T frames with R objects to track, each in one of the clips.
+
+    Attributes:
+        images: (T, B, H, W, 3) uint8.
+        clips: (R,) int64, clip of each object, ascending.
+        masks: (T, R, 1, H, W) float32 of 0 and 1.
+        kinds: what object r is prompted with on frame 0.
+        teach: (T, R) bool, True = memory of the true mask instead of the predicted one.
+        gap: frames that lie between frame 0 and frame 1, or are said to; adds to the distance of the first pointer.
+        correct: frame on which objects are prompted again, or 0.
+        seed: of the random prompts.
+    """
+
+    images: NDArray[np.uint8]
+    clips: NDArray[np.int64]
+    masks: Tensor
+    kinds: tuple[Kind, ...]
+    teach: NDArray[np.bool_]
+    gap: int
+    correct: int
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What the network says of R objects on one frame.
+
+    Attributes:
+        decoded: all four masks.
+        chosen: (R,) int64, the mask that went on (0 = the single mask).
+        logits: (R, 1, mask, mask) of that mask, blanked where the object is taken for absent.
+        prompted: whether the object was given by its mask, so that the network's own mask was not used.
+    """
+
+    decoded: Decoded
+    chosen: Tensor
+    logits: Tensor
+    prompted: Tensor
+
+
+def new_backbone(seed: int, device: str = "cpu", name: str = "nano") -> Sam2Backbone:
+    """The network with first weights drawn from `seed`."""
+    from transformers import Sam2VideoModel
+
+    torch.manual_seed(seed)
+    model = Sam2VideoModel(library_config(NETWORKS[name]))
+    draw_weights(model)
+    return Sam2Backbone(model, name=name, device=device)
+
+
+@torch.no_grad()
+def draw_weights(model: nn.Module) -> None:
+    """Draw all weights, in place, at scales from which a narrow network learns.
+
+    The library's are made for fine-tuning: too small for narrow layers, zero for what memory needs. Two further choices
+    make both kinds of attention look at their own place first: equal query and key projections where prompts meet the
+    image, and constant queries and keys under the rotary code in memory attention.
+    """
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            continue  # ones and zeros already
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif name.endswith(".scale"):
+            parameter.fill_(0.3)
+        elif "pos_embed" in name:
+            parameter.normal_(std=0.05)
+        elif name.startswith(("no_", "memory_temporal", "occlusion")):
+            parameter.normal_(std=0.1)
+        elif "embed.weight" in name or "token" in name.split(".")[-2]:
+            parameter.normal_(std=0.5)
+        else:
+            parameter.normal_(std=0.6 / parameter[0].numel() ** 0.5)
+    for module in model.mask_decoder.transformer.modules():
+        for side in ("cross_attn_token_to_image", "cross_attn_image_to_token", "final_attn_token_to_image"):
+            attention = getattr(module, side, None)
+            if attention is not None:
+                attention.q_proj.weight.normal_(std=2.0 / attention.q_proj.in_features**0.5)
+                attention.k_proj.weight.copy_(attention.q_proj.weight)
+    for layer in model.memory_attention.layers:
+        for projection in (layer.cross_attn_image.q_proj, layer.cross_attn_image.k_proj):
+            projection.weight.normal_(std=0.5 / projection.in_features**0.5)
+            projection.bias.fill_(1.3)
+    codes = model.shared_image_embedding.positional_embedding
+    model.prompt_encoder.shared_embedding.positional_embedding.copy_(codes)
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stretch of training with clips of one length.
+
+    Attributes:
+        steps: optimiser steps.
+        frames: frames of a clip.
+        clips: clips of a step.
+        targets: objects asked for in each clip.
+        teach: probability that a memory is of the true mask, at the start and at the end of the stage.
+        rate: learning rate at the start and at the end, cosine in between.
+        jumps: share of the steps in which the prompted frame lies well before the others.
+    """
+
+    steps: int
+    frames: int
+    clips: int
+    targets: int
+    teach: tuple[float, float]
+    rate: tuple[float, float]
+    jumps: float = 0.0
+
+
+def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) -> Batch:
+    """The batch of one step: a pure function of its arguments, so that any worker can make it.
+
+    Args:
+        seed: what identifies the step.
+        stage: lengths and counts.
+        progress: share of the stage that is done, for what changes in its course.
+        side: pixels of the network's input.
+    """
+    rng = np.random.default_rng(seed)
+    frames = stage.frames
+    jump = int(rng.integers(1, 25)) if rng.random() < stage.jumps else 0
+    # Clips are short, videos are long: the distance to the first frame is often told to be larger than it is.
+    gap = jump or (int(rng.integers(1, 100)) if rng.random() < 0.4 else 0)
+    clips = [training_clip(rng, frames, jump=jump, side=side) for _ in range(stage.clips)]
+    owners, masks, kinds = [], [], []
+    other = "box" if rng.random() < 0.5 else "point"  # one of them a step: they have different numbers of points
+    for number, clip in enumerate(clips):
+        # The same target may come twice: same picture, other prompt.
+        targets = rng.choice(clip.targets, size=stage.targets, replace=len(clip.targets) < stage.targets)
+        if clip.main and clip.main not in targets:
+            targets[0] = clip.main
+        for target in targets:
+            owners.append(number)
+            masks.append(clip.labels == target)
+            kinds.append("mask" if rng.random() < 0.5 else other)
+    start, end = stage.teach
+    teach = rng.random((frames, len(owners))) < start + (end - start) * progress
+    correct = int(rng.integers(1, frames)) if rng.random() < 0.25 else 0
+    stacked = torch.from_numpy(np.stack(masks, axis=1)).float()[:, :, None]
+    images = np.stack([clip.images for clip in clips], axis=1)
+    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1))
+
+
+def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True) -> Iterator[FrameResult]:
+    """Run the objects of a batch through their clips; yields one result per frame.
+
+    Args:
+        backbone: its gradients flow from every frame to the memories before it.
+        batch: clips, objects and prompts.
+        memory: False leaves the memory out, to see what a frame alone tells.
+    """
+    frames, rows = batch.masks.shape[:2]
+    device, sizes = backbone.device, backbone.sizes
+    clips = torch.from_numpy(batch.clips).to(device)
+    masks = batch.masks.to(device)
+    rng = np.random.default_rng(batch.seed)
+    pixels = backbone.preprocess(list(batch.images.reshape(-1, *batch.images.shape[2:])))
+    features = backbone.encode(pixels)
+    count = batch.images.shape[1]
+    memories: list[Tensor] = []
+    pointers: list[Tensor] = []
+    for t in range(frames):
+        here = slice(t * count, (t + 1) * count)
+        now = ImageFeatures(features.top[here], tuple(level[here] for level in features.high))
+        if t == 0:
+            result = _start(backbone, now, clips, masks[0], batch.kinds, rng)
+        else:
+            top = backbone.without_memory(now, clips)
+            if memory:
+                top = backbone.attend(now, clips, _read(backbone, memories, pointers, batch.gap))
+            prompts = backbone.no_prompt(rows)
+            if t == batch.correct:
+                prompts = _correction(backbone, masks[t], result, rng)
+            decoded = backbone.decode(top, now, clips, prompts, outputs="all")
+            chosen = 1 + decoded.iou[:, 1:].detach().argmax(dim=1)
+            result = _result(decoded, chosen, torch.zeros(rows, dtype=torch.bool, device=device))
+        yield result
+        if t + 1 == frames:
+            return
+        present = result.decoded.object_score.detach() > 0
+        truth = masks[t].flatten(1).any(dim=1)
+        logits = result.logits
+        taught = torch.from_numpy(batch.teach[t]).to(device)
+        if t > 0 and taught.any():
+            present = torch.where(taught, truth, present)
+            logits = torch.where(taught[:, None, None, None], _certain(masks[t], sizes.mask), logits)
+        present = torch.where(result.prompted, truth, present)
+        values = F.interpolate(logits, size=(sizes.image, sizes.image), mode="bilinear", align_corners=False)
+        memories.append(backbone.memorise(now, clips, 20 * values.sigmoid() - 10, present))
+        token = result.decoded.tokens[torch.arange(rows, device=device), result.chosen]
+        # The pointer of a mask prompt depends on the decoder's own presence too, as in the official program.
+        own = result.decoded.object_score.detach() > 0
+        pointers.append(backbone.pointer(token, torch.where(result.prompted, own & truth, present)))
+
+
+def _start(
+    backbone: Sam2Backbone,
+    now: ImageFeatures,
+    clips: Tensor,
+    masks: Tensor,
+    kinds: tuple[Kind, ...],
+    rng: np.random.Generator,
+) -> FrameResult:
+    """Frame 0: every object from its prompt."""
+    rows = len(kinds)
+    by_mask = torch.tensor([kind == "mask" for kind in kinds], device=masks.device)
+    groups = [by_mask.nonzero()[:, 0], (~by_mask).nonzero()[:, 0]]
+    parts: list[Decoded] = []
+    for group, is_mask in zip(groups, (True, False), strict=True):
+        if len(group) == 0:
+            continue
+        owners = clips[group]
+        if is_mask:
+            prompts = backbone.no_prompt(len(group))
+            prompts = PromptTokens(prompts.points, prompts.labels, backbone.mask_dense_prompt(masks[group]))
+            top = now.top[owners]
+        else:
+            kind = kinds[int(group[0])]
+            prompts = _box_tokens(masks[group], rng) if kind == "box" else _point_tokens(masks[group], rng)
+            top = backbone.without_memory(now, owners)
+        parts.append(backbone.decode(top, now, owners, prompts, outputs="all"))
+    order = torch.argsort(torch.cat(groups))
+    decoded = Decoded(
+        masks=torch.cat([part.masks for part in parts])[order],
+        iou=torch.cat([part.iou for part in parts])[order],
+        tokens=torch.cat([part.tokens for part in parts])[order],
+        object_score=torch.cat([part.object_score.reshape(-1) for part in parts])[order],
+    )
+    several = torch.tensor([kind == "point" for kind in kinds], device=masks.device)
+    best = 1 + decoded.iou[:, 1:].detach().argmax(dim=1)
+    chosen = torch.where(several, best, torch.zeros(rows, dtype=torch.int64, device=masks.device))
+    result = _result(decoded, chosen, by_mask)
+    logits = torch.where(by_mask[:, None, None, None], _certain(masks, backbone.sizes.mask), result.logits)
+    return FrameResult(decoded, chosen, logits, by_mask)
+
+
+def _result(decoded: Decoded, chosen: Tensor, prompted: Tensor) -> FrameResult:
+    logits = decoded.masks[torch.arange(len(chosen), device=chosen.device), chosen][:, None]
+    present = decoded.object_score.detach().reshape(-1) > 0
+    return FrameResult(decoded, chosen, torch.where(present[:, None, None, None], logits, BLANK), prompted)
+
+
+def _certain(masks: Tensor, side: int) -> Tensor:
+    """(R, 1, H, W) 0/1 masks -> low-resolution logits of a mask prompt."""
+    high = 2 * CERTAIN * masks - CERTAIN
+    return F.interpolate(high, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
+
+
+def _read(backbone: Sam2Backbone, memories: list[Tensor], pointers: list[Tensor], gap: int) -> MemoryRead:
+    """What the `sam2` policy reads: frame 0 and the six newest, oldest first, and the pointers of the last fifteen."""
+    sizes, t = backbone.sizes, len(memories)
+    device = memories[0].device
+    recent = list(range(max(1, t - sizes.slots + 1), t))
+    slots = torch.stack([memories[0], *(memories[i] for i in recent)], dim=1)
+    temporal = torch.tensor([sizes.slots - 1, *(t - i - 1 for i in recent)], device=device)
+    newest = list(range(t - 1, max(0, t - sizes.pointers), -1))
+    tokens = torch.stack([pointers[0], *(pointers[i] for i in newest)], dim=1)
+    positions = torch.tensor([t + gap, *(t - i for i in newest)], device=device) / POSITION_NORM
+    rows = slots.shape[0]
+    return MemoryRead(slots, temporal.expand(rows, -1), tokens, positions.float().expand(rows, -1))
+
+
+def _box_tokens(masks: Tensor, rng: np.random.Generator, jitter: float = 0.05) -> PromptTokens:
+    """Boxes around (R, 1, H, W) masks, each edge moved by a share of the side."""
+    boxes = np.stack([_box(mask) for mask in masks[:, 0].cpu().numpy() > 0])
+    side = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    boxes += side * rng.uniform(-jitter, jitter, size=boxes.shape) * (rng.random((len(boxes), 1)) < 0.5)
+    points = torch.from_numpy(boxes.reshape(-1, 2, 2)).float().to(masks.device)
+    return PromptTokens(points, torch.tensor([[2, 3]], dtype=torch.int32, device=masks.device).expand(len(points), 2))
+
+
+def _point_tokens(masks: Tensor, rng: np.random.Generator) -> PromptTokens:
+    """One random point on each (R, 1, H, W) mask."""
+    points = np.stack([_inside(mask, rng) for mask in masks[:, 0].cpu().numpy() > 0])[:, None]
+    labels = torch.ones((len(points), 1), dtype=torch.int32, device=masks.device)
+    return PromptTokens(torch.from_numpy(points).float().to(masks.device), labels)
+
+
+def _correction(backbone: Sam2Backbone, masks: Tensor, last: FrameResult, rng: np.random.Generator) -> PromptTokens:
+    """A loose box and a click for two of three objects that are visible; nothing for the others."""
+    rows = len(masks)
+    points = np.zeros((rows, 3, 2))
+    labels = np.full((rows, 3), -1, dtype=np.int32)
+    side = backbone.sizes.image
+    blank = F.interpolate(last.logits, size=(side, side), mode="bilinear", align_corners=False)[:, 0] > 0
+    shown = masks[:, 0].cpu().numpy() > 0
+    believed = blank.cpu().numpy()
+    for row in range(rows):
+        if shown[row].sum() < FEWEST_PIXELS or rng.random() < 0.33:
+            continue
+        box = _box(shown[row])
+        box += np.tile(box[2:] - box[:2], 2) * rng.uniform(-0.12, 0.12, size=4)
+        if rng.random() < 0.7:
+            points[row, :2], labels[row, :2] = box.reshape(2, 2), (2, 3)
+        wrong = believed[row] & ~shown[row]
+        if wrong.sum() >= FEWEST_PIXELS and rng.random() < 0.4:
+            points[row, 2], labels[row, 2] = _inside(wrong, rng), 0
+        elif rng.random() < 0.7:
+            points[row, 2], labels[row, 2] = _inside(shown[row], rng), 1
+    device = masks.device
+    return PromptTokens(torch.from_numpy(points).float().to(device), torch.from_numpy(labels).to(device))
+
+
+def _box(mask: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """x0, y0, x1, y1 with exclusive right and bottom edges."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    return np.array([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], dtype=np.float64)
+
+
+def _inside(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.float64]:
+    """x, y of a random pixel of a mask."""
+    y, x = np.nonzero(mask)
+    pick = int(rng.integers(len(x)))
+    return np.array([x[pick], y[pick]], dtype=np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """How the parts of the loss are added; the values are SAM 2's, but for the class-balanced start.
+
+    Attributes:
+        focal: of the focal loss.
+        dice: of the dice loss.
+        iou: of the L1 error of the predicted IoU.
+        presence: of the cross-entropy of the object score.
+        balance: share of class-balanced cross-entropy in place of the focal loss, falling from 1 to 0.
+    """
+
+    focal: float = 20.0
+    dice: float = 1.0
+    iou: float = 1.0
+    presence: float = 1.0
+    balance: float = 0.0
+
+
+def frame_loss(result: FrameResult, masks: Tensor, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
+    """Loss of one frame and its parts.
+
+    Every object trains its presence; those that show enough also train the single mask, the best of the other three,
+    and the predicted IoU of all four.
+
+    Args:
+        result: of R objects.
+        masks: (R, 1, H, W) true masks.
+        weights: of the parts.
+    """
+    area = masks.flatten(1).sum(dim=1)
+    present = area >= FEWEST_PIXELS
+    clear = present | (area == 0)
+    score = result.decoded.object_score.reshape(-1)
+    presence = F.binary_cross_entropy_with_logits(score, present.float(), reduction="none")
+    presence = (presence * clear).sum() / clear.sum().clamp(min=1)
+    keep = present.nonzero()[:, 0]
+    zero = score.sum() * 0
+    if len(keep) == 0:
+        return weights.presence * presence, {"mask": zero, "iou": zero, "presence": presence}
+    logits = F.interpolate(
+        result.decoded.masks[keep], size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
+    ).flatten(2)
+    truth = F.adaptive_avg_pool2d(masks[keep], LOSS_SIDE).flatten(2)  # a share of a pixel counts as that share
+    each = _mask_loss(logits, truth, weights)
+    mask = 0.5 * (each[:, 0] + each[:, 1:].min(dim=1).values).mean()
+    with torch.no_grad():
+        inside, true = logits > 0, truth > 0.5
+        iou = (inside & true).sum(dim=2) / (inside | true).sum(dim=2).clamp(min=1)
+    error = (result.decoded.iou[keep] - iou).abs().mean()
+    loss = mask + weights.iou * error + weights.presence * presence
+    return loss, {"mask": mask.detach(), "iou": error.detach(), "presence": presence.detach()}
+
+
+def _mask_loss(logits: Tensor, truth: Tensor, weights: LossWeights) -> Tensor:
+    """(R, K, P) logits against (R, 1, P) truth in [0, 1] -> (R, K)."""
+    truth = truth.expand_as(logits)
+    entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    probability = logits.sigmoid()
+    right = probability * truth + (1 - probability) * (1 - truth)
+    focal = ((0.75 - 0.5 * truth) * (1 - right).square() * entropy).mean(dim=2)
+    dice = 1 - (2 * (probability * truth).sum(dim=2) + 1) / (probability.sum(dim=2) + truth.sum(dim=2) + 1)
+    loss = weights.focal * (1 - weights.balance) * focal + weights.dice * dice
+    if weights.balance > 0:
+        on = (entropy * truth).sum(dim=2) / truth.sum(dim=2)
+        off = (entropy * (1 - truth)).sum(dim=2) / (1 - truth).sum(dim=2)
+        loss = loss + weights.balance * 0.5 * (on + off)
+    return loss

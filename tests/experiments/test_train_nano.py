@@ -1,0 +1,231 @@
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mosam.engine.engine import Engine
+from mosam.errors import MismatchError
+from mosam.policies.base import load_policy
+from mosam.types import Prompt
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs():
+    sys.path.insert(0, str(EXPERIMENTS))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    sys.path.remove(str(EXPERIMENTS))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def training():
+    import nano_training
+
+    return nano_training
+
+
+@pytest.fixture(scope="module")
+def program():
+    import train_nano
+
+    return train_nano
+
+
+@pytest.fixture
+def small(training, program):
+    """Settings of a run of three short steps, without validation."""
+    stage = training.Stage(steps=3, frames=2, clips=1, targets=2, teach=(0.5, 0.0), rate=(1e-3, 1e-3), jumps=0.5)
+    settings = program.load_settings(program.SETTINGS_FILE, seed=7, device="cpu")
+    return dataclasses.replace(settings, stages=(stage,), validate_every=0)
+
+
+def losses(out):
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if "loss" in line]
+
+
+def test_the_same_seed_gives_the_same_losses_and_another_seed_others(tmp_path, program, small):
+    program.train(small, tmp_path / "a")
+    program.train(small, tmp_path / "b")
+    program.train(dataclasses.replace(small, seed=8), tmp_path / "c", until=1)
+    assert len(losses(tmp_path / "a")) == 3
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    assert losses(tmp_path / "c")[0] != losses(tmp_path / "a")[0]
+
+
+def test_a_stopped_run_continues_as_if_it_had_not_stopped(tmp_path, program, small):
+    program.train(small, tmp_path / "whole")
+    program.train(small, tmp_path / "parts", until=2)
+    with (tmp_path / "parts" / "log.jsonl").open("a") as log:  # steps done after the last checkpoint are done again
+        log.write(json.dumps({"step": 3, "loss": 99.0}) + "\n")
+    program.train(small, tmp_path / "parts")
+    assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
+    assert (tmp_path / "parts" / "validation.png").stat().st_size > 1000
+    saved = json.loads((tmp_path / "parts" / "nano.json").read_text())
+    assert saved["steps"] == 3
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_losses_of_one(tmp_path, program, small):
+    import subprocess
+
+    text = program.SETTINGS_FILE.read_text()
+    head = text[: text.index("[[stage]]")].replace("validate_every = 250", "validate_every = 0")
+    stage = "[[stage]]\nsteps = 2\nframes = 2\nclips = 1\ntargets = 2\nteach = [0.5, 0.0]\nrate = [1e-3, 1e-3]\n"
+    (tmp_path / "settings.toml").write_text(head + stage)
+    for processes in (1, 2):
+        command = [sys.executable, EXPERIMENTS / "train_nano.py", "--out", tmp_path / f"run{processes}"]
+        command += ["--settings", tmp_path / "settings.toml", "--processes", str(processes)]
+        subprocess.run(command, check=True)
+    assert losses(tmp_path / "run1") == losses(tmp_path / "run2")
+
+
+def test_another_runs_folder_is_refused_in_one_line(tmp_path, program, small, capsys):
+    program.open_run(tmp_path / "run", small)
+    with pytest.raises(MismatchError, match=r"run: expected a run with these settings.*other seed; use another --out"):
+        program.open_run(tmp_path / "run", dataclasses.replace(small, seed=9))
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    assert program.main(["--out", str(tmp_path / "photos")]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("train_nano: ")
+    assert message.count("\n") == 1
+    assert list((tmp_path / "photos").iterdir()) == [tmp_path / "photos" / "cat.jpg"]
+
+
+def test_settings_that_are_not_known_are_refused(tmp_path, program):
+    (tmp_path / "s.toml").write_text(program.SETTINGS_FILE.read_text().replace("decay =", "decoy ="))
+    with pytest.raises(MismatchError, match="decoy"):
+        program.load_settings(tmp_path / "s.toml", seed=None, device="cpu")
+
+
+def test_parts_must_be_shared_evenly(tmp_path, program, small):
+    with pytest.raises(MismatchError, match="expected a divisor of 2"):
+        program.train(small, tmp_path / "run", processes=3)
+
+
+def test_rates_follow_the_stages(program):
+    settings = program.load_settings(program.SETTINGS_FILE, seed=None, device="cpu")
+    first, last = settings.stages[0], settings.stages[-1]
+    assert settings.rate(0) == pytest.approx(first.rate[0] / settings.warmup)
+    assert settings.rate(first.steps) == pytest.approx(settings.stages[1].rate[0])
+    assert settings.rate(settings.steps - 1) == pytest.approx(last.rate[1], rel=0.05)
+    with pytest.raises(IndexError):
+        settings.at(settings.steps)
+
+
+def one_object_batch(training, frames, kind, seed=0):
+    stage = training.Stage(1, frames, 1, 1, (0.0, 0.0), (0.0, 0.0))
+    batch = training.make_batch((5, seed), stage, 0.0, 128)
+    return dataclasses.replace(batch, kinds=(kind,), gap=0, correct=0)
+
+
+@pytest.mark.parametrize("kind", ["mask", "box"])
+def test_training_tracks_exactly_as_the_engine_does(training, kind):
+    """Past frame 16 memory slots, pointers and their positions are all in use."""
+    backbone = training.new_backbone(3)
+    batch = one_object_batch(training, 18, kind)
+    mask = batch.masks[0, 0, 0].numpy() > 0
+    if kind == "mask":
+        prompt = Prompt(1, mask=mask)
+    else:
+        corners = training._box_tokens(batch.masks[0], np.random.default_rng(batch.seed)).points[0].double().numpy()
+        prompt = Prompt(1, box=np.concatenate([corners[0], corners[1] - corners[0]]))
+    engine = Engine(backbone, load_policy("sam2"))
+    video = engine.open([prompt], size=(128, 128), num_frames=18)
+    with torch.no_grad():
+        for t, result in enumerate(training.track(backbone, batch)):
+            output = engine.step({video: batch.images[t, 0]})[video].objects[1]
+            if t == 0 and kind == "mask":
+                continue  # the engine shows the prompt itself
+            index = torch.arange(1)
+            assert output.object_score == pytest.approx(float(result.decoded.object_score.reshape(-1)[0]), abs=2e-3)
+            assert output.iou == pytest.approx(float(result.decoded.iou[index, result.chosen][0]), abs=2e-3)
+            logits = torch.nn.functional.interpolate(result.logits, size=(128, 128), mode="bilinear")[0, 0]
+            assert np.mean((logits.numpy() > 0) != output.mask) < 2e-3
+
+
+def test_gradients_reach_the_memory_from_the_frames_after_it(training):
+    backbone = training.new_backbone(0)
+    batch = one_object_batch(training, 3, "mask")
+    results = list(training.track(backbone, batch))
+    results[2].decoded.masks.sum().backward()
+    gradient = backbone.model.memory_encoder.projection.weight.grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+
+
+def test_without_memory_a_frame_does_not_know_the_prompt(training):
+    backbone = training.new_backbone(0)
+    batch = one_object_batch(training, 2, "mask")
+    empty = dataclasses.replace(batch, masks=torch.zeros_like(batch.masks))
+    with torch.no_grad():
+        pairs = [[list(training.track(backbone, b, memory=m))[1].decoded.masks for b in (batch, empty)] for m in (0, 1)]
+    assert torch.equal(*pairs[0])
+    assert not torch.allclose(*pairs[1])
+
+
+def result_of(training, logits, iou, score):
+    """A frame result of one object with the same four masks."""
+    from mosam.model.backbone import Decoded
+
+    masks = logits.expand(1, 4, *logits.shape[-2:])
+    decoded = Decoded(masks, torch.full((1, 4), iou), torch.zeros(1, 4, 8), torch.tensor([score]))
+    return training.FrameResult(
+        decoded, torch.zeros(1, dtype=torch.int64), masks[:, :1], torch.zeros(1, dtype=torch.bool)
+    )
+
+
+def square(side=128):
+    mask = torch.zeros(1, 1, side, side)
+    mask[..., side // 4 : side // 2, side // 4 : side // 2] = 1
+    return mask
+
+
+def test_the_loss_of_a_right_answer_is_near_zero_and_of_a_wrong_one_is_not(training):
+    truth = square()
+    low = torch.nn.functional.avg_pool2d(truth, 4)[0] * 20 - 10
+    weights = training.LossWeights()
+    good, parts = training.frame_loss(result_of(training, low, 1.0, 8.0), truth, weights)
+    bad, _ = training.frame_loss(result_of(training, -low, 1.0, 8.0), truth, weights)
+    assert float(good) < 0.25  # corners are blurred by up-sampling
+    assert float(parts["iou"]) < 0.1
+    assert float(bad) > 5
+
+
+@pytest.mark.parametrize("balance", [0.0, 1.0])
+def test_an_absent_object_trains_presence_only(training, balance):
+    low = torch.full((1, 32, 32), 3.0)
+    weights = training.LossWeights(balance=balance)
+    nothing = torch.zeros(1, 1, 128, 128)
+    right, parts = training.frame_loss(result_of(training, low, 0.3, -6.0), nothing, weights)
+    wrong, _ = training.frame_loss(result_of(training, low, 0.3, 6.0), nothing, weights)
+    assert float(right) < 0.01 < 5 < float(wrong)
+    assert float(parts["mask"]) == 0
+
+
+def test_a_sliver_trains_nothing(training):
+    sliver = torch.zeros(1, 1, 128, 128)
+    sliver[..., 0, :3] = 1
+    loss, _ = training.frame_loss(result_of(training, torch.zeros(1, 32, 32), 0.5, 4.0), sliver, training.LossWeights())
+    assert float(loss) == 0
+
+
+def test_batches_mix_prompts_and_always_ask_for_what_the_scene_is_about(training):
+    stage = training.Stage(1, 2, 4, 3, (0.5, 0.0), (0.0, 0.0), jumps=0.5)
+    batches = [training.make_batch((6, seed), stage, 0.0, 128) for seed in range(8)]
+    assert {kind for batch in batches for kind in batch.kinds} == {"mask", "box", "point"}
+    for batch in batches:
+        assert batch.images.shape == (2, 4, 128, 128, 3)
+        assert batch.masks.shape == (2, 12, 1, 128, 128)
+        assert (batch.masks[0].flatten(1).sum(dim=1) >= training.FEWEST_PIXELS).all()
+        assert len({kind for kind in batch.kinds if kind != "mask"}) <= 1  # rows of one decode have equal points
+    assert any(batch.gap for batch in batches)
