@@ -10,9 +10,9 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -28,7 +28,7 @@ DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 DEBUG_VARIABLE = "MOSAM_DEBUG"
 
 # The class of every error in the call, in all versions of typer (it is exported under this child only).
-_CallError = typer.BadParameter.__mro__[2]
+_CallError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
 app = typer.Typer(
     help="One engine, every tracker: run and score visual object tracking and video object segmentation.",
@@ -324,7 +324,7 @@ def _show(scores: list[Scores], json_file: Path | None) -> None:
         print(tables.compare(scores))
 
 
-def _aligned(rows: list[tuple[str, ...]]) -> str:
+def _aligned(rows: Collection[tuple[str, ...]]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
 
