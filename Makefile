@@ -20,7 +20,7 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: eval test test-slow lint gpu clean
+.PHONY: eval test test-slow lint bench gpu clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -31,6 +31,9 @@ test: $(INSTALLED)
 # pytest exits with 5 where nothing is marked
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+bench: $(INSTALLED)
+	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 gpu: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpu || [ $$? -eq 5 ]

@@ -112,14 +112,10 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
     return [_plan(options, policy, output) for policy in policies]
 
 
-def choose_dataset(options: RunOptions, *, prompt: str | None = None) -> Dataset:
+def choose_dataset(options: RunOptions) -> Dataset:
     """The dataset of a command, with `--sequences` and `--limit` applied."""
     dataset = load_dataset(
-        options.dataset,
-        root=options.root,
-        split=options.split,
-        prompt=options.prompt or prompt,
-        seed=options.seed,
+        options.dataset, root=options.root, split=options.split, prompt=options.prompt, seed=options.seed
     )
     names = None
     if options.sequences is not None:
@@ -130,8 +126,8 @@ def choose_dataset(options: RunOptions, *, prompt: str | None = None) -> Dataset
 
 
 def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
-    under = conditions(options.settings, policy.name)
-    dataset = choose_dataset(options, prompt=under.prompt)
+    dataset = choose_dataset(options)
+    under = conditions(options.settings, policy.name, dataset.info.task)
     model = options.model or default_model(dataset.name)
     name = run_name(
         policy.label,

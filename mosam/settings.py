@@ -18,13 +18,11 @@ class Conditions:
     """Under what conditions a tracker runs; None = the dataset's or the machine's usual.
 
     Attributes:
-        prompt: kind of first prompt.
         precision: type the network computes in.
         resize: filter that brings frames to the network's input size.
         post_processing: the official program's hole filling, stability fallback and binarised prompt memory.
     """
 
-    prompt: str | None = None
     precision: str | None = None
     resize: Literal["pil_bicubic", "tv_bilinear_aa", "tv_bilinear"] = "pil_bicubic"
     post_processing: bool = False
@@ -35,17 +33,25 @@ class Conditions:
         return Parity.official(post_processing=self.post_processing)
 
 
-# SAM 2's own `vos_inference.py`: bf16 autocast, post-processing off, frames resized by Pillow.
-PUBLISHED = {"sam2": Conditions(precision="bf16")}
+# What the authors' own programs do, by tracker and the task of the dataset (None = any): SAM 2's `vos_inference.py`,
+# SAMURAI's box and mask scripts, SAM2Long's and DAM4SAM's inference scripts. The paper of MoSAM states none.
+PUBLISHED: dict[tuple[str, str | None], Conditions] = {
+    ("sam2", None): Conditions(precision="bf16"),
+    ("samurai", None): Conditions(precision="bf16"),
+    ("samurai", "box"): Conditions(precision="fp16", post_processing=True),
+    ("sam2long", None): Conditions(precision="bf16"),
+    ("dam4sam", None): Conditions(precision="fp16", resize="tv_bilinear", post_processing=True),
+}
 
 
-def conditions(settings: str, tracker: str) -> Conditions:
+def conditions(settings: str, tracker: str, task: str) -> Conditions:
     """The conditions of one tracker.
 
     Args:
         settings: `common` = the same for every tracker, so that they differ by their policy alone; `published` = those
-            under which the numbers of its paper were made.
+            of its authors' program.
         tracker: name of a policy.
+        task: of the dataset, `DatasetInfo.task`.
     Raises:
         MosamError: another word, or a tracker whose published settings are not known.
     """
@@ -53,11 +59,11 @@ def conditions(settings: str, tracker: str) -> Conditions:
         raise MosamError(f"--settings: expected {' or '.join(SETTINGS)}, got {settings!r}")
     if settings == "common":
         return Conditions()
-    if tracker not in PUBLISHED:
-        raise MosamError(
-            f"--settings published: nothing is published for {tracker}; known are {', '.join(PUBLISHED)}; use common"
-        )
-    return PUBLISHED[tracker]
+    found = PUBLISHED.get((tracker, task)) or PUBLISHED.get((tracker, None))
+    if found is None:
+        known = ", ".join(sorted({name for name, _ in PUBLISHED}))
+        raise MosamError(f"--settings published: nothing is published for {tracker}; known are {known}; use common")
+    return found
 
 
 def default_tracker() -> str:
