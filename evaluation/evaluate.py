@@ -53,7 +53,10 @@ def evaluate(
         raise MissingDataError(
             f"{dataset.name} {dataset.split}: the ground truth is not published; see mosam submit, or choose a --split"
         )
-    chosen = parse_protocol(protocol or dataset.info.protocol) if not isinstance(protocol, Protocol) else protocol
+    task = dataset.info.task
+    chosen = (
+        protocol if isinstance(protocol, Protocol) else parse_protocol(protocol or dataset.info.protocol, task=task)
+    )
     chosen.check_suits(dataset)
     found = find_runs(path, dataset)
     if len(found) > 1:

@@ -98,7 +98,8 @@ def _outline(mask: Mask, margin: int) -> Words:
     padded[top:bottom, right] = mask[:, -1]
     padded[bottom] = padded[bottom - 1]
     words = np.packbits(padded, axis=1, bitorder="little").view("<u8")
-    beside = _moved(words, -1)
+    beside = np.zeros_like(words)  # what each pixel has to its right
+    _add_moved(beside, words, -1)
     edge = words ^ beside
     edge[:-1] |= words[:-1] ^ words[1:]
     edge[:-1] |= words[:-1] ^ beside[1:]
@@ -119,29 +120,30 @@ def _thicken(edge: Words, radius: int) -> Words:
     for half_width, rows in _rows_of_disk(radius):
         while reach < half_width:
             step = min(half_width - reach, 2 * reach + 1)  # a longer step would leave gaps
-            wide = wide | _moved(wide, step) | _moved(wide, -step)
-            reach += step
+            drawn = wide.copy()
+            _add_moved(drawn, wide, step)
+            _add_moved(drawn, wide, -step)
+            wide, reach = drawn, reach + step
         for row in rows:
             inner |= wide[radius + row : radius + row + height]
     return thick
 
 
-def _moved(words: Words, distance: int) -> Words:
-    """All pixels moved right (left where negative); the margins keep one row from running into the next."""
-    source = words.reshape(-1)
-    moved = np.zeros_like(source)
+def _add_moved(target: Words, words: Words, distance: int) -> None:
+    """Adds all pixels moved right (left where negative); the margins keep one row from running into the next."""
     skip, bits = divmod(abs(distance), _WORD)
     here, rest = np.uint64(bits), np.uint64(_WORD - bits)
+    to, source = target.reshape(-1), words.reshape(-1)
     count = len(source) - skip
+    moved = np.empty(count, dtype=np.uint64)
     if distance > 0:
-        np.left_shift(source[:count], here, out=moved[skip:])
+        to[skip:] |= np.left_shift(source[:count], here, out=moved)
         if bits:  # what leaves a word enters its neighbor
-            moved[skip + 1 :] |= source[: count - 1] >> rest
+            to[skip + 1 :] |= np.right_shift(source[: count - 1], rest, out=moved[1:])
     else:
-        np.right_shift(source[skip:], here, out=moved[:count])
+        to[:count] |= np.right_shift(source[skip:], here, out=moved)
         if bits:
-            moved[: count - 1] |= source[skip + 1 :] << rest
-    return moved.reshape(words.shape)
+            to[: count - 1] |= np.left_shift(source[skip + 1 :], rest, out=moved[1:])
 
 
 @lru_cache(maxsize=64)

@@ -25,10 +25,8 @@ def region_similarity(predicted: Mask, truth: Mask, *, void: Mask | None = None)
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"region_similarity: expected a mask of {truth.shape}, got {predicted.shape}")
-    both = predicted & truth
-    either = predicted | truth
     if void is not None:
-        both &= ~void
-        either &= ~void
-    union = np.count_nonzero(either)
-    return np.count_nonzero(both) / union if union else 1.0
+        predicted, truth = predicted & ~void, truth & ~void
+    both = np.count_nonzero(predicted & truth)
+    union = np.count_nonzero(predicted) + np.count_nonzero(truth) - both
+    return both / union if union else 1.0

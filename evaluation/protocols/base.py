@@ -157,7 +157,7 @@ class Protocol(ABC):
 
     Attributes:
         name: as registered.
-        needs: `boxes` and/or `masks`: what a result format must hold to be scored so.
+        needs: `boxes`, `masks` or `regions`: what a result format must hold to be scored so.
     """
 
     name: ClassVar[str]
@@ -174,7 +174,7 @@ class Protocol(ABC):
         from mosam.codecs import CODECS
 
         codec = CODECS[dataset.info.result_format]
-        lacking = [kind for kind in sorted(self.needs) if not getattr(codec, kind)]
+        lacking = [kind for kind in sorted(self.needs) if not getattr(codec, kind, False)]
         if lacking:
             raise MismatchError(
                 f"protocol {self.name}: expected results with {' and '.join(lacking)}, but those of {dataset.name} "
@@ -216,20 +216,29 @@ def speed(sequence: Sequence, results: Results) -> dict[str, Mean]:
 P = TypeVar("P", bound=type[Protocol])
 
 
-def protocol(name: str, needs: str) -> Callable[[P], P]:
-    """Decorator: makes a frozen dataclass of a protocol and files it under its name."""
+def protocol(name: str, needs: str, task: str | None = None) -> Callable[[P], P]:
+    """Decorator: makes a frozen dataclass of a protocol and files it under its name.
+
+    Args:
+        name: for the command line.
+        needs: see `Protocol.needs`, separated by blanks.
+        task: the only `DatasetInfo.task` it is for, where another protocol has the same name; filed as `name:task`.
+    """
 
     def add(cls: Any) -> Any:
         cls = dataclass(frozen=True)(cls)
         cls.name, cls.needs = name, frozenset(needs.split())
-        return PROTOCOLS.register(name)(cls)
+        return PROTOCOLS.register(f"{name}:{task}" if task else name)(cls)
 
     return add
 
 
-def parse_protocol(text: str) -> Protocol:
+def parse_protocol(text: str, *, task: str | None = None) -> Protocol:
     """A protocol from `name` or `name[option,option]`.
 
+    Args:
+        text: as given on the command line.
+        task: of the dataset; chooses between protocols of one name.
     Raises:
         UnknownNameError: unknown protocol or option.
 
@@ -237,7 +246,8 @@ def parse_protocol(text: str) -> Protocol:
     'pytracking[valid_only]'
     """
     name, bracket, rest = text.strip().partition("[")
-    cls = PROTOCOLS[name.strip()]
+    for_task = f"{name.strip()}:{task}"
+    cls = PROTOCOLS[for_task if for_task in PROTOCOLS else name.strip()]
     options = [option.strip() for option in rest.removesuffix("]").split(",")] if bracket else []
     known = [option.name for option in dataclasses.fields(cls)]
     for option in options:

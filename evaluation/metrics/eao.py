@@ -1,0 +1,185 @@
+"""Expected average overlap (EAO) of VOT 2015-2022, in the three ways it is computed.
+
+The curve gives, for each length, the mean overlap a tracker is expected to reach in a video of that length; the score is
+its mean over an interval of typical lengths, which each challenge fixed. The first frame, the start, never counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.evaluation.metrics.supervised import FAILED, SKIP_AFTER_FAILURE, Run
+
+Floats = NDArray[np.float64]
+# Lengths averaged over, by challenge (stacks of vot-toolkit 0.7.4; VOT2013 and 2014 had no EAO).
+INTERVALS: Mapping[int, tuple[int, int]] = {
+    2015: (108, 371),
+    2016: (108, 371),
+    2017: (100, 356),
+    2018: (100, 356),
+    2019: (46, 291),
+    2020: (115, 755),
+    2021: (115, 755),
+    2022: (115, 755),
+}
+
+
+def eao_score(curve: Floats, interval: tuple[int, int]) -> float:
+    """Mean of the curve's entries `low` to `high`, both included; NaN where it ends before.
+
+    >>> eao_score(np.array([0.0, 0.9, 0.8, 0.6]), (1, 2))
+    0.8500000000000001
+    """
+    part = curve[interval[0] : interval[1] + 1]
+    return float(np.mean(part)) if part.size else float("nan")
+
+
+# ---- supervised, VOT toolkit -----------------------------------------------------------------------------------------
+
+
+def supervised_curve(runs: Sequence[Run], *, length: int | None = None) -> Floats:
+    """Expected overlap of supervised runs, as the VOT toolkit has it.
+
+    A run that failed counts with zeros after its end, another only up to its end; all weigh the same.
+
+    Args:
+        runs: of all sequences and repetitions.
+        length: entries wanted; None = all, up to the longest run.
+    Returns:
+        (L,) entry i is the expected mean overlap of frames 1 to i; entry 0 means nothing.
+    Source: Kristan et al., VOT2015, section 4; sums in 32-bit floats, as vot-toolkit does, to agree in every digit.
+
+    >>> supervised_curve([Run(np.array([0.0, 1.0]), True), Run(np.array([0.0, 0.5, 0.5]), False)]).tolist()
+    [0.0, 0.75, 0.5]
+    """
+    longest = max(len(run.overlaps) for run in runs)
+    length = longest if length is None else min(length, longest)
+    overlaps = np.zeros((len(runs), length), dtype=np.float32)
+    counted = np.zeros((len(runs), length), dtype=np.float32)
+    for row, run in enumerate(runs):
+        part = run.overlaps[:length]
+        overlaps[row, : len(part)] = part
+        counted[row, : length if run.failed else len(part)] = 1
+    means = overlaps.copy()
+    for end in range(1, length):
+        means[:, end] = overlaps[:, 1 : end + 1].mean(axis=1)
+    return (means * counted).sum(axis=0) / counted.sum(axis=0).astype(np.float64)
+
+
+# ---- supervised, pysot toolkit ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A stretch of a supervised result that counts as one video.
+
+    Attributes:
+        start, stop: its frames.
+        overlaps: (stop - start,) 0 where the tracker had failed.
+        failed: whether a failure ended it.
+        weight_of: frames its weight is divided by.
+    """
+
+    start: int
+    stop: int
+    overlaps: Floats
+    failed: bool
+    weight_of: float
+
+
+def pysot_fragments(overlaps: Floats, codes: NDArray[np.int64], truth_frames: int) -> list[Fragment]:
+    """A supervised result cut up as the pysot toolkit does.
+
+    A new fragment starts 5 frames after each failure whatever the result says, and ends with the first frame of the
+    next.
+
+    Args:
+        overlaps: (T,) NaN where the row is a code; cut to the shorter of result and annotation.
+        codes: special codes of the whole result, which may be longer.
+        truth_frames: annotated frames.
+    """
+    failures = np.flatnonzero(codes == FAILED)
+    if not failures.size:
+        return [Fragment(0, len(overlaps), overlaps, False, float(len(overlaps)))]
+    starts = [0, *(int(frame) for frame in failures + SKIP_AFTER_FAILURE if frame <= len(overlaps))]
+    zeroed = np.nan_to_num(overlaps, nan=0.0)
+    fragments = [
+        Fragment(start, stop + 1, zeroed[start : stop + 1], True, float(stop - start + 1))
+        for start, stop in zip(starts, starts[1:], strict=False)
+    ]
+    last = starts[-1]
+    return [*fragments, Fragment(last, len(overlaps), zeroed[last:], False, truth_frames - last + 1e-16)]
+
+
+def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int) -> Floats:
+    """Expected overlap of fragments as the pysot toolkit has it.
+
+    Args:
+        fragments: of all sequences.
+        weights: (N,) of the fragments.
+        longest: frames of the longest sequence.
+    Returns:
+        (longest,) entry i is the expected mean overlap of frames 1 to i, rounded to 32-bit floats; entry 0 is 1; NaN
+        where all weights are 0.
+    """
+    overlaps = np.full((len(fragments), longest), np.nan)
+    for row, fragment in enumerate(fragments):
+        if fragment.failed:
+            overlaps[row] = 0.0
+        overlaps[row, : len(fragment.overlaps)] = fragment.overlaps
+    known = ~np.isnan(overlaps)
+    curve = np.ones(longest, dtype=np.float32)
+    means = np.cumsum(overlaps[:, 1:], axis=1) / np.arange(1, longest)
+    total = (known[:, 1:] * weights[:, None]).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        expected = np.where(known[:, 1:], means * weights[:, None], 0.0).sum(axis=0) / total
+    curve[1:] = np.where(known[:, 1:].any(axis=0), expected, 0.0)
+    return curve.astype(np.float64)
+
+
+def pysot_score(curve: Floats, interval: tuple[int, int]) -> float:
+    """Mean of the curve's defined entries at the 1-based lengths `low` to `high`."""
+    part = curve[interval[0] - 1 : interval[1]]
+    part = part[~np.isnan(part)]
+    return float(part.mean()) if part.size else float("nan")
+
+
+# ---- multistart ------------------------------------------------------------------------------------------------------
+
+
+def multistart_sums(runs: Sequence[Run], length: int) -> tuple[Floats, Floats]:
+    """What the runs from all anchors of one sequence add to the expected overlap.
+
+    Args:
+        runs: with zeros from the failure on, where one failed.
+        length: entries of the curve.
+    Returns:
+        (length,) sums of mean overlaps, and (length,) how many runs they are of.
+    Source: Kristan et al., VOT2020, section 2.1.3. After the end of a run that failed, the toolkit divides by one frame
+        less than before it; that is repeated here.
+    """
+    total, count = np.zeros(length), np.zeros(length)
+    for run in runs:
+        end = min(len(run.overlaps), length)
+        summed = np.cumsum(run.overlaps[1:])
+        total[1:end] += summed[: end - 1] / np.arange(1, end)
+        count[1:end] += 1
+        if run.failed and end < length:
+            total[end:] += (summed[-1] if summed.size else 0.0) / (np.arange(end, length) - 1)
+            count[end:] += 1
+    return total, count
+
+
+def multistart_curve(sums: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Expected overlap of several sequences' `multistart_sums`; 0 where nothing is that long.
+
+    >>> multistart_curve([(np.array([0.0, 1.5]), np.array([0.0, 2.0])), (np.array([0.0, 0.5]), np.array([0.0, 1.0]))])
+    array([0.        , 0.66666667])
+    """
+    total = np.sum([total for total, _ in sums], axis=0)
+    count = np.sum([count for _, count in sums], axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), 0.0)
