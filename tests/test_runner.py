@@ -224,21 +224,21 @@ def test_other_annotation_never_mixes(session):
 
 
 def test_full_disk_ends_the_run_and_keeps_what_is_finished(session, monkeypatch):
-    from mosam import codecs
+    from mosam.codecs import boxes as codecs
 
-    plain = codecs._write_times
+    plain = codecs.write_times
 
     def write_times(path, seconds):
         if path.name == "bird_time.txt":
             raise OSError(errno.ENOSPC, "No space left on device")
         plain(path, seconds)
 
-    monkeypatch.setattr(codecs, "_write_times", write_times)
+    monkeypatch.setattr(codecs, "write_times", write_times)
     with pytest.raises(StoreError, match="the disk is full"):
         session.run()
     assert sorted(boxes(session)) == ["apple.txt"]
     assert not list(session.folder.glob(".*"))
-    monkeypatch.setattr(codecs, "_write_times", plain)
+    monkeypatch.setattr(codecs, "write_times", plain)
     session.run()
     assert session.names("kept") == ["apple"]
 

@@ -1,0 +1,146 @@
+"""What a result format is: a codec with a writer that takes frames in order, and readers of what anybody wrote."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.geometry import BOX_FROM_MASK
+from mosam.registry import Registry
+from mosam.types import FrameOutput, Mask
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Sequence
+
+ABSENT_AS = ("zeros", "last", "nan", "minus_one")
+
+CODECS: Registry[Codec] = Registry("result format", "mosam.codecs")
+
+
+@dataclass(frozen=True, slots=True)
+class CodecOptions:
+    """How a tracker's masks become the numbers of a box file; recorded in `run.json`.
+
+    Attributes:
+        absent_as: row written where the object is absent: `zeros`, `last` (the previous row again), `nan` or
+            `minus_one`. Scorers treat them differently; PyTracking's refuses `nan` and `minus_one`.
+        box_from_mask: `exclusive` or `inclusive`, see `mosam.geometry.mask_to_box`.
+    Raises:
+        ValueError: a value that is not one of these.
+    """
+
+    absent_as: str = "zeros"
+    box_from_mask: str = "exclusive"
+
+    def __post_init__(self) -> None:
+        if self.absent_as not in ABSENT_AS:
+            raise ValueError(f"absent_as: expected one of {', '.join(ABSENT_AS)}, got {self.absent_as!r}")
+        if self.box_from_mask not in BOX_FROM_MASK:
+            raise ValueError(f"box_from_mask: expected one of {', '.join(BOX_FROM_MASK)}, got {self.box_from_mask!r}")
+
+
+class ResultWriter(Protocol):
+    """Takes the frames of one sequence in order and leaves its files."""
+
+    def add(self, output: FrameOutput, seconds: float) -> None:
+        """One frame: what was tracked and how long the tracker took for it."""
+
+    def finish(self) -> None:
+        """After the last frame; ValueError where frames are missing."""
+
+
+class MaskResult(Protocol):
+    """Written masks of one sequence, read frame by frame."""
+
+    def read(self, frame_index: int) -> dict[int, Mask]:
+        """Masks (H, W) by object id; an object without pixels is left out. MissingDataError without a file."""
+
+    def labels(self, frame_index: int) -> NDArray[np.integer]:
+        """(H, W) object ids, 0 = background."""
+
+
+class Codec(Protocol):
+    """One result format."""
+
+    @property
+    def boxes(self) -> bool:
+        """Whether results hold boxes."""
+
+    @property
+    def masks(self) -> bool:
+        """Whether results hold masks."""
+
+    @property
+    def non_overlap(self) -> bool:
+        """Whether a pixel can belong to one object only."""
+
+    def writer(self, folder: Path, sequence: Sequence, options: CodecOptions) -> ResultWriter:
+        """A writer that makes files below `folder` only."""
+
+    def paths(self, sequence: Sequence) -> tuple[str, ...]:
+        """Files or folders directly below the result folder that may belong to the sequence."""
+
+    def has(self, folder: Path, sequence: Sequence) -> bool:
+        """Whether the folder holds a result of the sequence, complete or not."""
+
+    def listed(self, folder: Path) -> set[str]:
+        """Names that sequences would have whose results lie in the folder; other files may add other names."""
+
+    def files(self, sequence: Sequence) -> tuple[str, ...]:
+        """Every file that a complete result of the sequence has, relative to the result folder."""
+
+    def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
+        """(T, 4) x, y, w, h by object id, rows exactly as in the file, T as in the file."""
+
+    def read_times(self, folder: Path, sequence: Sequence) -> NDArray[np.float64] | None:
+        """(T,) seconds a frame, or None where the result has no times."""
+
+    def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
+        """The sequence's masks, each read when asked for."""
+
+
+@dataclass(slots=True)
+class FrameWriter:
+    """What writers share: frames come in order, all of them, with their times; a writer fills in the last methods.
+
+    Attributes:
+        folder: where it writes.
+        sequence: whose result.
+        options: how masks become boxes.
+        seconds: of each frame so far.
+    """
+
+    folder: Path
+    sequence: Sequence
+    options: CodecOptions
+    seconds: list[float] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        self.open()
+
+    def add(self, output: FrameOutput, seconds: float) -> None:
+        """See `ResultWriter.add`."""
+        expected = len(self.seconds)
+        if output.frame_index != expected:
+            raise ValueError(f"{self.sequence.name}: expected frame {expected}, got frame {output.frame_index}")
+        self.write(output)
+        self.seconds.append(seconds)
+
+    def finish(self) -> None:
+        """See `ResultWriter.finish`."""
+        if len(self.seconds) != len(self.sequence):
+            raise ValueError(f"{self.sequence.name}: expected {len(self.sequence)} frames, got {len(self.seconds)}")
+        self.close()
+
+    def open(self) -> None:
+        """Before the first frame."""
+
+    def write(self, output: FrameOutput) -> None:
+        """One frame."""
+
+    def close(self) -> None:
+        """After the last frame."""

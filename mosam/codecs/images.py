@@ -1,0 +1,118 @@
+"""Label maps: images whose pixels are object ids, in the palette that DAVIS and its relatives use."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.codecs.text import Readable
+from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.types import Mask, Size
+
+_LABEL_MODES = ("P", "L", "1", "RGB")
+LARGEST_LABEL = 254  # label maps are 8-bit and DAVIS keeps 255 for void
+
+
+@lru_cache(maxsize=1)
+def voc_palette() -> bytes:
+    """The 256 colors x RGB of the PASCAL VOC label maps, which DAVIS uses: the bits of the label, dealt out in turn.
+
+    >>> list(voc_palette()[3:9])
+    [128, 0, 0, 0, 128, 0]
+    """
+    label = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for bit in range(8):
+        for channel in range(3):
+            palette[:, channel] |= (((label >> channel) & 1) << (7 - bit)).astype(np.uint8)
+        label = label >> 3
+    return palette.tobytes()
+
+
+def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
+    """A label map (H, W) as a palette PNG (mode P, VOC palette); the same labels give the same bytes."""
+    from PIL import Image
+
+    image = Image.fromarray(labels)
+    image.putpalette(voc_palette())
+    image.save(path, format="PNG", optimize=False)
+
+
+def read_labels(path: Readable) -> NDArray[np.integer]:
+    """A label map from an image.
+
+    Returns:
+        (H, W) uint8 for palette and grey images; of RGB ones the grey value where the three are equal everywhere, else
+        int32 `R + 256 G + 65536 B`.
+    Raises:
+        MissingDataError: no such file.
+        DataError: not an image, truncated, of another kind, or declaring more pixels than Pillow allows.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: expected a label map, found nothing") from None
+    except OSError as error:
+        raise DataError(path, f"expected a label map, got {error.strerror or error}") from None
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            mode, array = image.mode, np.asarray(image) if image.mode in _LABEL_MODES else None
+    except UnidentifiedImageError:
+        raise DataError(path, "expected a PNG label map, got a file that is not an image") from None
+    except Exception as error:  # Pillow's parsers raise whatever broken bytes make them raise
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(path, f"the image cannot be read: {reason}") from None
+    if array is None:
+        raise DataError(path, f"expected a label map (mode P, L, 1 or RGB), got mode {mode}")
+    if mode == "RGB":
+        if (array == array[..., :1]).all():
+            return array[..., 0]
+        return np.dot(array.astype(np.int32), np.array([1, 256, 65536], dtype=np.int32))
+    return array.astype(np.uint8) if mode == "1" else array
+
+
+def label_ids(labels: NDArray[np.integer]) -> tuple[int, ...]:
+    """Every label but 0 of a label map (H, W), ascending.
+
+    >>> label_ids(np.array([[0, 3], [1, 3]], dtype=np.uint8))
+    (1, 3)
+    """
+    largest = int(labels.max(initial=0))
+    if largest <= 16:  # comparing is cheaper than counting for the few objects a frame usually has
+        return tuple(label for label in range(1, largest + 1) if (labels == label).any())
+    present = np.flatnonzero(np.bincount(labels.ravel())) if largest < 256 else np.unique(labels)
+    return tuple(int(label) for label in present if label)
+
+
+def masks_of_labels(labels: NDArray[np.integer]) -> dict[int, Mask]:
+    """Masks (H, W) of every label but 0, by label, ascending.
+
+    >>> sorted(masks_of_labels(np.array([[0, 3], [1, 3]], dtype=np.uint8)))
+    [1, 3]
+    """
+    return {label: labels == label for label in label_ids(labels)}
+
+
+def labels_of_masks(masks: Mapping[int, Mask], size: Size) -> NDArray[np.uint8]:
+    """One label map (H, W) uint8 of several masks; where masks overlap the lowest id wins.
+
+    Raises:
+        MismatchError: an id that does not fit into a label map.
+        ValueError: a mask of another size.
+    """
+    labels = np.zeros(size, dtype=np.uint8)
+    for object_id in sorted(masks, reverse=True):
+        mask = masks[object_id]
+        if not 1 <= object_id <= LARGEST_LABEL:
+            raise MismatchError(f"object {object_id}: expected an id of 1 to {LARGEST_LABEL} for a label map")
+        if mask.shape != tuple(size):
+            raise ValueError(f"object {object_id}: expected a mask of {size}, got {mask.shape}")
+        labels[mask] = object_id
+    return labels
