@@ -1,0 +1,289 @@
+"""Trajectories in files: VOT's text (one region a line) and its binary format, both read and written exactly.
+
+Text: `1` a code, `x,y` a point, `x,y,w,h` a rectangle, `x1,y1,x2,y2,...` a polygon, `mx,y,w,h,runs...` a mask; a
+rectangle, polygon or point with a NaN is unknown. Binary (little-endian): `<hI` version 1 and the number of rows, then
+for each row a type byte and `<I` a code, `<ffff` a rectangle, `<H` and corners `<ff` a polygon, `<hhHHH` and runs `<H` a
+mask (x, y, w, h, number of runs), `<ff` a point.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.errors import DataError, MissingDataError
+from mosam.regions.trajectory import MASK, POINT, POLYGON, RECTANGLE, SPECIAL, UNKNOWN, Trajectory
+
+VERSION = 1
+LONGEST_RUN = 255 * 255  # longer runs are split in the binary format, with an empty run between the parts
+MOST_NUMBERS = 65535  # runs of a mask or corners of a polygon in the binary format
+_HEADER = struct.Struct("<hI")
+_FIXED = {SPECIAL: struct.Struct("<I"), RECTANGLE: struct.Struct("<ffff"), POINT: struct.Struct("<ff")}
+_COUNT = struct.Struct("<H")
+_MASK_HEAD = struct.Struct("<hhHHH")
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A path that can be read: `pathlib.Path`, or one inside an archive."""
+
+    def read_bytes(self) -> bytes:
+        """The whole file."""
+
+
+def read_trajectory(path: str | os.PathLike[str]) -> Trajectory:
+    """Regions of a file, text or binary, whichever it is.
+
+    Args:
+        path: a file with one region a frame, on disk or in an archive. It counts as binary where it ends in `.bin`.
+    Returns:
+        the regions, `cropped` where it is text.
+    Raises:
+        MissingDataError: no such file.
+        DataError: with the line of a text file: something that is no region.
+    """
+    source = path if isinstance(path, Readable) else Path(path)
+    try:
+        data = source.read_bytes()
+    except FileNotFoundError:
+        raise MissingDataError(f"{path}: expected a file of regions, found nothing") from None
+    except OSError as error:
+        raise DataError(path, f"cannot be read: {error.strerror or error}") from None
+    return parse_binary(data, path) if os.fspath(path).endswith(".bin") else parse_text(data, path)
+
+
+def write_trajectory(path: str | os.PathLike[str], trajectory: Trajectory) -> None:
+    """Writes regions as binary where the path ends in `.bin`, else as text; ValueError as `format_binary`."""
+    path = Path(path)
+    data = format_binary(trajectory) if path.suffix == ".bin" else format_text(trajectory).encode("ascii")
+    path.write_bytes(data)
+
+
+# ---- text ------------------------------------------------------------------------------------------------------------
+
+
+def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Trajectory:
+    """Regions of a text file's content.
+
+    Args:
+        data: the content; numbers separated by commas (or tabs or blanks), one region a line.
+        path: named in errors.
+    Raises:
+        DataError: with the line: something that is no region, or an empty line between two regions.
+
+    >>> list(parse_text(b"1\\n2.5,3,10,20\\nnan,nan,nan,nan\\nm4,5,2,2,1,3"))[1:3]
+    [Rectangle(x=2.5, y=3.0, w=10.0, h=20.0), Special(code=0)]
+    """
+    lines = _split_lines(data, path)
+    counts = np.fromiter((line.count(",") + 1 for line in lines), np.int64, len(lines))
+    masks = np.fromiter((line.startswith("m") for line in lines), bool, len(lines))
+    text = ",".join(lines)
+    if masks.any():
+        text = text.replace(",m", ",").removeprefix("m")
+    numbers = _parse_numbers(text, int(counts.sum()))
+    if numbers is None:
+        raise _bad_number(lines, path)
+    kinds = np.array([POLYGON, SPECIAL, POINT, POLYGON, RECTANGLE], dtype=np.uint8)[np.where(counts > 4, 0, counts)]
+    kinds[masks] = MASK
+    trajectory = Trajectory(kinds, np.concatenate([[0], np.cumsum(counts)]), numbers, cropped=True)
+    trajectory = _nan_as_unknown(trajectory)
+    fault = trajectory.find_fault()
+    if fault is not None:
+        raise DataError(path, fault[1], line=fault[0] + 1)
+    return trajectory
+
+
+def format_text(trajectory: Trajectory) -> str:
+    """The text of a trajectory, each line with a line feed; every number is the shortest that reads back as itself.
+
+    >>> format_text(parse_text(b"1\\n2.50,3,10,20\\nm4,5,2,2,1,3"))
+    '1\\n2.5,3.0,10.0,20.0\\nm4,5,2,2,1,3\\n'
+    """
+    starts = trajectory.starts.tolist()
+    lines = []
+    for index, kind in enumerate(trajectory.kinds.tolist()):
+        row = trajectory.numbers[starts[index] : starts[index + 1]]
+        whole = kind in (SPECIAL, MASK)
+        text = ",".join(map(str, (row.astype(np.int64) if whole else row).tolist()))
+        lines.append(f"{'m' if kind == MASK else ''}{text}\n")
+    return "".join(lines)
+
+
+def _split_lines(data: bytes, path: str | os.PathLike[str]) -> list[str]:
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(path, f"expected text, got the byte {data[error.start]:#04x}", line=line) from None
+    text = text.rstrip()
+    if not text:
+        raise DataError(path, "expected a region for each frame, got an empty file")
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    if "\t" in text or " " in text:
+        lines = [",".join(line.replace(",", " , ").split()).replace(",,,", ",") for line in text.split("\n")]
+    else:
+        lines = text.split("\n")
+    if "" in lines:
+        raise DataError(path, "expected a region, got an empty line", line=lines.index("") + 1)
+    return lines
+
+
+def _parse_numbers(text: str, count: int) -> NDArray[np.float64] | None:
+    """Comma-separated numbers; None where some are none, or there are not `count` of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that it stopped before the end
+        try:
+            numbers = np.fromstring(text, dtype=np.float64, sep=",")
+        except (DeprecationWarning, ValueError):
+            return None
+    return numbers if numbers.size == count else None
+
+
+def _bad_number(lines: list[str], path: str | os.PathLike[str]) -> DataError:
+    for number, line in enumerate(lines, start=1):
+        body = line.removeprefix("m")
+        if _parse_numbers(body, body.count(",") + 1) is None:
+            return DataError(path, f"expected numbers separated by commas, got {line[:40]!r}", line=number)
+    return DataError(path, "expected numbers separated by commas")
+
+
+def _nan_as_unknown(trajectory: Trajectory) -> Trajectory:
+    nan = np.flatnonzero(np.isnan(trajectory.numbers))
+    if not nan.size:
+        return trajectory
+    rows = np.unique(np.searchsorted(trajectory.starts, nan, side="right") - 1)
+    rows = rows[np.isin(trajectory.kinds[rows], (RECTANGLE, POLYGON, POINT))]
+    counts = np.diff(trajectory.starts)
+    keep = np.ones(len(trajectory.numbers), dtype=bool)
+    for row in rows:
+        keep[trajectory.starts[row] + 1 : trajectory.starts[row + 1]] = False
+    numbers, kinds = trajectory.numbers.copy(), trajectory.kinds.copy()
+    numbers[trajectory.starts[rows]] = UNKNOWN
+    kinds[rows], counts[rows] = SPECIAL, 1
+    return Trajectory(kinds, np.concatenate([[0], np.cumsum(counts)]), numbers[keep], trajectory.cropped)
+
+
+# ---- binary ----------------------------------------------------------------------------------------------------------
+
+
+def parse_binary(data: bytes, path: str | os.PathLike[str] = "regions") -> Trajectory:
+    """Regions of a binary file's content.
+
+    Args:
+        data: the content.
+        path: named in errors.
+    Raises:
+        DataError: another version, an unknown type, an end before the last row or bytes after it, or a bad region.
+    """
+    if len(data) < _HEADER.size:
+        raise DataError(path, f"expected a header of {_HEADER.size} bytes, got {len(data)} bytes")
+    version, rows = _HEADER.unpack_from(data)
+    if version != VERSION:
+        raise DataError(path, f"expected version {VERSION} of the binary format, got {version}")
+    smallest = _FIXED[SPECIAL].size + 1
+    if rows * smallest > len(data) - _HEADER.size:
+        raise DataError(path, f"expected {rows} regions of {smallest} bytes or more, got {len(data)} bytes in all")
+    if rows == 0:
+        raise DataError(path, "expected a region for each frame, got none")
+    kinds = np.zeros(rows, dtype=np.uint8)
+    parts: list[NDArray[np.float64] | tuple[float, ...]] = []
+    at = _HEADER.size
+    for row in range(rows):
+        try:
+            kind = data[at]
+            part, at = _parse_row(data, at + 1, kind)
+        except (struct.error, IndexError, ValueError):
+            raise DataError(path, f"expected {rows} regions, but the file ends in number {row + 1}") from None
+        except KeyError:
+            raise DataError(path, f"expected a region type 0 to 4, got {data[at]} in number {row + 1}") from None
+        kinds[row] = kind
+        parts.append(part)
+    if at != len(data):
+        raise DataError(path, f"expected the end after {rows} regions, got {len(data) - at} bytes more")
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    trajectory = _nan_as_unknown(Trajectory(kinds, starts, np.concatenate(parts).astype(np.float64)))
+    fault = trajectory.find_fault()
+    if fault is not None:
+        raise DataError(path, f"region {fault[0] + 1}: {fault[1]}")
+    return trajectory
+
+
+def format_binary(trajectory: Trajectory) -> bytes:
+    """The binary form of a trajectory; coordinates become 32-bit floats.
+
+    Raises:
+        ValueError: a mask or polygon that the format cannot hold (offset, or more than 65535 runs or corners).
+    """
+    starts = trajectory.starts.tolist()
+    out = [_HEADER.pack(VERSION, len(trajectory))]
+    for index, kind in enumerate(trajectory.kinds.tolist()):
+        row = trajectory.numbers[starts[index] : starts[index + 1]]
+        out.append(bytes([kind]))
+        try:
+            out.append(_format_row(kind, row))
+        except (struct.error, OverflowError):
+            shown = ",".join(f"{number:g}" for number in row[:4])
+            raise ValueError(
+                f"region {index} ({shown}...): expected what the binary format holds (a mask offset of 16 bits, at most "
+                f"{MOST_NUMBERS} runs or corners), got {len(row)} numbers; write text instead"
+            ) from None
+    return b"".join(out)
+
+
+def _parse_row(data: bytes, at: int, kind: int) -> tuple[NDArray[np.float64] | tuple[float, ...], int]:
+    if kind == MASK:
+        head = _MASK_HEAD.unpack_from(data, at)
+        at += _MASK_HEAD.size
+        runs = np.frombuffer(data, "<u2", head[4], at)
+        return np.concatenate([head[:4], _join_runs(runs)]), at + runs.nbytes
+    if kind == POLYGON:
+        corners = np.frombuffer(data, "<f4", 2 * _COUNT.unpack_from(data, at)[0], at + _COUNT.size)
+        return corners, at + _COUNT.size + corners.nbytes
+    form = _FIXED[kind]
+    return form.unpack_from(data, at), at + form.size
+
+
+def _format_row(kind: int, row: NDArray[np.float64]) -> bytes:
+    if kind == MASK:
+        x, y, w, h = row[:4].astype(np.int64).tolist()
+        runs = _split_runs(row[4:].astype(np.int64))
+        return _MASK_HEAD.pack(x, y, w, h, len(runs)) + runs.astype("<u2").tobytes()
+    if kind == POLYGON:
+        return _COUNT.pack(len(row) // 2) + row.astype("<f4").tobytes()
+    return _FIXED[kind].pack(*(row.astype(np.int64) if kind == SPECIAL else row).tolist())
+
+
+def _join_runs(runs: NDArray[np.uint16]) -> NDArray[np.uint16] | NDArray[np.int64]:
+    """Undoes `_split_runs`."""
+    if runs.max(initial=0) < LONGEST_RUN:
+        return runs
+    parts = runs.tolist()
+    joined: list[int] = []
+    index = 0
+    while index < len(parts):
+        run = parts[index]
+        while parts[index] == LONGEST_RUN and index + 2 < len(parts) and parts[index + 1] == 0:
+            index += 2
+            run += parts[index]
+        joined.append(run)
+        index += 1
+    return np.array(joined, dtype=np.int64)
+
+
+def _split_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    if runs.max(initial=0) <= LONGEST_RUN:
+        return runs
+    parts: list[int] = []
+    for run in runs.tolist():
+        while run > LONGEST_RUN:
+            parts += [LONGEST_RUN, 0]
+            run -= LONGEST_RUN
+        parts.append(run)
+    return np.array(parts, dtype=np.int64)

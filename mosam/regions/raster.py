@@ -1,0 +1,310 @@
+"""From regions to pixels: spans of pixels in a row, for many regions at once.
+
+A rectangle covers whole pixels after rounding; a polygon's corners are rounded and its rows filled between the crossings
+of its edges, ends included; a mask is its runs. What the edges are cut to differs from pair to pair (see
+`mosam.regions.overlap`), so every region here comes with a window of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.regions.trajectory import Trajectory, spread
+from mosam.types import Size
+
+Ints = NDArray[np.int64]
+CELLS_AT_ONCE = 1 << 20  # rows x edges that are worked on together: bounds memory, not results
+MOST_PIXELS = 1 << 28  # of one window
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The rectangle of pixels that each of N regions is drawn in.
+
+    Attributes:
+        left, top: (N,) first column and row, in image pixels.
+        w, h: (N,) columns and rows.
+    """
+
+    left: Ints
+    top: Ints
+    w: Ints
+    h: Ints
+
+    def take(self, indices: NDArray[np.integer] | NDArray[np.bool_]) -> Windows:
+        """Some of them."""
+        return Windows(self.left[indices], self.top[indices], self.w[indices], self.h[indices])
+
+
+@dataclass(frozen=True, slots=True)
+class Spans:
+    """Stretches of pixels of N regions: sorted by region, row and column, disjoint within a region.
+
+    Attributes:
+        owner: (S,) which region.
+        row, first, end: (S,) row and columns (end exclusive), counted from the region's window.
+    """
+
+    owner: Ints
+    row: Ints
+    first: Ints
+    end: Ints
+
+    def area(self, count: int) -> Ints:
+        """(count,) pixels of each region."""
+        return _sums(self.owner, self.end - self.first, count)
+
+
+@dataclass(frozen=True, slots=True)
+class FillRule:
+    """How rows of a polygon are filled between the crossings with its edges; programs differ in degenerate rows.
+
+    Attributes:
+        flat_edges: an edge along the row gives a crossing (at its later corner).
+        last_pair_counts: two equal crossings are a pixel where they are the last of a row, and skipped elsewhere; else
+            they are always skipped.
+    """
+
+    flat_edges: bool
+    last_pair_counts: bool
+
+
+def polygon_spans(corners: NDArray[np.float64], windows: Windows, rule: FillRule) -> Spans:
+    """Polygons of one number of corners, drawn in their windows.
+
+    Args:
+        corners: (N, C, 2) x, y, whole numbers, image pixels.
+        windows: N.
+        rule: how rows are filled.
+    Source: the overlap of Kristan et al., VOT challenges; even-odd filling, a crossing's column cut towards zero.
+    """
+    x = corners[:, :, 0] - windows.left[:, None]
+    y = corners[:, :, 1] - windows.top[:, None]
+    low = np.clip(y.min(axis=1), 0, windows.h).astype(np.int64)
+    rows = np.maximum(np.clip(y.max(axis=1), -1, windows.h - 1).astype(np.int64) - low + 1, 0)
+    parts = [_fill(x, y, low, rows, windows.w, part, rule) for part in _batches(rows * corners.shape[1])]
+    return _joined(parts)
+
+
+def mask_spans(trajectory: Trajectory, masks: Ints, windows: Windows) -> Spans:
+    """Masks, cut to their windows.
+
+    Args:
+        trajectory: of which they are rows.
+        masks: (N,) their indices.
+        windows: N.
+    """
+    owner, first, end = trajectory.mask_runs(masks)
+    head = trajectory.numbers[trajectory.starts[masks][:, None] + np.arange(3)].astype(np.int64)
+    x, y, w = head[:, 0] - windows.left, head[:, 1] - windows.top, np.maximum(head[:, 2], 1)
+    at = w[owner]
+    top, bottom = first // at, (end - 1) // at
+    # only rows inside the window are made, however tall a single run is
+    low = np.maximum(top, -y[owner])
+    rows = np.maximum(np.minimum(bottom, windows.h[owner] - 1 - y[owner]) - low + 1, 0)
+    run = np.repeat(np.arange(len(rows)), rows)
+    row = spread(low, rows)
+    owner, at = owner[run], at[run]
+    begin = np.maximum(first[run] - row * at, 0) + x[owner]
+    stop = np.minimum(end[run] - row * at, at) + x[owner]
+    begin, stop = np.maximum(begin, 0), np.minimum(stop, windows.w[owner])
+    kept = stop > begin
+    return Spans(owner[kept], (row + y[owner])[kept], begin[kept], stop[kept])
+
+
+def shared_area(a: Spans, b: Spans, windows: Windows) -> Ints:
+    """Pixels that regions have in common, pair by pair.
+
+    Args:
+        a, b: spans of N regions each, in the same windows.
+        windows: N.
+    Returns:
+        (N,).
+    """
+    count = len(windows.w)
+    if not a.owner.size or not b.owner.size:
+        return np.zeros(count, dtype=np.int64)
+    a_first, a_end = _line(a, windows)
+    b_first, b_end = _line(b, windows)
+    covered = np.concatenate([[0], np.cumsum(b_end - b_first)])
+
+    def covered_before(position: Ints) -> Ints:
+        index = np.searchsorted(b_first, position, side="right")
+        inside = np.minimum(position, b_end[index - 1]) - b_first[index - 1]
+        return np.where(index > 0, covered[index - 1] + inside, 0)
+
+    return _sums(a.owner, covered_before(a_end) - covered_before(a_first), count)
+
+
+def subtract(spans: Spans, without: Spans, windows: Windows) -> Spans:
+    """What is left of regions after pixels of others are taken away, pair by pair."""
+    if not spans.owner.size or not without.owner.size:
+        return spans
+    position = np.concatenate([*_line(spans, windows), *_line(without, windows)])
+    change = np.repeat(np.array([1, -1, -2, 2]), [len(spans.owner)] * 2 + [len(without.owner)] * 2)
+    order = np.argsort(position, kind="stable")
+    position, state = position[order], np.cumsum(change[order])
+    kept = np.flatnonzero((state[:-1] == 1) & (position[1:] > position[:-1]))
+    offsets = _offsets(windows)
+    owner = np.searchsorted(offsets, position[kept], side="right") - 1
+    inside = position[kept] - offsets[owner]
+    row, first = inside // windows.w[owner], inside % windows.w[owner]
+    return Spans(owner, row, first, first + position[kept + 1] - position[kept])
+
+
+def clip_to_rectangles(spans: Spans, columns: tuple[Ints, Ints], rows: tuple[Ints, Ints], count: int) -> Ints:
+    """(count,) pixels that regions share with rectangles, given as first and end column and row of each (N,)."""
+    inside = (spans.row >= rows[0][spans.owner]) & (spans.row < rows[1][spans.owner])
+    length = np.minimum(spans.end, columns[1][spans.owner]) - np.maximum(spans.first, columns[0][spans.owner])
+    return _sums(spans.owner, np.where(inside, np.maximum(length, 0), 0), count)
+
+
+def merged(parts: list[tuple[Ints, Spans]]) -> Spans:
+    """Spans of several groups of regions as one, given each group's region numbers."""
+    joined = _joined([Spans(indices[spans.owner], spans.row, spans.first, spans.end) for indices, spans in parts])
+    if len(parts) < 2:
+        return joined
+    order = np.argsort(joined.owner, kind="stable")
+    return Spans(joined.owner[order], joined.row[order], joined.first[order], joined.end[order])
+
+
+def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:
+    """Regions drawn into images, as the VOT toolkit draws them.
+
+    Args:
+        trajectory: T regions.
+        size: (height, width).
+    Returns:
+        (T, H, W) bool; codes and points are empty.
+    """
+    from mosam.regions.overlap import TOOLKIT_FILL, region_spans
+
+    height, width = size
+    count = len(trajectory)
+    full = np.ones(count, dtype=np.int64)
+    spans = region_spans(trajectory, Windows(0 * full, 0 * full, width * full, height * full), TOOLKIT_FILL, defects=False)
+    steps = np.zeros((count, height, width + 1), dtype=np.int8)
+    np.add.at(steps, (spans.owner, spans.row, spans.first), 1)
+    np.add.at(steps, (spans.owner, spans.row, spans.end), -1)
+    return np.cumsum(steps[:, :, :-1], axis=2, dtype=np.int8) > 0
+
+
+def _fill(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    low: Ints,
+    rows: Ints,
+    width: Ints,
+    part: slice,
+    rule: FillRule,
+) -> Spans:
+    """Spans of the polygons in `part`: crossings of each row, sorted, and filled pair by pair."""
+    counts = rows[part]
+    local = np.repeat(np.arange(len(counts)), counts)
+    owner = local + part.start
+    row = spread(low[part], counts)
+    crossings = _crossings(x[part], y[part], local, row, rule)
+    crossings.sort(axis=1)
+    number = np.count_nonzero(crossings != np.inf, axis=1)
+    right = (width[owner] - 1).astype(np.float64)
+    pairs = max(crossings.shape[1] // 2, 1)
+    first = np.full((len(row), pairs), np.inf)
+    last = np.full((len(row), pairs), -np.inf)
+    two = (number == 2) & (rule.last_pair_counts | (crossings[:, 0] != crossings[:, 1]))
+    first[two, 0], last[two, 0] = crossings[two, 0], crossings[two, 1]
+    others = np.flatnonzero(number > 2)
+    if others.size:
+        first[others], last[others] = _pair_up(crossings[others], number[others], right[others], pairs, rule)
+    last = np.minimum(last, right[:, None])
+    first = np.maximum(first, 0.0)
+    for pair in range(1, pairs):  # two pairs can share the pixel where they meet
+        first[:, pair] = np.maximum(first[:, pair], last[:, pair - 1] + 1)
+    at, pair_at = np.nonzero(last >= first)
+    return Spans(
+        owner[at], row[at], first[at, pair_at].astype(np.int64), last[at, pair_at].astype(np.int64) + 1
+    )
+
+
+def _crossings(
+    x: NDArray[np.float64], y: NDArray[np.float64], polygon: Ints, row: Ints, rule: FillRule
+) -> NDArray[np.float64]:
+    """(R, C) columns where row `row` meets each edge of its polygon, cut towards zero; infinite where it does not."""
+    corners = x.shape[1]
+    crossings = np.full((len(row), corners), np.inf)
+    level = row.astype(np.float64)
+    for corner in range(corners):
+        other = corner - 1
+        x0, y0 = x[:, corner], y[:, corner]
+        rise, run = y[:, other] - y0, x[:, other] - x0
+        bottom, top = np.minimum(y0, y[:, other]), np.maximum(y0, y[:, other])
+        if not rule.flat_edges:
+            top = np.where(rise == 0, -np.inf, top)
+        met = np.flatnonzero((level >= bottom[polygon]) & (level <= top[polygon]))
+        of = polygon[met]
+        # the order of operations decides which side of a pixel's border a crossing falls on
+        with np.errstate(divide="ignore", invalid="ignore"):
+            column = x0[of] + (level[met] - y0[of]) / rise[of] * run[of]
+        flat = rise[of] == 0
+        column[flat] = x0[of[flat]]
+        crossings[met, corner] = np.trunc(column)
+    return crossings
+
+
+def _pair_up(
+    crossings: NDArray[np.float64], number: Ints, right: NDArray[np.float64], pairs: int, rule: FillRule
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Which crossings begin and end the spans of rows with more than two."""
+    first = np.full((len(crossings), pairs), np.inf)
+    last = np.full((len(crossings), pairs), -np.inf)
+    cursor = np.zeros(len(crossings), dtype=np.int64)
+    filled = np.zeros(len(crossings), dtype=np.int64)
+    for at in range(crossings.shape[1] - 1):
+        here = (cursor == at) & (at < number - 1)
+        twice = here & (crossings[:, at] == crossings[:, at + 1])
+        if rule.last_pair_counts:
+            twice &= at < number - 2
+        cursor[twice] += 1
+        fill = np.flatnonzero(here & ~twice)
+        cursor[fill] += 2
+        first[fill, filled[fill]] = crossings[fill, at]
+        last[fill, filled[fill]] = crossings[fill, at + 1]
+        filled[fill] += 1
+    outside = first > right[:, None]
+    first[outside], last[outside] = np.inf, -np.inf
+    return first, last
+
+
+def _batches(cells: Ints) -> Iterator[slice]:
+    """Stretches of regions with about `CELLS_AT_ONCE` cells each."""
+    ends = np.cumsum(cells)
+    start = 0
+    while start < len(cells):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, before + CELLS_AT_ONCE, side="right")), start + 1)
+        yield slice(start, stop)
+        start = stop
+
+
+def _joined(parts: list[Spans]) -> Spans:
+    empty = np.zeros(0, dtype=np.int64)
+    return Spans(
+        *(np.concatenate([empty, *(getattr(part, name) for part in parts)]) for name in Spans.__dataclass_fields__)
+    )
+
+
+def _offsets(windows: Windows) -> Ints:
+    return np.concatenate([[0], np.cumsum(windows.w * windows.h)[:-1]])
+
+
+def _line(spans: Spans, windows: Windows) -> tuple[Ints, Ints]:
+    """First and end of spans on one line that holds the rows of all windows, one after the other."""
+    base = _offsets(windows)[spans.owner] + spans.row * windows.w[spans.owner]
+    return base + spans.first, base + spans.end
+
+
+def _sums(owner: Ints, values: Ints, count: int) -> Ints:
+    return np.bincount(owner, weights=values, minlength=count).astype(np.int64)

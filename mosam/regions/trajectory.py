@@ -1,0 +1,396 @@
+"""One region, and a row of regions: what a VOT annotation or result file holds, one region a frame.
+
+A `Trajectory` keeps the numbers of all its rows in one flat array, just as they stand in the file. A region object is
+only made when one row is asked for; everything that scores works on the flat arrays, whole sequences at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.types import Box, Mask, Size
+
+SPECIAL, RECTANGLE, POLYGON, MASK, POINT = range(5)  # the type bytes of the binary format
+UNKNOWN, INITIALIZED, FAILED = range(3)  # special codes
+LARGEST_SIDE = 65535  # of a mask's crop: what the binary format can hold
+LARGEST_OFFSET = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Special:
+    """No region but a code: 0 unknown (or not evaluated), 1 initialized here, 2 failed here."""
+
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point in pixels."""
+
+    x: float
+    y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """A box in pixels, as written; `x + w` is its exclusive right edge."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+@dataclass(frozen=True, slots=True)
+class Polygon:
+    """Corners (x, y) in pixels, three or more, in order; the last is joined to the first."""
+
+    corners: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunMask:
+    """Pixels of a crop `w` wide and `h` tall whose first pixel is (x, y).
+
+    Attributes:
+        runs: lengths of runs in row-major order through the crop, zeros first (that run may be 0). What they leave of
+            the crop is zeros.
+    """
+
+    x: int
+    y: int
+    w: int
+    h: int
+    runs: tuple[int, ...]
+
+
+Region = Special | Point | Rectangle | Polygon | RunMask
+_Text = Callable[[int], str]  # what is wrong with a row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trajectory:
+    """Regions of one object, one a frame.
+
+    Attributes:
+        kinds: (T,) uint8, `SPECIAL` ... `POINT`.
+        starts: (T + 1,) int64; row t is `numbers[starts[t]:starts[t + 1]]`.
+        numbers: float64, row after row: a code; x, y; x, y, w, h; x1, y1, x2, y2 ...; or x, y, w, h and the runs.
+        cropped: the VOT toolkit crops masks to their pixels when it reads them from text, and does not when it reads
+            them from a binary file. That only matters for masks one pixel wide or tall, see `mosam.regions.overlap`.
+    """
+
+    kinds: NDArray[np.uint8]
+    starts: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+    cropped: bool = False
+
+    @classmethod
+    def of(cls, regions: Iterable[Region], *, cropped: bool = False) -> Trajectory:
+        """Packs regions.
+
+        Raises:
+            ValueError: a region that no file can hold (what `find_fault` says).
+        """
+        rows = [_pack(region) for region in regions]
+        counts = [len(numbers) for _, numbers in rows]
+        trajectory = cls(
+            np.array([kind for kind, _ in rows], dtype=np.uint8),
+            np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            np.array([number for _, numbers in rows for number in numbers], dtype=np.float64),
+            cropped,
+        )
+        fault = trajectory.find_fault()
+        if fault is not None:
+            raise ValueError(f"region {fault[0]}: {fault[1]}")
+        return trajectory
+
+    @classmethod
+    def of_boxes(cls, boxes: NDArray[np.float64]) -> Trajectory:
+        """Rectangles (T, 4) x, y, w, h; a row with NaN is unknown."""
+        boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
+        known = ~np.isnan(boxes).any(axis=1)
+        counts = np.where(known, 4, 1)
+        numbers = np.where(known[:, None], boxes, 0.0)[np.arange(4) < counts[:, None]]
+        kinds = np.where(known, RECTANGLE, SPECIAL).astype(np.uint8)
+        return cls(kinds, np.concatenate([[0], np.cumsum(counts)]), numbers)
+
+    def __len__(self) -> int:
+        return len(self.kinds)
+
+    def __getitem__(self, index: int) -> Region:
+        kind = int(self.kinds[index])
+        first = int(self.starts[index % len(self)])
+        row = self.numbers[first : int(self.starts[index % len(self) + 1])].tolist()
+        if kind == SPECIAL:
+            return Special(int(row[0]))
+        if kind == POINT:
+            return Point(*row)
+        if kind == RECTANGLE:
+            return Rectangle(*row)
+        if kind == POLYGON:
+            return Polygon(tuple(zip(row[::2], row[1::2], strict=True)))
+        x, y, w, h, *runs = map(int, row)
+        return RunMask(x, y, w, h, tuple(runs))
+
+    def __iter__(self) -> Iterator[Region]:
+        return (self[index] for index in range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        """Same regions in the same order; how they came from a file does not matter."""
+        if not isinstance(other, Trajectory):
+            return NotImplemented
+        return (
+            np.array_equal(self.kinds, other.kinds)
+            and np.array_equal(self.starts, other.starts)
+            and np.array_equal(self.numbers, other.numbers)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def codes(self) -> NDArray[np.int64]:
+        """(T,) special codes; -1 where the row is a region."""
+        codes = np.full(len(self), -1, dtype=np.int64)
+        special = self.kinds == SPECIAL
+        codes[special] = self.numbers[self.starts[:-1][special]].astype(np.int64)
+        return codes
+
+    def rows(self, of: NDArray[np.bool_], count: int) -> NDArray[np.float64]:
+        """(N, count): the first `count` numbers of the rows (T,) asked for."""
+        return self.numbers[self.starts[:-1][of][:, None] + np.arange(count)]
+
+    def take(self, indices: NDArray[np.integer] | slice) -> Trajectory:
+        """Rows by index, in that order."""
+        chosen = np.arange(len(self))[indices]
+        counts = np.diff(self.starts)[chosen]
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        if isinstance(indices, slice) and indices.step in (None, 1):
+            first = self.starts[chosen[0]] if len(chosen) else 0
+            numbers = self.numbers[first : first + starts[-1]]
+        else:
+            numbers = self.numbers[spread(self.starts[:-1][chosen], counts)]
+        return Trajectory(self.kinds[chosen], starts, numbers, self.cropped)
+
+    def padded(self, count: int) -> Trajectory:
+        """With unknown rows after the last, up to `count` rows."""
+        more = max(count - len(self), 0)
+        return Trajectory(
+            np.concatenate([self.kinds, np.full(more, SPECIAL, dtype=np.uint8)]),
+            np.concatenate([self.starts, self.starts[-1] + np.arange(1, more + 1)]),
+            np.concatenate([self.numbers, np.full(more, UNKNOWN, dtype=np.float64)]),
+            self.cropped,
+        )
+
+    def boxes(self, *, convention: str = "exclusive") -> NDArray[np.float64]:
+        """The box around each region.
+
+        Args:
+            convention: of masks, `exclusive` (one pixel short) or `inclusive`, see `mosam.geometry.mask_to_box`.
+        Returns:
+            (T, 4) float64 x, y, w, h; NaN for codes, points and empty masks.
+        """
+        boxes = np.full((len(self), 4), np.nan)
+        rectangles = self.kinds == RECTANGLE
+        boxes[rectangles] = self.rows(rectangles, 4)
+        for index in np.flatnonzero(self.kinds == POLYGON):
+            corners = self.numbers[self.starts[index] : self.starts[index + 1]].reshape(-1, 2)
+            low = corners.min(axis=0)
+            boxes[index] = [*low, *(corners.max(axis=0) - low)]
+        masks = np.flatnonzero(self.kinds == MASK)
+        if masks.size:
+            left, top, right, bottom, empty = self.mask_edges(masks)
+            extra = 1 if convention == "inclusive" else 0
+            tight = np.stack([left, top, right - left + extra, bottom - top + extra], axis=1).astype(np.float64)
+            tight[empty] = np.nan
+            boxes[masks] = tight
+        return boxes
+
+    def mask_edges(self, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
+        """First and last column and row that masks have pixels in.
+
+        Args:
+            masks: (N,) indices of rows that are masks.
+        Returns:
+            left, top, right (inclusive), bottom (inclusive), each (N,) int64 in image pixels, and (N,) bool empty,
+            where the four are 0.
+        """
+        owner, first, end = self.mask_runs(masks)
+        w = np.maximum(self.numbers[self.starts[masks] + 2].astype(np.int64), 1)[owner]
+        top, bottom = first // w, (end - 1) // w
+        wraps = top != bottom
+        left = np.where(wraps, 0, first % w)
+        right = np.where(wraps, w - 1, (end - 1) % w)
+        empty = np.bincount(owner, minlength=len(masks)) == 0
+        edges = []
+        for values, reduce in ((left, np.minimum), (top, np.minimum), (right, np.maximum), (bottom, np.maximum)):
+            edge = np.zeros(len(masks), dtype=np.int64)
+            if owner.size:
+                edge[~empty] = reduce.reduceat(values, np.flatnonzero(np.diff(owner, prepend=-1)))
+            edges.append(edge)
+        x, y = (np.where(empty, 0, self.numbers[self.starts[masks] + i].astype(np.int64)) for i in (0, 1))
+        return edges[0] + x, edges[1] + y, edges[2] + x, edges[3] + y, empty
+
+    def mask_runs(self, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
+        """Runs of ones of several masks, in order.
+
+        Args:
+            masks: (N,) indices of rows that are masks.
+        Returns:
+            owner (position in `masks`), first and end (exclusive) pixel in the crop's row-major order; each (R,) int64.
+        """
+        counts = np.diff(self.starts)[masks] - 4
+        lengths = self.numbers[spread(self.starts[masks] + 4, counts)].astype(np.int64)
+        owner = np.repeat(np.arange(len(masks)), counts)
+        ends = np.cumsum(lengths)
+        group = np.concatenate([[0], np.cumsum(counts)])
+        before = np.concatenate([[0], ends])[group[:-1]]
+        ends -= before[owner]
+        ones = ((np.arange(len(lengths)) - group[owner]) % 2 == 1) & (lengths > 0)
+        return owner[ones], (ends - lengths)[ones], ends[ones]
+
+    def find_fault(self) -> tuple[int, str] | None:
+        """The first row that is not what its kind demands.
+
+        Returns:
+            its index, and `expected ..., got ...`; None where all rows are right.
+        """
+        faults = [
+            (int(rows[0]), text(int(rows[0])))
+            for rows, text in (
+                self._wrong_counts(),
+                self._wrong_numbers(),
+                self._wrong_codes(),
+                self._wrong_masks(),
+            )
+            if rows.size
+        ]
+        return min(faults, default=None, key=lambda fault: fault[0])
+
+    def mask(self, index: int, size: Size) -> Mask:
+        """One region's pixels in an image (H, W), bool; see `mosam.regions.raster.rasterize`."""
+        from mosam.regions.raster import rasterize
+
+        return rasterize(self.take(np.array([index])), size)[0]
+
+    def _row(self, index: int) -> str:
+        values = self.numbers[self.starts[index] : self.starts[index + 1]]
+        shown = ",".join(f"{value:g}" for value in values[:6])
+        return f"{'m' if self.kinds[index] == MASK else ''}{shown}{',...' if len(values) > 6 else ''}"
+
+    def _wrong_counts(self) -> tuple[NDArray[np.intp], _Text]:
+        counts, kinds = np.diff(self.starts), self.kinds
+        exact = np.array([1, 4, 6, 5, 2])[kinds]
+        open_ended = (kinds == POLYGON) | (kinds == MASK)
+        wrong = np.where(open_ended, counts < exact, counts != exact) | ((kinds == POLYGON) & (counts % 2 == 1))
+        return np.flatnonzero(wrong), lambda i: f"expected a region, got {counts[i]} numbers ({self._row(i)})"
+
+    def _wrong_numbers(self) -> tuple[NDArray[np.intp], _Text]:
+        bad = np.flatnonzero(~np.isfinite(self.numbers))
+        rows = np.unique(np.searchsorted(self.starts, bad, side="right") - 1)
+        return rows, lambda i: f"expected finite numbers, got {self._row(i)}"
+
+    def _wrong_codes(self) -> tuple[NDArray[np.intp], _Text]:
+        special = np.flatnonzero((self.kinds == SPECIAL) & (np.diff(self.starts) == 1))
+        values = self.numbers[self.starts[special]]
+        wrong = special[~np.isin(values, (UNKNOWN, INITIALIZED, FAILED))]
+        return wrong, lambda i: f"expected a code 0 (unknown), 1 (initialized) or 2 (failed), got {self._row(i)}"
+
+    def _wrong_masks(self) -> tuple[NDArray[np.intp], _Text]:
+        masks = np.flatnonzero((self.kinds == MASK) & (np.diff(self.starts) >= 5))
+        if not masks.size:
+            return masks, lambda i: ""
+        counts = np.diff(self.starts)[masks]
+        numbers = self.numbers[spread(self.starts[masks], counts)]
+        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
+        broken = np.add.reduceat((numbers != np.floor(numbers)).astype(np.int64), first) > 0
+        x, y, w, h = (numbers[first + i] for i in range(4))
+        offset = (np.maximum(np.abs(x), np.abs(y)) > LARGEST_OFFSET) | broken
+        side = (np.minimum(w, h) < 0) | (np.maximum(w, h) > LARGEST_SIDE)
+        head = np.zeros(len(numbers), dtype=bool)
+        head[(first[:, None] + np.arange(4)).ravel()] = True
+        runs = np.where(head, 0.0, numbers)
+        negative = np.minimum.reduceat(runs, first) < 0
+        filled = np.add.reduceat(runs, first)
+        wrong = offset | side | negative | ~(filled <= w * h)
+
+        def text(index: int) -> str:
+            at = int(np.flatnonzero(masks == index)[0])
+            if side[at]:
+                return f"expected a mask with sides of 0 to {LARGEST_SIDE}, got {w[at]:g} x {h[at]:g}"
+            if offset[at] or negative[at]:
+                return f"expected a mask of whole numbers, runs not negative, got {self._row(index)}"
+            return f"expected runs of at most {w[at] * h[at]:.0f} pixels ({w[at]:.0f} x {h[at]:.0f}), got {filled[at]:.0f}"
+
+        return masks[wrong], text
+
+
+def spread(first: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Indices of several stretches, one after the other.
+
+    Args:
+        first: (N,) where each stretch begins.
+        counts: (N,) how long it is.
+
+    >>> spread(np.array([10, 20]), np.array([2, 3]))
+    array([10, 11, 20, 21, 22])
+    """
+    counts = np.asarray(counts, dtype=np.int64)
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total, dtype=np.int64) + np.repeat(np.asarray(first, dtype=np.int64) - (ends - counts), counts)
+
+
+def mask_region(mask: Mask) -> RunMask:
+    """A mask as runs, cropped to its pixels.
+
+    Args:
+        mask: (H, W) bool.
+    Returns:
+        the region; an empty mask has a crop of 0 x 0.
+
+    >>> mask_region(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
+    RunMask(x=1, y=1, w=2, h=1, runs=(0, 2))
+    """
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return RunMask(0, 0, 0, 0, (0,))
+    band = mask[rows[0] : rows[-1] + 1]
+    columns = np.flatnonzero(band.any(axis=0))
+    crop = band[:, columns[0] : columns[-1] + 1]
+    return RunMask(int(columns[0]), int(rows[0]), crop.shape[1], crop.shape[0], tuple(run_lengths(crop)))
+
+
+def run_lengths(crop: Mask) -> list[int]:
+    """Run lengths (zeros first) of a bool array in row-major order; `[0]` of an array without pixels.
+
+    >>> run_lengths(np.array([[True, False, False], [True, True, False]]))
+    [0, 1, 2, 2, 1]
+    """
+    flat = np.ascontiguousarray(crop).ravel()
+    if flat.size == 0:
+        return [0]
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    runs = np.diff(np.concatenate([[0], changes, [flat.size]])).tolist()
+    return [0, *runs] if flat[0] else runs
+
+
+def box_region(box: Box) -> Region:
+    """A box (4,) x, y, w, h as a rectangle; NaN is unknown."""
+    return Special(UNKNOWN) if np.isnan(box).any() else Rectangle(*map(float, box))
+
+
+def _pack(region: Region) -> tuple[int, list[float]]:
+    if isinstance(region, Special):
+        return SPECIAL, [region.code]
+    if isinstance(region, Point):
+        return POINT, [region.x, region.y]
+    if isinstance(region, Rectangle):
+        return RECTANGLE, [region.x, region.y, region.w, region.h]
+    if isinstance(region, Polygon):
+        return POLYGON, [number for corner in region.corners for number in corner]
+    return MASK, [region.x, region.y, region.w, region.h, *region.runs]
