@@ -64,6 +64,7 @@ Lanes = Annotated[int, typer.Option(help="Sequences tracked together in one batc
 AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
 BoxFromMask = Annotated[str, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
+Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
 Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
@@ -98,6 +99,7 @@ def eval_(
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = "exclusive",
     overwrite: Overwrite = False,
+    log: Log = False,
     protocol: Protocol = None,
     allow_missing: AllowMissing = False,
     jobs: Jobs = None,
@@ -108,7 +110,7 @@ def eval_(
 
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite,
+        lanes, absent_as, box_from_mask, overwrite, log,
     )  # fmt: skip
     scores, failed = [], False
     for planned, result in _track(options):
@@ -140,19 +142,49 @@ def run(
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = "exclusive",
     overwrite: Overwrite = False,
+    log: Log = False,
 ) -> None:
     """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
     from mosam.plan import RunOptions
 
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite,
+        lanes, absent_as, box_from_mask, overwrite, log,
     )  # fmt: skip
     failed = False
     for _, result in _track(options):
         print(result.path, flush=True)
         failed = failed or bool(result.failed)
     raise typer.Exit(FAILED if failed else DONE)
+
+
+@app.command()
+def experiment(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="As experiments/ablation.toml.")],
+    dataset: Annotated[str | None, typer.Option(help="Another benchmark than the file's.")] = None,
+    root: Root = None,
+    split: Split = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    limit: Limit = None,
+    results: Results = Path("results"),
+    lanes: Lanes = 1,
+    jobs: Jobs = None,
+    format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
+) -> None:
+    """Run every row of an experiment file, score it and print its table; what is done is kept."""
+    from mosam.evaluation.tables import render
+    from mosam.experiment import experiment_table, load_experiment, run_experiment
+    from mosam.plan import RunOptions
+    from mosam.progress import progress_view
+
+    wanted = load_experiment(file)
+    options = RunOptions(
+        dataset or "", root, split, None, model, device, precision, None, limit, results=results, lanes=lanes
+    )
+    rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
+    print(render(experiment_table(wanted, rows), format_))
 
 
 @app.command()

@@ -42,6 +42,7 @@ class RunOptions:
     absent_as: str = "zeros"
     box_from_mask: str = "exclusive"
     overwrite: bool = False
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class PlannedRun:
             parity=self.conditions.parity,
             options=self.output,
             overwrite=self.options.overwrite,
+            log=self.options.log,
             progress=progress,
         )
 

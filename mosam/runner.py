@@ -10,14 +10,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
+from mosam.frame_log import FrameLogWriter, log_path
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
-    from mosam.datasets.base import Dataset, Sequence
+    from mosam.datasets.base import Dataset, FrameSource, Sequence
     from mosam.engine.parity import Parity
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
@@ -80,6 +81,7 @@ def run(
     parity: Parity | None = None,
     options: CodecOptions | None = None,
     overwrite: bool = False,
+    log: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """Tracks every sequence of a dataset and writes raw results in the benchmark's own format.
@@ -96,6 +98,8 @@ def run(
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = the usual.
         overwrite: throw away what another run left in `out`.
+        log: also write what was read and chosen on every frame, `log/<sequence>.jsonl` (`mosam.frame_log`); sequences
+            that were done before have none.
         progress: called on every event, from this thread.
     Raises:
         MissingDataError: a sequence that was asked for is not on disk.
@@ -123,9 +127,9 @@ def run(
     with store:
 
         def new_engine() -> Any:
-            return _new_engine(model, policy, parity, max_lanes)
+            return _new_engine(model, policy, parity, max_lanes, log)
 
-        walk = _Walk(dataset, store, codec, options, new_engine, max_lanes, progress or (lambda event: None))
+        walk = _Walk(dataset, store, codec, options, new_engine, max_lanes, progress or (lambda event: None), log)
         walk.go()
         failed = {name: why for name, why in store.record.failed.items() if name in set(dataset)}
         done = tuple(name for name in dataset if name not in failed)
@@ -159,10 +163,10 @@ def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:
     return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes}
 
 
-def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes: int) -> Any:
+def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes: int, log: bool) -> Any:
     from mosam.engine.engine import Engine
 
-    return Engine(model, policy, parity=parity, max_lanes=max_lanes)
+    return Engine(model, policy, parity=parity, max_lanes=max_lanes, log=log)
 
 
 @dataclass(slots=True, eq=False)
@@ -173,9 +177,10 @@ class _Open:
     sequence: Sequence
     annotation: str
     video: Any
-    frames: Iterator[Image]
+    frames: Iterator[tuple[Image, Any]]
     writer: Any
     opened: float
+    log: Any = None
     read: int = 0
     written: int = 0
     seconds: float = 0.0
@@ -194,7 +199,9 @@ class _Walk:
         new_engine: Callable[[], Any],
         max_lanes: int,
         progress: Callable[[Progress], None],
+        log: bool = False,
     ):
+        self._log = log
         self._dataset = dataset
         self._store = store
         self._codec = codec
@@ -215,11 +222,11 @@ class _Walk:
         try:
             while self._pending or self._alone or self._open:
                 self._fill()
-                images = {
-                    item.video: image for item in list(self._open) if (image := self._next_frame(item)) is not None
+                frames = {
+                    item.video: frame for item in list(self._open) if (frame := self._next_frame(item)) is not None
                 }
-                if images:
-                    self._step(images)
+                if frames:
+                    self._step(frames)
         finally:
             for item in self._open:
                 _stop_reading(item)
@@ -273,30 +280,35 @@ class _Walk:
         if not prompts:
             raise MissingDataError(f"{name}: expected a prompt for at least one object, found none")
         with writing(self._store.folder):
-            writer = self._codec.writer(self._store.partial(name), sequence, self._options)
+            partial = self._store.partial(name)
+            writer = self._codec.writer(partial, sequence, self._options)
+            log = FrameLogWriter(partial, name) if self._log else None
         if self._engine is None:
             self._engine = self._new_engine()
         overlap = self._codec.non_overlap
         video = self._engine.open(prompts, num_frames=len(sequence), size=sequence.source.size(), non_overlap=overlap)
-        item = _Open(name, sequence, self._annotation(name), video, prefetch(sequence.source), writer, opened)
+        frames = prefetch(cast(Any, _Watched(sequence.source, self._engine.motion_stream())))
+        item = _Open(name, sequence, self._annotation(name), video, frames, writer, opened, log)
         self._tell("start", name, item)
         return item
 
-    def _next_frame(self, item: _Open) -> Image | None:
-        """The next image of a sequence; None where it could not be read and the sequence has failed."""
+    def _next_frame(self, item: _Open) -> tuple[Image, Any] | None:
+        """The next image of a sequence and its motion; None where it could not be read and the sequence has failed."""
         with self._failing_alone(item):
-            image = next(item.frames, None)
-            if image is None:
+            frame = next(item.frames, None)
+            if frame is None:
                 raise MissingDataError(f"{item.name}: expected {len(item.sequence)} frames, found {item.read}")
             item.read += 1
-            return image
+            return frame
         return None
 
-    def _step(self, images: dict[Any, Image]) -> None:
-        batch = [item for item in self._open if item.video in images]
+    def _step(self, frames: dict[Any, tuple[Image, Any]]) -> None:
+        batch = [item for item in self._open if item.video in frames]
+        images = {video: image for video, (image, _) in frames.items()}
+        motion = {video: pair for video, (_, pair) in frames.items() if pair is not None}
         started = time.perf_counter()
         try:
-            self._engine.step(images)
+            self._engine.step(images, motion)
         except Exception as error:
             self._step_failed(batch, error)
             return
@@ -338,6 +350,8 @@ class _Walk:
         with writing(self._store.folder):
             for output in outputs:
                 item.writer.add(output, item.waiting.pop(output.frame_index))
+                if item.log is not None:
+                    item.log.add(output)
                 item.written += 1
 
     def _finish(self, item: _Open) -> None:
@@ -346,11 +360,14 @@ class _Walk:
             raise MosamError(f"{item.name}: expected results of {len(item.sequence)} frames, got {item.written}")
         with writing(self._store.folder):
             item.writer.finish()
+            if item.log is not None:
+                item.log.close()
         self._leave(item)
         record = SequenceRecord(
             "done", item.written, item.seconds, time.perf_counter() - item.opened, annotation=item.annotation
         )
-        self._store.commit(item.name, self._codec.paths(item.sequence), record)
+        logs = [log_path(item.name)] if item.log is not None else []
+        self._store.commit(item.name, self._codec.paths(item.sequence), record, unhashed=logs)
         self._finished += 1
         self._tell("done", item.name, item)
 
@@ -366,6 +383,8 @@ class _Walk:
 
     def _leave(self, item: _Open) -> None:
         _stop_reading(item)
+        if item.log is not None:
+            item.log.close()
         if item in self._open:
             self._open.remove(item)
 
@@ -379,6 +398,21 @@ class _Walk:
     ) -> None:
         frames, length, seconds = (item.read, len(item.sequence), item.seconds) if item else (0, 0, 0.0)
         self._progress(Progress(event, name, self._finished, len(self._dataset), frames, length, seconds, reason))
+
+
+class _Watched:
+    """Frames of a sequence with the motion that leads to each, for a reader thread that runs ahead of the network."""
+
+    def __init__(self, source: FrameSource, stream: Any):
+        self._source, self._stream = source, stream
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def read(self, index: int) -> tuple[Image, Any]:
+        """A frame, and what the policy's motion stream says of it (None where it reads no motion); in order."""
+        image = self._source.read(index)
+        return image, None if self._stream is None else self._stream.push(image)
 
 
 def _stop_reading(item: _Open) -> None:

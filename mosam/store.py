@@ -337,13 +337,16 @@ class RunStore:
             for relative in paths:
                 _remove(self.folder / relative)
 
-    def commit(self, name: str, paths: Iterable[str], record: SequenceRecord) -> SequenceRecord:
+    def commit(
+        self, name: str, paths: Iterable[str], record: SequenceRecord, *, unhashed: Iterable[str] = ()
+    ) -> SequenceRecord:
         """Moves the finished files of a sequence into place and records them.
 
         Args:
             name: the sequence whose `partial` folder is complete.
             paths: its files and folders, relative.
             record: frames and times; the hash is filled in.
+            unhashed: what is moved along but is no result (logs).
         """
         paths = list(paths)
         partial = self.folder / f"{PARTIAL}{name}"
@@ -352,7 +355,7 @@ class RunStore:
             if digest is None:
                 missing = [p for p in paths if not (partial / p).exists()]
                 raise FileNotFoundError(f"{name}: the result writer left no {', '.join(missing)}")
-            for relative in paths:
+            for relative in [*paths, *unhashed]:
                 target = self.folder / relative
                 _remove(target)
                 target.parent.mkdir(parents=True, exist_ok=True)

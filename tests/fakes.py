@@ -134,7 +134,10 @@ class FakeEngine:
         self.videos[video] = {"prompts": prompts, "frames": num_frames, "next": 0, "pending": []}
         return video
 
-    def step(self, images):
+    def motion_stream(self):
+        return None
+
+    def step(self, images, motion=None):
         self.batches.append(len(images))
         outputs = {}
         for video, image in images.items():

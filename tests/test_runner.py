@@ -131,7 +131,7 @@ def test_step_that_fails_only_in_a_batch_costs_no_sequence(session):
         engine = FakeEngine()
         plain = engine.step
 
-        def step(images):
+        def step(images, motion=None):
             if len(images) > 1:
                 raise RuntimeError("out of memory")
             return plain(images)

@@ -1,0 +1,122 @@
+import textwrap
+
+import numpy as np
+import pytest
+
+from mosam.errors import DataError, MissingDataError, MosamError
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import render
+from mosam.experiment import Experiment, Row, RowScores, experiment_table, load_experiment, run_experiment
+from mosam.plan import RunOptions
+
+GOOD = """
+title = "t"
+dataset = "toy"
+columns = ["jf_mean", "fps"]
+baseline = "a"
+seeds = [0, 1]
+[groups]
+"hard" = ["occlusion"]
+[[row]]
+label = "a"
+tracker = "sam2"
+[[row]]
+label = "b"
+tracker = "mosam[mgp=off]"
+"""
+
+
+def write(tmp_path, text):
+    path = tmp_path / "e.toml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def test_load(tmp_path):
+    experiment = load_experiment(write(tmp_path, GOOD))
+    assert experiment.rows == (Row("a", "sam2"), Row("b", "mosam[mgp=off]"))
+    assert experiment.groups == {"hard": ("occlusion",)}
+    assert experiment.seeds == (0, 1)
+    assert experiment.main == "jf_mean"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title = ", "expected TOML"),
+        (GOOD.replace('baseline = "a"', 'baseline = "c"'), "label of a row"),
+        (GOOD.replace('label = "b"', 'label = "a"'), "label of its own"),
+        (GOOD.replace('title = "t"', 'titel = "t"'), "keys of an experiment"),
+        (GOOD.replace("tracker = \"sam2\"", ""), "keys of an experiment"),
+        ('title = "t"\ndataset = "toy"\ncolumns = ["jf_mean"]', "at least one"),
+    ],
+)  # fmt: skip
+def test_bad_files_are_named(tmp_path, text, message):
+    with pytest.raises(DataError, match=message):
+        load_experiment(write(tmp_path, text))
+
+
+def test_no_file():
+    with pytest.raises(MissingDataError, match="nowhere"):
+        load_experiment("nowhere.toml")
+
+
+def scores(tracker, values, weights=None):
+    counts = {f"s{i}": {"jf_mean": float(w)} for i, w in enumerate(weights or []) if w != 1}
+    sequences = {f"s{i}": {"jf_mean": v} for i, v in enumerate(values)}
+    return Scores("toy", "val", tracker, "nano", "toy", {"jf_mean": 0.0}, sequences, counts=counts)
+
+
+def test_table_pools_draws_and_weighs_objects():
+    experiment = Experiment(
+        "t", "toy", (Row("a", "sam2"), Row("b", "mosam")), ("jf_mean",), seeds=(0, 1), groups={"hard": ("occlusion",)},
+        baseline="a",
+    )  # fmt: skip
+    tags = {(s, f"s{i}"): frozenset({"occlusion"} if i == 0 else ()) for s in (0, 1) for i in (0, 1)}
+    results = [
+        RowScores(experiment.rows[0], {0: scores("sam2", [0.2, 0.4], [1, 3]), 1: scores("sam2", [0.6, 0.8])}, tags),
+        RowScores(experiment.rows[1], {0: scores("mosam", [0.3, 0.5], [1, 3]), 1: scores("mosam", [0.7, 0.9])}, tags),
+    ]
+    table = experiment_table(experiment, results)
+    first, second = table.rows
+    assert first[1].startswith(f"{100 * (0.2 + 3 * 0.4 + 0.6 + 0.8) / 6:.1f} (")
+    assert first[2] == "40.0"
+    assert first[-1] == ""
+    assert second[-1] == "+10.0 (+10.0 to +10.0)"
+    assert "4 sequences, draws 0, 1" in table.title
+    assert "t: toy val, nano" in render(table)
+
+
+def test_undefined_values_are_left_out():
+    row = RowScores(
+        Row("a", "sam2"), {0: scores("sam2", [np.nan, 0.5])}, {(0, "s0"): frozenset(), (0, "s1"): frozenset()}
+    )
+    table = experiment_table(Experiment("t", "toy", (row.row,), ("jf_mean",)), [row])
+    assert table.rows[0][1].startswith("50.0")
+
+
+@pytest.fixture
+def squares(monkeypatch):
+    from fakes import SquareDataset
+
+    from mosam.datasets.base import DATASETS
+
+    list(DATASETS)
+    monkeypatch.setitem(DATASETS._items, "squares", SquareDataset)
+
+
+def test_run_keeps_what_is_done_and_says_what_fails(squares, tmp_path):
+    rows = (Row("a", "sam2"), Row("b", "mosam", "random:nano"))
+    experiment = Experiment("t", "squares", rows, ("success_auc",), model="random:nano", baseline="a")
+    options = RunOptions("", results=tmp_path, device="cpu", limit=1, log=True)
+    results = run_experiment(experiment, options)
+    assert [list(r.scores) for r in results] == [[0], [0]]
+    table = experiment_table(experiment, results)
+    assert [row[0] for row in table.rows] == ["a", "b"]
+    log = next(tmp_path.glob("squares/mosam-*/log/*.jsonl"))
+    assert '"withheld"' in log.read_text()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    run_experiment(experiment, options)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
+    with pytest.raises(MosamError, match="unknown tracker"):
+        run_experiment(Experiment("t", "squares", (Row("a", "nope"),), ("success_auc",)), options)
