@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.codecs import read_labels, read_table
+from mosam.codecs import label_ids, read_labels, read_table
+from mosam.datasets.archives import TreePath, as_path
 from mosam.datasets.base import shorten
 from mosam.datasets.frames import list_files, read_image_size
 from mosam.errors import DataError
@@ -29,7 +30,7 @@ _NO_DIGITS = str.maketrans("", "", "0123456789")
 def read_text(path: str | os.PathLike[str]) -> str:
     """A small text file, without byte order mark, all line ends as line feeds; DataError where it cannot be read."""
     try:
-        data = Path(path).read_bytes()
+        data = as_path(path).read_bytes()
     except OSError as error:
         raise DataError(path, f"expected a text file, got {error.strerror or error}") from None
     try:
@@ -53,7 +54,7 @@ def read_rows(path: str | os.PathLike[str], *, columns: int = 4) -> NDArray[np.f
         raise DataError(path, f"expected a row of {columns} numbers for each frame, got an empty file")
     rows = _read_whole_numbers(text, columns)
     if rows is None:
-        rows = read_table(Path(path), columns)
+        rows = read_table(as_path(path), columns)
         infinite = np.flatnonzero(np.isinf(rows).any(axis=1))
         if infinite.size:
             raise DataError(path, "expected finite numbers or nan, got an infinite one", line=int(infinite[0]) + 1)
@@ -155,7 +156,7 @@ class LabelMapTruth:
         size: (height, width) of the first map; all must have it.
     """
 
-    def __init__(self, files: Mapping[int, Path], *, void_label: int | None = None, binary: bool = False):
+    def __init__(self, files: Mapping[int, TreePath], *, void_label: int | None = None, binary: bool = False):
         self._files = dict(sorted(files.items()))
         self._void_label = None if binary else void_label
         self._binary = binary
@@ -176,7 +177,7 @@ class LabelMapTruth:
         """Annotated frames, ascending."""
         return tuple(self._files)
 
-    def path(self, frame_index: int) -> Path:
+    def path(self, frame_index: int) -> TreePath:
         """The label map of a frame."""
         return self._files[frame_index]
 
@@ -202,8 +203,7 @@ class LabelMapTruth:
         return tuple(value for value in self._ids(self._labels(frame_index)) if value > self.object_ids[-1])
 
     def _ids(self, labels: NDArray[np.integer]) -> tuple[int, ...]:
-        values = np.flatnonzero(np.bincount(labels.ravel())) if labels.dtype == np.uint8 else np.unique(labels)
-        return tuple(int(value) for value in values if value not in (0, self._void_label))
+        return tuple(value for value in label_ids(labels) if value != self._void_label)
 
     def _labels(self, frame_index: int) -> NDArray[np.integer]:
         last = self._last
@@ -221,7 +221,7 @@ class LabelMapTruth:
         return last[1]
 
 
-def list_label_maps(folder: Path) -> dict[str, Path]:
+def list_label_maps(folder: TreePath) -> dict[str, TreePath]:
     """The PNG files of a folder by stem, in frame order; DataError where there is none."""
     names = list_files(folder, (".png",))
     if not names:
@@ -229,7 +229,7 @@ def list_label_maps(folder: Path) -> dict[str, Path]:
     return {name.rpartition(".")[0]: folder / name for name in names}
 
 
-def check_same_frames(folder: Path, expected: Iterable[str], got: Iterable[str], *, of: Path) -> None:
+def check_same_frames(folder: TreePath, expected: Iterable[str], got: Iterable[str], *, of: TreePath) -> None:
     """Compare two lists of frame names.
 
     Args:

@@ -18,6 +18,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.datasets.archives import TreePath, open_tree, possible_roots
 from mosam.errors import MissingDataError, UnknownNameError
 from mosam.registry import Registry
 from mosam.types import Image, Mask, Prompt, Size
@@ -83,6 +84,8 @@ class Sequence:
         name: the benchmark's name of it.
         source: its frames; has length 0 where a tree holds annotations only (enough for scoring).
         frame_names: one stem per frame, as result files must name it (`00000`, `00000001` ...).
+        result_frames: the frames a result must hold where that is not all of them: every frame is tracked, the others
+            are not written (YouTube-VOS, SA-V); None = all.
         object_ids: permanent ids of the objects to track, ascending.
         load_prompts: reads the prompts that start each object.
         load_truth: reads the annotation, or None where the split publishes none.
@@ -98,6 +101,7 @@ class Sequence:
     load_truth: Callable[[], BoxTruth | MaskTruth] | None = None
     attributes: frozenset[str] = frozenset()
     load_size: Callable[[], Size | None] = lambda: None
+    result_frames: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.frame_names)
@@ -113,6 +117,11 @@ class Sequence:
         if self.load_truth is None:
             raise MissingDataError(f"{self.name}: this split has no published ground truth; see mosam submit")
         return self.load_truth()
+
+    @property
+    def frames_out(self) -> tuple[int, ...]:
+        """The frames a result must hold, ascending."""
+        return tuple(range(len(self))) if self.result_frames is None else self.result_frames
 
     @property
     def size(self) -> Size | None:
@@ -139,6 +148,8 @@ class DatasetInfo:
         box_origin: coordinate of the first pixel in its box files; recorded, never applied.
         tree: the folder layout expected under the root, shown when a root is wrong.
         no_truth: splits whose ground truth is withheld.
+        archive_folder: folder that holds the results in the archive a server takes (empty = the archive's root); None
+            where there is no server.
     """
 
     title: str
@@ -156,6 +167,7 @@ class DatasetInfo:
     label_of_background: int = 0
     void_label: int | None = None
     no_truth: tuple[str, ...] = ()
+    archive_folder: str | None = None
     licence: str = "see the benchmark's page"
     source: str = ""
     metrics: tuple[str, ...] = ()
@@ -170,7 +182,7 @@ class Dataset(Mapping[str, Sequence]):
     says, before a run starts, which of the chosen sequences are not there.
 
     Args:
-        root: the folder of the benchmark, laid out as `info.tree` shows.
+        root: the folder of the benchmark, laid out as `info.tree` shows; also such a tree in a zip, or packed as LMDB.
         split: one of `info.splits`; None = the default.
         prompt: `box`, `mask` ...; None = the first of `info.prompts`.
         seed: draw of a generated benchmark; real ones ignore it.
@@ -202,8 +214,8 @@ class Dataset(Mapping[str, Sequence]):
         if self.prompt not in info.prompts:
             raise UnknownNameError("prompt", self.prompt, info.prompts, where=self.name)
         self.seed = seed
-        self.root: Path | None = self._check_root(root)
-        self._names = tuple(self.list_names())
+        self.root: TreePath | None = self._check_root(root)
+        self._names = self._find_names()
         self.subset = self._describe_subset(self._names)
 
     @abstractmethod
@@ -222,8 +234,12 @@ class Dataset(Mapping[str, Sequence]):
         """The frames of a sequence; DataError where its folder holds none."""
         return self.load(name).source
 
-    def annotation_files(self, name: str) -> Iterable[Path]:
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
         """The files of a sequence that its score depends on, in a fixed order; whether they are sound is not asked."""
+        return ()
+
+    def shared_files(self) -> Iterable[TreePath]:
+        """The files that belong to no single sequence: lists and metadata; absent ones may be named."""
         return ()
 
     def official_names(self) -> tuple[str, ...] | None:
@@ -323,14 +339,28 @@ class Dataset(Mapping[str, Sequence]):
             return None
         return f"{len(names)} of {official} official sequences"
 
-    def _check_root(self, root: str | os.PathLike[str] | None) -> Path | None:
+    def _find_names(self) -> tuple[str, ...]:
+        """The names; where the root is not laid out as expected, but a folder that it doubles is, that is the root."""
+        if self.root is None:
+            return tuple(self.list_names())
+        first: MissingDataError | None = None
+        for root in possible_roots(self.root):
+            self.root = root
+            try:
+                return tuple(self.list_names())
+            except MissingDataError as error:
+                first = first or error
+        assert first is not None
+        raise first
+
+    def _check_root(self, root: str | os.PathLike[str] | None) -> TreePath | None:
         if self.generated:
             return None
         if root is None:
             raise MissingDataError(
                 f"{self.name}: no folder given; pass --root or set {DATA_VARIABLE} to a folder holding {self.name}/"
             )
-        path = Path(root)
+        path = open_tree(root)
         if not path.is_dir():
             raise MissingDataError(
                 f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}"

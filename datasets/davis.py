@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 
 from mosam.datasets.annotations import (
     LabelMapTruth,
@@ -17,8 +16,9 @@ from mosam.datasets.annotations import (
     read_names,
     read_text,
 )
-from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, FrameSource, Sequence
-from mosam.datasets.frames import FrameFolder, NoFrames, list_files
+from mosam.datasets.archives import TreePath, open_tree
+from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence
+from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, list_files
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Prompt
@@ -52,8 +52,10 @@ class _Davis(Dataset):
         resolution: str | None = None,
     ):
         self.resolution = resolution or ""
-        if root is not None and not (Path(root) / "Annotations").is_dir() and (Path(root) / "DAVIS").is_dir():
-            root = Path(root) / "DAVIS"  # the archives unpack into a folder of that name
+        if root is not None:
+            tree = open_tree(root)
+            if not (tree / "Annotations").is_dir() and (tree / "DAVIS").is_dir():
+                root = tree / "DAVIS"  # the archives unpack into a folder of that name
         super().__init__(root, split=split, prompt=prompt, seed=seed)
 
     def list_names(self) -> Iterable[str]:
@@ -67,12 +69,15 @@ class _Davis(Dataset):
         return self._tree_names() or official_list(f"davis{self.year}_{self.split}")
 
     def _tree_names(self) -> tuple[str, ...]:
-        assert self.root is not None
-        for folder in (self.year, *RESOLUTIONS) if self.year == "2016" else (self.year,):
-            path = self.root / "ImageSets" / folder / f"{self.split}.txt"
+        for path in self._lists():
             if path.is_file():
-                return read_names(path) if folder == self.year else _read_pairs(path)
+                return read_names(path) if path.parent.name == self.year else _read_pairs(path)
         return ()
+
+    def _lists(self) -> list[TreePath]:
+        assert self.root is not None
+        folders = (self.year, *RESOLUTIONS) if self.year == "2016" else (self.year,)
+        return [self.root / "ImageSets" / folder / f"{self.split}.txt" for folder in folders]
 
     def official_names(self) -> tuple[str, ...] | None:
         """The sequences of the official split."""
@@ -80,14 +85,17 @@ class _Davis(Dataset):
 
     def is_present(self, name: str, *, frames: bool = False) -> bool:
         """Whether the sequence's folders are there."""
-        return self._masks(name).is_dir() and (not frames or self._images(name).is_dir())
+        return self._masks(name).is_dir() and (not frames or has_frames(self._images(name)))
 
-    def open_frames(self, name: str) -> FrameSource:
+    def open_frames(self, name: str) -> StoredFrames:
         """The JPEG frames, or none where the tree holds annotation only."""
-        folder = self._images(name)
-        return FrameFolder(folder) if folder.is_dir() else NoFrames(folder)
+        return frames_or_none(self._images(name))
 
-    def annotation_files(self, name: str) -> Iterable[Path]:
+    def shared_files(self) -> Iterable[TreePath]:
+        """The list of names, where the tree has one."""
+        return (path for path in self._lists() if path.is_file())
+
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
         """The label maps in frame order."""
         return [self._masks(name) / file for file in list_files(self._masks(name), (".png",))]
 
@@ -98,7 +106,7 @@ class _Davis(Dataset):
             DataError: frames and label maps do not agree, or the first map holds no object.
         """
         source, masks = self.open_frames(name), list_label_maps(self._masks(name))
-        stems = source.stems if isinstance(source, FrameFolder) else tuple(masks)
+        stems = source.stems or tuple(masks)
         if self.has_truth:
             check_same_frames(self._masks(name), stems, masks, of=self._images(name))
         elif stems[0] not in masks:
@@ -118,7 +126,7 @@ class _Davis(Dataset):
             load_size=lambda: first.size,
         )
 
-    def _prompts(self, truth: LabelMapTruth, source: FrameSource) -> tuple[Prompt, ...]:
+    def _prompts(self, truth: LabelMapTruth, source: StoredFrames) -> tuple[Prompt, ...]:
         if len(source) and source.size() != truth.size:
             expected, got = ("{}x{}".format(*size) for size in (source.size(), truth.size))
             raise DataError(truth.path(0), f"expected {expected} (height x width) as the frames, got {got}")
@@ -132,11 +140,11 @@ class _Davis(Dataset):
         known = official_attributes("davis2016_attributes") if self.year == "2016" else {}  # 2017 added none
         return known.get(name, frozenset())
 
-    def _masks(self, name: str) -> Path:
+    def _masks(self, name: str) -> TreePath:
         assert self.root is not None
         return self.root / "Annotations" / self.resolution / name
 
-    def _images(self, name: str) -> Path:
+    def _images(self, name: str) -> TreePath:
         assert self.root is not None
         return self.root / "JPEGImages" / self.resolution / name
 
@@ -182,6 +190,7 @@ class Davis2017(_Davis):
         official_counts={"train": 60, "val": 30, "test-dev": 30, "test-challenge": 30},
         void_label=255,
         no_truth=("test-dev", "test-challenge"),
+        archive_folder="",
         licence="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2017/code.html",
         metrics=_METRICS,
@@ -189,7 +198,7 @@ class Davis2017(_Davis):
     )
 
 
-def _read_pairs(path: Path) -> tuple[str, ...]:
+def _read_pairs(path: TreePath) -> tuple[str, ...]:
     """Names of a list of path pairs: `/JPEGImages/480p/<name>/00000.jpg /Annotations/480p/<name>/00000.png` a frame."""
     names: dict[str, None] = {}
     for number, line in enumerate(read_text(path).split("\n"), 1):

@@ -1,4 +1,4 @@
-"""Where pictures come from: folders of JPEG or PNG files read one at a time, and a thread that reads ahead."""
+"""Where pictures come from: folders, archives and videos read one frame at a time, and a thread that reads ahead."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeAlias
 
-import numpy as np
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
-
+from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
 from mosam.datasets.base import FrameSource
+from mosam.datasets.decoders import decode_image, decode_size
+from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
 from mosam.errors import DataError, MissingDataError
 from mosam.types import Image, Size
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
-_WIDE_MODES = ("I", "F")  # Pillow's prefixes of 16-bit, 32-bit and float pictures, whose range nobody states
+ARCHIVE_SUFFIX = ".zip"
 
 
 def list_files(folder: str | os.PathLike[str], suffixes: Iterable[str]) -> list[str]:
@@ -33,7 +33,7 @@ def list_files(folder: str | os.PathLike[str], suffixes: Iterable[str]) -> list[
     """
     wanted = tuple(suffixes)
     try:
-        found = [entry.name for entry in Path(folder).iterdir()]
+        found = [entry.name for entry in as_path(folder).iterdir()]
     except OSError as error:
         raise DataError(folder, f"expected a folder, got {error.strerror or error}") from None
     names = [name for name in found if name.lower().endswith(wanted) and not name.startswith(".")]
@@ -57,21 +57,23 @@ def _natural_key(stem: str) -> list[tuple[int, str]]:
 
 
 class FrameFolder:
-    """Frames of one sequence as JPEG or PNG files in a folder.
+    """Frames of one sequence as JPEG or PNG files in a folder, on disk or in an archive.
 
     Args:
-        folder: where they are; files are ordered as `list_files` says.
+        folder: where they are; files are ordered as `list_files` says. Where it is not there, `<folder>.zip` is read.
         count: use only the first so many frames; None = all.
     Raises:
         DataError: no such folder, or no frame in it.
 
     Attributes:
+        folder: as given.
         stems: file names without suffix, in order.
     """
 
     def __init__(self, folder: str | os.PathLike[str], *, count: int | None = None):
-        self.folder = Path(folder)
-        self._files = list_files(self.folder, FRAME_SUFFIXES)[:count]
+        self.folder = as_path(folder)
+        self._inside = _inside(self.folder)
+        self._files = list_files(self._inside, FRAME_SUFFIXES)[:count]
         if not self._files:
             raise DataError(self.folder, f"expected frames ({', '.join(FRAME_SUFFIXES)}), got none")
         self.stems = tuple(name.rpartition(".")[0] for name in self._files)
@@ -80,9 +82,9 @@ class FrameFolder:
     def __len__(self) -> int:
         return len(self._files)
 
-    def path(self, index: int) -> Path:
+    def path(self, index: int) -> TreePath:
         """The file of frame `index`."""
-        return self.folder / self._files[index]
+        return self._inside / self._files[index]
 
     def size(self) -> Size:
         """(height, width) of the first frame, from its header."""
@@ -106,6 +108,45 @@ class FrameFolder:
             )
         return image
 
+    def files(self) -> Iterator[tuple[TreePath, TreePath]]:
+        """Each frame's file as (where it would be in an unpacked tree, where it is)."""
+        for name in self._files:
+            yield self.folder / name, self._inside / name
+
+
+def _inside(folder: TreePath) -> TreePath:
+    """The folder itself, or the folder of frames in the archive that stands for it."""
+    if isinstance(folder, ArchivePath):
+        return folder
+    if (folder / LMDB_FILE).is_file():
+        archive = folder
+    elif _is_archive(folder):
+        archive = folder if folder.suffix.lower() == ARCHIVE_SUFFIX else _archive_of(folder)
+    else:
+        return folder
+    root = ArchivePath(open_archive(archive))
+    return next((place for place in possible_roots(root) if _holds_frames(place)), root)
+
+
+def _is_archive(folder: Path) -> bool:
+    if folder.suffix.lower() == ARCHIVE_SUFFIX and folder.is_file():
+        return True
+    return _archive_of(folder).is_file() and not _holds_frames(folder)
+
+
+def _archive_of(folder: Path) -> Path:
+    return folder.with_name(folder.name + ARCHIVE_SUFFIX)
+
+
+def _holds_frames(folder: TreePath) -> bool:
+    """Whether a folder holds a picture; stops at the first."""
+    try:
+        return any(
+            entry.name.lower().endswith(FRAME_SUFFIXES) and not entry.name.startswith(".") for entry in folder.iterdir()
+        )
+    except OSError:
+        return False
+
 
 class NoFrames:
     """The frames of a sequence of which only the annotation is there: enough to score, not to track.
@@ -114,8 +155,10 @@ class NoFrames:
         folder: where the frames would be; named in errors.
     """
 
+    stems: tuple[str, ...] = ()
+
     def __init__(self, folder: str | os.PathLike[str]):
-        self.folder = Path(folder)
+        self.folder = as_path(folder)
 
     def __len__(self) -> int:
         return 0
@@ -128,20 +171,53 @@ class NoFrames:
         """Always MissingDataError."""
         raise self._error()
 
+    def files(self) -> Iterator[tuple[TreePath, TreePath]]:
+        """Nothing."""
+        yield from ()
+
     def _error(self) -> MissingDataError:
         return MissingDataError(f"{self.folder}: expected the frames, found nothing; this tree holds annotation only")
 
 
-def open_frames(path: str | os.PathLike[str], *, count: int | None = None) -> FrameSource:
+StoredFrames: TypeAlias = FrameFolder | VideoFrames | NoFrames
+
+
+def open_frames(path: str | os.PathLike[str], *, count: int | None = None) -> FrameFolder | VideoFrames:
     """The frames stored at a path.
 
     Args:
-        path: a folder of JPEG or PNG files.
+        path: a folder of JPEG or PNG files, a zip or packed LMDB of them, a video file, or one of these without its
+            suffix (`clip` for `clip.zip` or `clip.mp4`).
         count: use only the first so many; None = all.
     Raises:
         DataError: nothing there that holds frames.
     """
-    return FrameFolder(path, count=count)
+    video = find_video(as_path(path))
+    return FrameFolder(path, count=count) if video is None else VideoFrames(video, count=count)
+
+
+def find_video(path: TreePath) -> TreePath | None:
+    """The video file that a path names, with or without its suffix; None where it is anything else, or nothing."""
+    if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+        return path
+    if path.is_dir() or (isinstance(path, Path) and _archive_of(path).is_file()):
+        return None
+    return next((file for suffix in VIDEO_SUFFIXES if (file := path.with_name(path.name + suffix)).is_file()), None)
+
+
+def has_frames(path: str | os.PathLike[str]) -> bool:
+    """Whether `open_frames` would find something; looks at names only."""
+    place = as_path(path)
+    if _holds_frames(place):
+        return True
+    archived = isinstance(place, Path) and (_is_archive(place) or (place / LMDB_FILE).is_file())
+    return archived or find_video(place) is not None
+
+
+def frames_or_none(path: str | os.PathLike[str]) -> StoredFrames:
+    """The frames at a path, or the empty source where nothing is there; DataError where a folder holds no frame."""
+    place = as_path(path)
+    return open_frames(place) if place.is_dir() or has_frames(place) else NoFrames(place)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
@@ -150,40 +226,31 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     Raises:
         DataError: not there, truncated, not a picture, of more pixels than Pillow allows or more than 8 bits a channel.
     """
-    with _open(path) as picture:
-        if picture.mode.startswith(_WIDE_MODES):
-            raise DataError(path, f"expected 8 bits a channel, got a picture of mode {picture.mode}; convert it")
-        picture = _decode(path, picture)
-        return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    return decode_image(_read_bytes(path), path)
 
 
 def read_image_size(path: str | os.PathLike[str]) -> Size:
     """(height, width) of a picture, from its header alone; DataError as `read_image`."""
-    with _open(path) as picture:
-        return picture.height, picture.width
-
-
-def _open(path: str | os.PathLike[str]) -> PillowImage.Image:
+    place = as_path(path)
+    if isinstance(place, ArchivePath):
+        return decode_size(_read_bytes(place), place)
     try:
-        return PillowImage.open(path)
-    except FileNotFoundError:
-        raise DataError(path, "expected a picture, found no file") from None
-    except Exception as error:  # Pillow's parsers raise whatever broken bytes make them raise
-        raise DataError(path, f"expected a JPEG or PNG picture, got {_one_line(error, path)}") from error
+        with place.open("rb") as file:
+            return decode_size(file, place)
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _decode(path: str | os.PathLike[str], picture: PillowImage.Image) -> PillowImage.Image:
+def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     try:
-        picture.load()
-    except Exception as error:  # as in _open
-        raise DataError(path, f"expected a whole picture, got {_one_line(error, path)}; replace the file") from error
-    return picture
+        return as_path(path).read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from None
 
 
-def _one_line(error: Exception, path: str | os.PathLike[str]) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return "a file of another kind"
-    return " ".join(str(error).split()) or type(error).__name__
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> DataError:
+    found = "found no file" if isinstance(error, FileNotFoundError) else f"got {error.strerror or error}"
+    return DataError(path, f"expected a picture, {found}")
 
 
 def _format_size(size: tuple[int, ...]) -> str:

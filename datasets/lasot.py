@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.datasets.annotations import official_attributes, official_list, read_flags, read_names, read_rows
-from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, FrameSource, Sequence
-from mosam.datasets.frames import FrameFolder, NoFrames
+from mosam.datasets.archives import TreePath
+from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
+from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, open_frames
 from mosam.errors import DataError
 from mosam.types import Prompt
 
@@ -66,14 +66,19 @@ LaSOT/
     def is_present(self, name: str, *, frames: bool = False) -> bool:
         """Whether the sequence's `groundtruth.txt` (with `frames`, also `img/`) is there."""
         folder = self._folder(name)
-        return folder is not None and (not frames or (folder / "img").is_dir())
+        return folder is not None and (not frames or has_frames(folder / "img"))
 
-    def open_frames(self, name: str) -> FrameSource:
+    def open_frames(self, name: str) -> StoredFrames:
         """All images of `img/`, or none where the tree holds annotation only."""
-        folder = self._present(name) / "img"
-        return FrameFolder(folder) if folder.is_dir() else NoFrames(folder)
+        return frames_or_none(self._present(name) / "img")
 
-    def annotation_files(self, name: str) -> Iterable[Path]:
+    def shared_files(self) -> Iterable[TreePath]:
+        """The list of names, where the tree has one."""
+        assert self.root is not None
+        own = self.root / LISTS[self.split]
+        return (own,) if own.is_file() else ()
+
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
         """`groundtruth.txt` and the flags in use."""
         folder = self._present(name)
         return (folder / "groundtruth.txt", *_flag_files(folder))
@@ -92,10 +97,8 @@ LaSOT/
             extra = len(source) - len(boxes)
             if extra < 0 or (extra > MAX_EXTRA_FRAMES and name not in CUT_SEQUENCES):
                 raise DataError(path, f"expected {len(source)} rows, one for each image of img/, got {len(boxes)}")
-            source = FrameFolder(folder / "img", count=len(boxes)) if extra else source
-        stems = (
-            source.stems if isinstance(source, FrameFolder) else tuple(map("{:08d}".format, range(1, len(boxes) + 1)))
-        )
+            source = open_frames(folder / "img", count=len(boxes)) if extra else source
+        stems = source.stems or tuple(map("{:08d}".format, range(1, len(boxes) + 1)))
         return Sequence(
             name=name,
             source=source,
@@ -106,7 +109,7 @@ LaSOT/
             attributes=official_attributes("lasot_attributes").get(name, frozenset()),
         )
 
-    def _folder(self, name: str) -> Path | None:
+    def _folder(self, name: str) -> TreePath | None:
         assert self.root is not None
         category = name.rpartition("-")[0]
         for parts in ((category, name), (name,), (category, category, name), (category, name, name), (name, name)):
@@ -115,7 +118,7 @@ LaSOT/
                 return folder
         return None
 
-    def _present(self, name: str) -> Path:
+    def _present(self, name: str) -> TreePath:
         folder = self._folder(name)
         if folder is None:
             category = name.rpartition("-")[0]
@@ -123,14 +126,14 @@ LaSOT/
         return folder
 
 
-def _first_box(boxes: NDArray[np.float64], path: Path) -> Prompt:
+def _first_box(boxes: NDArray[np.float64], path: TreePath) -> Prompt:
     if not (np.isfinite(boxes[0]).all() and (boxes[0, 2:] > 0).all()):
         shown = ",".join(f"{value:g}" for value in boxes[0])
         raise DataError(path, f"expected a first box with w > 0 and h > 0, got {shown}; it is the prompt", line=1)
     return Prompt(1, box=boxes[0])
 
 
-def _flag_files(folder: Path) -> tuple[Path, ...]:
+def _flag_files(folder: TreePath) -> tuple[TreePath, ...]:
     official = (folder / "full_occlusion.txt", folder / "out_of_view.txt")
     if all(path.is_file() for path in official):
         return official
@@ -138,7 +141,7 @@ def _flag_files(folder: Path) -> tuple[Path, ...]:
     return (union,) if union.is_file() else ()
 
 
-def _read_absent(folder: Path, count: int) -> NDArray[np.bool_]:
+def _read_absent(folder: TreePath, count: int) -> NDArray[np.bool_]:
     paths = _flag_files(folder)
     if not paths:
         raise DataError(folder, "expected full_occlusion.txt and out_of_view.txt, or absent.txt; found neither")

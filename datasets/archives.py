@@ -1,0 +1,388 @@
+"""Trees inside one file: an uncompressed zip or an LMDB, read through the few path methods that loaders use.
+
+A loader writes `root / "Annotations" / name` and calls `is_dir`, `iterdir`, `read_bytes`; whether `root` is a folder, a
+zip or a packed LMDB it need not know. Nothing is ever extracted to disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import weakref
+import zipfile
+import zlib
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, Protocol, TypeAlias
+
+from mosam.errors import DataError
+
+LMDB_FILE = "data.mdb"
+MANIFEST = "manifest.json"
+MANIFEST_FORMAT = 1
+MAX_FILE_BYTES = 2 << 30  # a member that says to be larger is refused: no frame, mask, list or video of a benchmark is
+_DEFLATE_LIMIT = 1032  # most that deflate can shrink; a member that declares more is lying
+_DEEPEST_DOUBLE = 2
+
+Kind = Literal["file", "folder"]
+
+
+class Archive(Protocol):
+    """A read-only tree of files by `/`-separated name; the root is the empty name. Safe to use from several threads."""
+
+    location: Path
+
+    def kind(self, name: str) -> Kind | None:
+        """What is stored under a name; None = nothing."""
+
+    def children(self, name: str) -> list[str]:
+        """Last parts of the names directly in a folder, sorted; empty where there is no such folder."""
+
+    def read(self, name: str) -> bytes:
+        """A file's content; FileNotFoundError where there is none, DataError where it is damaged."""
+
+
+class ArchivePath:
+    """A file or folder inside an archive; has the methods of `pathlib.Path` that only read.
+
+    Args:
+        archive: where it is.
+        inner: name inside, `""` for the root.
+    """
+
+    __slots__ = ("archive", "inner")
+
+    def __init__(self, archive: Archive, inner: str = ""):
+        self.archive = archive
+        self.inner = inner
+
+    def __truediv__(self, part: str) -> ArchivePath:
+        return self.joinpath(part)
+
+    def joinpath(self, *parts: str) -> ArchivePath:
+        """The path of something further inside; `..` is not resolved and finds nothing."""
+        return ArchivePath(self.archive, "/".join(filter(None, (self.inner, *(part.strip("/") for part in parts)))))
+
+    @property
+    def name(self) -> str:
+        """Last part of the path; the archive's own file name at the root."""
+        return self.inner.rpartition("/")[2] or self.archive.location.name
+
+    @property
+    def stem(self) -> str:
+        """`name` without its last suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """Last suffix of `name`, with its dot."""
+        return PurePosixPath(self.name).suffix
+
+    @property
+    def parent(self) -> ArchivePath:
+        """The folder it is in; the root is its own parent."""
+        return ArchivePath(self.archive, self.inner.rpartition("/")[0])
+
+    def with_name(self, name: str) -> ArchivePath:
+        """A neighbour."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> ArchivePath:
+        """A neighbour with another last suffix."""
+        return self.with_name(self.stem + suffix)
+
+    def relative_to(self, other: ArchivePath) -> PurePosixPath:
+        """The path below a folder of the same archive; ValueError where it is not below."""
+        if other.archive is not self.archive:
+            raise ValueError(f"{self} is not in {other}")
+        return PurePosixPath(self.inner).relative_to(other.inner)
+
+    def is_dir(self) -> bool:
+        """Whether it is a folder that holds something."""
+        return self.archive.kind(self.inner) == "folder"
+
+    def is_file(self) -> bool:
+        """Whether it is a file."""
+        return self.archive.kind(self.inner) == "file"
+
+    def exists(self) -> bool:
+        """Whether it is a file or folder."""
+        return self.archive.kind(self.inner) is not None
+
+    def iterdir(self) -> Iterator[ArchivePath]:
+        """What a folder holds, sorted; FileNotFoundError or NotADirectoryError where it is none."""
+        kind = self.archive.kind(self.inner)
+        if kind is None:
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        if kind == "file":
+            raise NotADirectoryError(20, "Not a directory", str(self))
+        for name in self.archive.children(self.inner):
+            yield self / name
+
+    def glob(self, pattern: str) -> Iterator[ArchivePath]:
+        """What a folder holds whose name fits a pattern without `/`; nothing where it is no folder."""
+        for name in self.archive.children(self.inner):
+            if fnmatchcase(name, pattern):
+                yield self / name
+
+    def read_bytes(self) -> bytes:
+        """The file's content; errors as `Archive.read`."""
+        return self.archive.read(self.inner)
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """The file's content as text."""
+        return self.read_bytes().decode(encoding)
+
+    def __str__(self) -> str:
+        return str(self.archive.location / self.inner)
+
+    def __fspath__(self) -> str:
+        return str(self)
+
+    def __repr__(self) -> str:
+        return f"ArchivePath({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ArchivePath) and (self.archive, self.inner) == (other.archive, other.inner)
+
+    def __lt__(self, other: ArchivePath) -> bool:
+        return self.inner < other.inner
+
+    def __hash__(self) -> int:
+        return hash((id(self.archive), self.inner))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (self.archive.location, self.inner)
+
+
+TreePath: TypeAlias = Path | ArchivePath
+
+
+def as_path(path: str | os.PathLike[str]) -> TreePath:
+    """A path as it is if it can be read, else made one of the file system."""
+    return path if isinstance(path, ArchivePath) else Path(path)
+
+
+def open_tree(path: str | os.PathLike[str]) -> TreePath:
+    """The root of what a user names: a folder as it is, a zip or a packed LMDB as the tree inside.
+
+    Raises:
+        DataError: an archive that is damaged, cut off, or has members outside of itself.
+    """
+    path = as_path(path)
+    if isinstance(path, ArchivePath):
+        return path
+    if (path / LMDB_FILE).is_file() or (path.suffix.lower() == ".zip" and path.is_file()):
+        return ArchivePath(open_archive(path))
+    return path
+
+
+def possible_roots(root: TreePath) -> Iterator[TreePath]:
+    """A root, and where archives often hide it: the only folder inside, or one of the same name, twice at most."""
+    for _ in range(_DEEPEST_DOUBLE + 1):
+        yield root
+        try:
+            inside = [entry for entry in root.iterdir() if not entry.name.startswith(".") and entry.is_dir()]
+        except OSError:
+            return
+        inside = [entry for entry in inside if entry.name != "__MACOSX"]
+        same = [entry for entry in inside if entry.name == root.stem]
+        if len(inside) != 1 and not same:
+            return
+        root = same[0] if same else inside[0]
+
+
+def relative_name(path: TreePath, root: TreePath) -> str:
+    """`/`-separated name of a path below a root; ValueError where it is not below."""
+    if isinstance(path, ArchivePath) and isinstance(root, ArchivePath):
+        return path.relative_to(root).as_posix()
+    return Path(path).relative_to(Path(root)).as_posix()
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+_open: weakref.WeakValueDictionary[tuple[str, int, int], ZipArchive | LmdbArchive] = weakref.WeakValueDictionary()
+_opening = threading.Lock()
+
+
+def open_archive(location: Path) -> ZipArchive | LmdbArchive:
+    """The zip or LMDB stored at a path; one object for one archive, since an LMDB may be opened once a process.
+
+    Raises:
+        DataError: damaged, cut off, not there, or with members that reach outside.
+    """
+    is_lmdb = location.is_dir()
+    try:
+        state = (location / LMDB_FILE if is_lmdb else location).stat()
+    except OSError as error:
+        raise DataError(location, f"expected an archive, got {error.strerror or error}") from None
+    key = (str(location.resolve()), state.st_mtime_ns, state.st_size)
+    with _opening:
+        archive = _open.get(key)
+        if archive is None:
+            archive = LmdbArchive(location) if is_lmdb else ZipArchive(location)
+            _open[key] = archive
+        return archive
+
+
+def _reopen(location: Path, inner: str) -> ArchivePath:
+    return ArchivePath(open_archive(location), inner)
+
+
+# ---------------------------------------------------------------------------------------------- zip
+
+
+class ZipArchive:
+    """A zip file, best without compression (`zip -0`): pictures do not shrink, and reading needs no unpacking.
+
+    Args:
+        location: the file.
+    Raises:
+        DataError: not a whole zip, or a member's name is absolute or leads out of the archive.
+    """
+
+    def __init__(self, location: Path):
+        self.location = location
+        try:
+            self._zip = zipfile.ZipFile(location)
+            members = self._zip.infolist()
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+            raise DataError(location, f"expected a whole zip archive, got {_reason(error)}; get it again") from None
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self._folders: dict[str, dict[str, None]] = {"": {}}
+        for member in members:
+            self._add(member)
+
+    def kind(self, name: str) -> Kind | None:
+        """See `Archive.kind`."""
+        if name in self._folders:
+            return "folder"
+        return "file" if name in self._members else None
+
+    def children(self, name: str) -> list[str]:
+        """See `Archive.children`."""
+        return sorted(self._folders.get(name, ()))
+
+    def read(self, name: str) -> bytes:
+        """See `Archive.read`; a member that declares an impossible or enormous size is refused unread."""
+        member = self._members.get(name)
+        if member is None:
+            raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
+        path = f"{self.location}/{name}"
+        most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
+        if member.file_size > min(MAX_FILE_BYTES, most):
+            raise DataError(path, f"expected a file, got a member that declares {member.file_size} bytes; refused")
+        try:
+            return self._zip.read(member)
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+            raise DataError(path, f"expected a whole member of a zip, got {_reason(error)}; get it again") from None
+
+    def _add(self, member: zipfile.ZipInfo) -> None:
+        name = member.orig_filename
+        parts = name.rstrip("/").split("/")
+        if name.startswith("/") or "\\" in name or ":" in parts[0] or ".." in parts:
+            raise DataError(self.location, f"expected members inside the archive, got {name[:80]!r}; refused")
+        parts = [part for part in parts if part not in ("", ".")]
+        if not parts or parts[0] == "__MACOSX":
+            return
+        if not member.is_dir():
+            self._members["/".join(parts)] = member
+        for depth in range(len(parts) if not member.is_dir() else len(parts) + 1):
+            folder = "/".join(parts[:depth])
+            self._folders.setdefault(folder, {})
+            if depth < len(parts):
+                self._folders[folder][parts[depth]] = None
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__
+
+
+# ---------------------------------------------------------------------------------------------- LMDB
+
+
+class LmdbArchive:
+    """A tree packed by `mosam data pack`: keys are names (`JPEGImages/480p/dog/00000.jpg`), values files as they were.
+
+    Args:
+        location: the folder with `data.mdb` and `manifest.json`.
+    Raises:
+        DataError: not finished, cut off, or not what the manifest says.
+
+    Attributes:
+        manifest: what `manifest.json` holds: `files`, `bytes`, and `folders` with `files`, `bytes`, `sha256` of each.
+    """
+
+    def __init__(self, location: Path):
+        import lmdb
+
+        self.location = location
+        self.manifest = read_manifest(location)
+        data = location / LMDB_FILE
+        try:
+            self._env = lmdb.open(str(location), readonly=True, lock=False, readahead=False, create=False)
+            needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
+            entries = self._env.stat()["entries"]
+        except lmdb.Error as error:
+            raise DataError(data, f"expected a packed LMDB, got {_reason(error)}; pack it again") from None
+        size = data.stat().st_size
+        if size < needed:  # reading past the end of a mapped file would kill the process
+            raise DataError(data, f"expected {needed} bytes, got {size}: the file is cut off; copy or pack it again")
+        if entries != self.manifest["files"]:
+            raise DataError(
+                data, f"expected the manifest's {self.manifest['files']} files, got {entries}; pack it again"
+            )
+
+    def kind(self, name: str) -> Kind | None:
+        """See `Archive.kind`."""
+        key = name.encode()
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            if key and cursor.set_key(key):
+                return "file"
+            prefix = key + b"/" if key else b""
+            return "folder" if cursor.set_range(prefix) and cursor.key().startswith(prefix) else None
+
+    def children(self, name: str) -> list[str]:
+        """See `Archive.children`; skips over what lies deeper."""
+        prefix = f"{name}/".encode() if name else b""
+        found = []
+        with self._env.begin() as transaction, transaction.cursor() as cursor:
+            more = cursor.set_range(prefix)
+            while more and (key := cursor.key()).startswith(prefix):
+                child, slash, _ = key[len(prefix) :].partition(b"/")
+                found.append(child.decode())
+                more = cursor.set_range(prefix + child + b"0") if slash else cursor.next()  # "0" follows "/"
+        return sorted(set(found))
+
+    def read(self, name: str) -> bytes:
+        """See `Archive.read`."""
+        with self._env.begin() as transaction:
+            value = transaction.get(name.encode()) if name else None
+        if value is None:
+            raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
+        return bytes(value)
+
+
+def read_manifest(location: Path) -> dict[str, Any]:
+    """The manifest of a packed LMDB.
+
+    Raises:
+        DataError: none, so that the packing was not finished; or damaged.
+    """
+    path = location / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(location, f"expected {MANIFEST} beside {LMDB_FILE}, found none; pack it again") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(path, f"expected the manifest of a packed tree, got {_reason(error)}; pack it again") from None
+    folders = manifest.get("folders") if isinstance(manifest, dict) else None
+    if (
+        not isinstance(folders, dict)
+        or manifest.get("format") != MANIFEST_FORMAT
+        or type(manifest.get("files")) is not int
+    ):
+        raise DataError(path, f"expected a manifest of format {MANIFEST_FORMAT}, got another; pack it again")
+    return manifest
