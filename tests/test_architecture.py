@@ -27,20 +27,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "motion": BASE,
     "environment": set(),
     "store": BASE | {"codecs"},
-    "datasets": BASE | {"codecs"},
+    "datasets": BASE | {"codecs", "regions"},
     "model": BASE | {"policies", "motion"},
     "engine": BASE | {"policies", "motion", "model"},
     "evaluation.metrics": BASE,
     "evaluation.scores": BASE,
     "evaluation.tables": BASE | {"evaluation.scores"},
     "evaluation.figures": BASE | {"evaluation.scores"},
-    "evaluation": BASE | {"datasets", "store", "codecs", "evaluation.metrics", "evaluation.scores"},
+    "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "__init__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},
@@ -136,7 +136,7 @@ def _continues_a_property(node: ast.stmt) -> bool:
     return any(ast.unparse(d).endswith((".setter", "overload")) for d in getattr(node, "decorator_list", []))
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if group(name) not in ("model", "regions")])
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.startswith(("mosam.model", "mosam.regions"))])
 def test_sizes_of_a_network_stay_in_the_model(module):
     tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
     found = [

@@ -1,13 +1,14 @@
 """Expected average overlap (EAO) of VOT 2015-2022, in the three ways it is computed.
 
-The curve gives, for each length, the mean overlap a tracker is expected to reach in a video of that length; the score is
-its mean over an interval of typical lengths, which each challenge fixed. The first frame, the start, never counts.
+The curve gives, for each length, the mean overlap a tracker is expected to reach in a video of that length; the score
+is its mean over an interval of typical lengths, which each challenge fixed. The first frame, the start, never counts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,33 +42,56 @@ def eao_score(curve: Floats, interval: tuple[int, int]) -> float:
 # ---- supervised, VOT toolkit -----------------------------------------------------------------------------------------
 
 
-def supervised_curve(runs: Sequence[Run], *, length: int | None = None) -> Floats:
-    """Expected overlap of supervised runs, as the VOT toolkit has it.
+@dataclass(frozen=True, slots=True)
+class PrefixMeans:
+    """Mean overlaps of supervised runs up to each frame, as far as they count.
 
-    A run that failed counts with zeros after its end, another only up to its end; all weigh the same.
-
-    Args:
-        runs: of all sequences and repetitions.
-        length: entries wanted; None = all, up to the longest run.
-    Returns:
-        (L,) entry i is the expected mean overlap of frames 1 to i; entry 0 means nothing.
-    Source: Kristan et al., VOT2015, section 4; sums in 32-bit floats, as vot-toolkit does, to agree in every digit.
-
-    >>> supervised_curve([Run(np.array([0.0, 1.0]), True), Run(np.array([0.0, 0.5, 0.5]), False)]).tolist()
-    [0.0, 0.75, 0.5]
+    Attributes:
+        means: (N, L) float32 entry i is the mean of frames 1 to i.
+        counted: (N, L) bool: a run that failed counts with zeros after its end, another only up to its end.
+        longest: frames of the longest run.
     """
-    longest = max(len(run.overlaps) for run in runs)
-    length = longest if length is None else min(length, longest)
+
+    means: NDArray[np.float32]
+    counted: NDArray[np.bool_]
+    longest: int
+
+
+def prefix_means(runs: Sequence[Run], length: int) -> PrefixMeans:
+    """Mean overlaps of supervised runs, N >= 1, up to each of their first `length` frames.
+
+    Sums are made in 32-bit floats, each from the start, as vot-toolkit makes them: only so every digit agrees.
+    """
     overlaps = np.zeros((len(runs), length), dtype=np.float32)
-    counted = np.zeros((len(runs), length), dtype=np.float32)
+    counted = np.zeros((len(runs), length), dtype=bool)
     for row, run in enumerate(runs):
         part = run.overlaps[:length]
         overlaps[row, : len(part)] = part
-        counted[row, : length if run.failed else len(part)] = 1
+        counted[row, : length if run.failed else len(part)] = True
     means = overlaps.copy()
     for end in range(1, length):
-        means[:, end] = overlaps[:, 1 : end + 1].mean(axis=1)
-    return (means * counted).sum(axis=0) / counted.sum(axis=0).astype(np.float64)
+        np.add.reduce(overlaps[:, 1 : end + 1], axis=1, out=means[:, end])
+    means[:, 1:] /= np.arange(1, length, dtype=np.float32)
+    return PrefixMeans(means, counted, max(len(run.overlaps) for run in runs))
+
+
+def supervised_curve(parts: Sequence[PrefixMeans]) -> Floats:
+    """Expected overlap of supervised runs, as the VOT toolkit has it: all that count weigh the same.
+
+    Args:
+        parts: of all sequences, of one length L.
+    Returns:
+        entry i is the expected mean overlap of frames 1 to i, up to L or the longest run; entry 0 means nothing.
+    Source: Kristan et al., VOT2015, section 4.
+
+    >>> runs = [Run(np.array([0.0, 1.0]), True), Run(np.array([0.0, 0.5, 0.5]), False)]
+    >>> supervised_curve([prefix_means(runs, 3)]).tolist()
+    [0.0, 0.75, 0.5]
+    """
+    longest = max(part.longest for part in parts)
+    means = np.concatenate([part.means[:, :longest] for part in parts])
+    counted = np.concatenate([part.counted[:, :longest] for part in parts])
+    return (means * counted).sum(axis=0) / counted.sum(axis=0)
 
 
 # ---- supervised, pysot toolkit ---------------------------------------------------------------------------------------
@@ -109,7 +133,7 @@ def pysot_fragments(overlaps: Floats, codes: NDArray[np.int64], truth_frames: in
     zeroed = np.nan_to_num(overlaps, nan=0.0)
     fragments = [
         Fragment(start, stop + 1, zeroed[start : stop + 1], True, float(stop - start + 1))
-        for start, stop in zip(starts, starts[1:], strict=False)
+        for start, stop in pairwise(starts)
     ]
     last = starts[-1]
     return [*fragments, Fragment(last, len(overlaps), zeroed[last:], False, truth_frames - last + 1e-16)]
@@ -121,7 +145,7 @@ def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int)
     Args:
         fragments: of all sequences.
         weights: (N,) of the fragments.
-        longest: frames of the longest sequence.
+        longest: frames of the longest sequence, or fewer where only the beginning of the curve is wanted.
     Returns:
         (longest,) entry i is the expected mean overlap of frames 1 to i, rounded to 32-bit floats; entry 0 is 1; NaN
         where all weights are 0.
@@ -130,7 +154,8 @@ def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int)
     for row, fragment in enumerate(fragments):
         if fragment.failed:
             overlaps[row] = 0.0
-        overlaps[row, : len(fragment.overlaps)] = fragment.overlaps
+        part = fragment.overlaps[:longest]
+        overlaps[row, : len(part)] = part
     known = ~np.isnan(overlaps)
     curve = np.ones(longest, dtype=np.float32)
     means = np.cumsum(overlaps[:, 1:], axis=1) / np.arange(1, longest)

@@ -46,9 +46,7 @@ def confidence_thresholds(confidences: Floats, *, resolution: int = RESOLUTION) 
     return np.concatenate([[np.inf], known, [-np.inf]])
 
 
-def precision_recall(
-    overlaps: Floats, confidences: Floats, visible: int, thresholds: Floats
-) -> tuple[Floats, Floats]:
+def precision_recall(overlaps: Floats, confidences: Floats, visible: int, thresholds: Floats) -> tuple[Floats, Floats]:
     """Precision and recall of one sequence at each threshold.
 
     Args:

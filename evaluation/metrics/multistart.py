@@ -1,4 +1,4 @@
-"""VOT 2020-2022: a tracker started at every anchor, forward or backward to the end; where it failed, and how well it did.
+"""VOT 2020-2022: a tracker started at every anchor, forward or backward; where it failed, and how well it did.
 
 A run has failed where the overlap stays at or below a threshold for so many frames in a row; it ends before the first
 of them.

@@ -101,7 +101,9 @@ def split_runs(overlaps: NDArray[np.float64], codes: NDArray[np.int64]) -> list[
     if not failures.size:
         return [Run(overlaps, False)]
     if len(starts) < len(failures) or (starts[: len(failures)] > failures).any():
-        raise ValueError(f"expected a start (1) before each failure (2), got starts in {starts}, failures in {failures}")
+        raise ValueError(
+            f"expected a start (1) before each failure (2), got starts in {starts}, failures in {failures}"
+        )
     runs = [Run(overlaps[start:end], True) for start, end in zip(starts, failures, strict=False)]
     if len(starts) > len(failures):
         runs.append(Run(overlaps[starts[-1] :], False))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.evaluation.metrics.supervised import FAILED, STARTED, UNKNOWN
+from mosam.evaluation.metrics.supervised import FAILED, STARTED
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -18,9 +18,11 @@ from mosam.datasets.vot import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.evaluation.metrics.eao import (
     Fragment,
+    PrefixMeans,
     eao_score,
     multistart_curve,
     multistart_sums,
+    prefix_means,
     pysot_curve,
     pysot_fragments,
     pysot_score,
@@ -128,10 +130,12 @@ class SupervisedScore(SequenceScore):
 
     Attributes:
         runs: between starts and failures, of all repetitions.
+        prefix: means of the runs, as far as `interval` reaches; None without one.
         interval: of expected average overlap, or None.
     """
 
     runs: tuple[Run, ...] = ()
+    prefix: PrefixMeans | None = None
     interval: Interval | None = None
 
 
@@ -159,7 +163,9 @@ class Vot(Protocol):
         truth, codec = region_truth(sequence), region_codec(results)
         count, size = len(truth), None if self.unbounded else _size(sequence, truth)
         tags = _tags_with_empty(truth)
-        accuracies, failures, runs, notes = [], [], [], []
+        accuracies, failures = [], []
+        runs: list[Run] = []
+        notes: list[str] = []
         tagged: dict[str, list[tuple[float, float, float, float]]] = {tag: [] for tag in tags}
         for number, result in enumerate(codec.read_passes(results.folder, sequence, truth.object_ids[0]), start=1):
             result, note = cut_to_truth(sequence, result, count, what=f"_{number:03d}: " if number > 1 else "")
@@ -175,7 +181,8 @@ class Vot(Protocol):
             counted = counted_frames(codes)
             for tag, frames in tags.items():
                 kept = overlaps[counted & frames]
-                tagged[tag].append((kept.sum(), kept.size, count_failures(codes[frames]), np.count_nonzero(frames)))
+                lost = count_failures(codes[frames])
+                tagged[tag].append((float(kept.sum()), float(kept.size), lost, float(frames.sum())))
         accuracy = float(np.mean(np.nan_to_num(accuracies)))
         failed = float(np.mean(failures))
         means = {
@@ -188,11 +195,14 @@ class Vot(Protocol):
             if frames_tagged:
                 means[f"accuracy_{tag}"] = Mean(overlap, frames_counted)
                 means[f"failures_{tag}"] = Mean(lost * frames_tagged, frames_tagged)
+        runs = [run for run in runs if len(run.overlaps)]
+        interval: Interval | None = getattr(sequence, "eao_interval", None)
         return SupervisedScore(
             {**means, **speed(sequence, results)},
             notes=tuple(notes),
             runs=tuple(runs),
-            interval=getattr(sequence, "eao_interval", None),
+            prefix=prefix_means(runs, interval[1] + 1) if interval and runs else None,
+            interval=interval,
         )
 
     def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
@@ -204,21 +214,19 @@ class Vot(Protocol):
                 values[name] = float(np.nanmean(of_tags)) if of_tags else values[name]
         length = float(np.mean([score.means["failures"].count for score in scores]))
         values["robustness"] = reliability(values["failures"], length)
-        runs, interval = _runs_of(scores)
-        if interval is not None and runs:
-            values = {"eao": eao_score(supervised_curve(runs, length=interval[1] + 1), interval), **values}
+        kept = [score for score in scores if isinstance(score, SupervisedScore)]
+        parts = [score.prefix for score in kept if score.prefix is not None]
+        interval = next((score.interval for score in kept), None)
+        if interval is not None and parts:
+            values = {"eao": eao_score(supervised_curve(parts), interval), **values}
         return values
 
     def curves(self, scores: Listed[SequenceScore]) -> dict[str, Floats]:
         """`eao`: expected average overlap by length."""
-        runs, _ = _runs_of(scores)
-        return {"eao": supervised_curve(runs)} if runs else {}
-
-
-def _runs_of(scores: Listed[SequenceScore]) -> tuple[list[Run], Interval | None]:
-    kept = [score for score in scores if isinstance(score, SupervisedScore)]
-    runs = [run for score in kept for run in score.runs]
-    return [run for run in runs if len(run.overlaps)], next((score.interval for score in kept), None)
+        runs = [run for score in scores if isinstance(score, SupervisedScore) for run in score.runs]
+        if not runs:
+            return {}
+        return {"eao": supervised_curve([prefix_means(runs, max(len(run.overlaps) for run in runs))])}
 
 
 def _tags_with_empty(truth: RegionTruth) -> dict[str, NDArray[np.bool_]]:
@@ -406,7 +414,8 @@ class Multistart(Protocol):
             raise DataError(sequence.name, "expected anchor.value with an anchor; choose another protocol")
         size, defects = None if self.unbounded else _size(sequence, truth), not self.thin_masks
         empty = is_empty(truth.single, defects=defects)
-        runs, notes = [], []
+        runs = []
+        notes: list[str] = []
         for anchor in truth.anchors:
             order = np.array(anchor.frames(len(truth)))
             name = name_of_anchor(sequence, anchor.frame)
@@ -482,7 +491,8 @@ class VotLongterm(Protocol):
         truth, codec = region_truth(sequence), region_codec(results)
         object_id = truth.object_ids[0]
         size = None if self.unbounded else _size(sequence, truth)
-        passes, notes = [], []
+        passes = []
+        notes: list[str] = []
         for number, result in enumerate(codec.read_passes(results.folder, sequence, object_id), start=1):
             result, note = cut_to_truth(sequence, result, len(truth))
             notes += note
@@ -492,7 +502,9 @@ class VotLongterm(Protocol):
                 raise ShortResultError(sequence.name, f"no {name}_{CONFIDENCE}.value")
             if len(confidence) < len(truth):
                 raise ShortResultError(sequence.name, f"{len(confidence)} of {len(truth)} confidences")
-            overlaps = region_overlaps(result, truth.single, size=size, ignore=truth.ignore, defects=not self.thin_masks)
+            overlaps = region_overlaps(
+                result, truth.single, size=size, ignore=truth.ignore, defects=not self.thin_masks
+            )
             confidence = confidence[: len(truth)]
             passes.append((overlaps, np.where(np.isposinf(confidence), 0.0, confidence)))
         score = LongtermScore(
@@ -526,10 +538,7 @@ class VotLongterm(Protocol):
         everything = np.concatenate([confidence for score in kept for _, confidence in score.passes])
         thresholds = confidence_thresholds(everything)
         return mean_curves(
-            [
-                mean_curves([precision_recall(*one, score.visible, thresholds) for one in score.passes])
-                for score in kept
-            ]
+            [mean_curves([precision_recall(*one, score.visible, thresholds) for one in score.passes]) for score in kept]
         )
 
 
@@ -540,10 +549,10 @@ class VotLongterm(Protocol):
 class Vots(Protocol):
     """VOTS 2023 and later, and DiDi, as the VOT toolkit scores them.
 
-    Quality is the mean overlap over frames, objects and sequences; frames whose truth is unknown do not count, the start
-    counts with 0. Accuracy is the mean overlap while the tracker is on the object, robustness the share of frames with
-    the object in which it is; NRE and DRE are the shares in which it reports absence or is elsewhere; ADQ is the share
-    of frames without the object that it notices, of objects absent in more than 10 frames.
+    Quality is the mean overlap over frames, objects and sequences; frames whose truth is unknown do not count, the
+    start counts with 0. Accuracy is the mean overlap while the tracker is on the object, robustness the share of frames
+    with the object in which it is; NRE and DRE are the shares in which it reports absence or is elsewhere; ADQ is the
+    share of frames without the object that it notices, of objects absent in more than 10 frames.
 
     Attributes:
         thin_masks: masks one pixel wide or tall count as they are; the toolkit takes them for empty.
@@ -558,7 +567,8 @@ class Vots(Protocol):
         truth, codec = region_truth(sequence), region_codec(results)
         size = None if self.unbounded else _size(sequence, truth)
         objects: dict[int, dict[str, float]] = {}
-        curves, notes = [], []
+        curves = []
+        notes: list[str] = []
         for object_id in truth.object_ids:
             if codec.find(results.folder, sequence, name_of_pass(sequence, object_id)) is None:
                 raise ShortResultError(sequence.name, f"no {name_of_pass(sequence, object_id)}")

@@ -2,8 +2,8 @@
 
 Text: `1` a code, `x,y` a point, `x,y,w,h` a rectangle, `x1,y1,x2,y2,...` a polygon, `mx,y,w,h,runs...` a mask; a
 rectangle, polygon or point with a NaN is unknown. Binary (little-endian): `<hI` version 1 and the number of rows, then
-for each row a type byte and `<I` a code, `<ffff` a rectangle, `<H` and corners `<ff` a polygon, `<hhHHH` and runs `<H` a
-mask (x, y, w, h, number of runs), `<ff` a point.
+for each row a type byte and `<I` a code, `<ffff` a rectangle, `<H` and corners `<ff` a polygon, `<hhHHH` and runs `<H`
+a mask (x, y, w, h, number of runs), `<ff` a point.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def write_trajectory(path: str | os.PathLike[str], trajectory: Trajectory) -> No
 
 
 def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Trajectory:
-    """Regions of a text file's content.
+    r"""Regions of a text file's content.
 
     Args:
         data: the content; numbers separated by commas (or tabs or blanks), one region a line.
@@ -77,7 +77,7 @@ def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Traject
     Raises:
         DataError: with the line: something that is no region, or an empty line between two regions.
 
-    >>> list(parse_text(b"1\\n2.5,3,10,20\\nnan,nan,nan,nan\\nm4,5,2,2,1,3"))[1:3]
+    >>> list(parse_text(b"1\n2.5,3,10,20\nnan,nan,nan,nan\nm4,5,2,2,1,3"))[1:3]
     [Rectangle(x=2.5, y=3.0, w=10.0, h=20.0), Special(code=0)]
     """
     lines = _split_lines(data, path)
@@ -100,10 +100,10 @@ def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Traject
 
 
 def format_text(trajectory: Trajectory) -> str:
-    """The text of a trajectory, each line with a line feed; every number is the shortest that reads back as itself.
+    r"""The text of a trajectory, each line with a line feed; every number is the shortest that reads back as itself.
 
-    >>> format_text(parse_text(b"1\\n2.50,3,10,20\\nm4,5,2,2,1,3"))
-    '1\\n2.5,3.0,10.0,20.0\\nm4,5,2,2,1,3\\n'
+    >>> format_text(parse_text(b"1\n2.50,3,10,20\nm4,5,2,2,1,3"))
+    '1\n2.5,3.0,10.0,20.0\nm4,5,2,2,1,3\n'
     """
     starts = trajectory.starts.tolist()
     lines = []
@@ -231,8 +231,8 @@ def format_binary(trajectory: Trajectory) -> bytes:
         except (struct.error, OverflowError):
             shown = ",".join(f"{number:g}" for number in row[:4])
             raise ValueError(
-                f"region {index} ({shown}...): expected what the binary format holds (a mask offset of 16 bits, at most "
-                f"{MOST_NUMBERS} runs or corners), got {len(row)} numbers; write text instead"
+                f"region {index} ({shown}...): expected what the binary format holds (a mask offset of 16 bits, at "
+                f"most {MOST_NUMBERS} runs or corners), got {len(row)} numbers; write text instead"
             ) from None
     return b"".join(out)
 

@@ -1,10 +1,9 @@
 """Overlap of regions as the VOT toolkit computes it, for whole trajectories at once.
 
-Both regions are drawn into the smallest window that holds both and lies in the image, and pixels are counted: a
-rectangle's four numbers are rounded (halves to even) and it covers
-`x .. x + w - 1`, a polygon's corners are rounded
-first, numbers are 32-bit floats. Codes, points and empty masks have no pixels. Two regions that together are at most one
-pixel wide or tall count as two empty ones, which overlap 1; in an image, a window at most one pixel wide or tall gives 0.
+Both regions are drawn into the smallest window that holds both and lies in the image, and pixels are counted. Numbers
+are 32-bit floats. A rectangle's four numbers are rounded (halves to even) and it covers `x .. x + w - 1`; a polygon's
+corners are rounded first. Codes, points and empty masks have no pixels. Two regions that together are at most one pixel
+wide or tall count as two empty ones, which overlap 1; in an image, a window at most one pixel wide or tall gives 0.
 
 Source: checked region by region against vot-toolkit 0.7.4 (0.9.0 computes the same).
 """
@@ -97,8 +96,8 @@ def is_empty(trajectory: Trajectory, *, defects: bool = True) -> NDArray[np.bool
     empty[rectangles] = ~(sides > 0).all(axis=1)
     polygons = np.flatnonzero(trajectory.kinds == POLYGON)
     if polygons.size:
-        low, high = _corner_range(trajectory, polygons, rounded=False)
-        empty[polygons] = (low == high).any(axis=1)
+        low, high = trajectory.corner_range(polygons)
+        empty[polygons] = (low.astype(np.float32) == high.astype(np.float32)).any(axis=1)
     masks = np.flatnonzero(trajectory.kinds == MASK)
     if masks.size:
         left, top, right, bottom, none = trajectory.mask_edges(masks)
@@ -119,7 +118,7 @@ def region_edges(trajectory: Trajectory, *, defects: bool = True) -> Edges:
     edges[:, rectangles] = x, y, (x + w).astype(np.float64) - 1, (y + h).astype(np.float64) - 1
     polygons = np.flatnonzero(trajectory.kinds == POLYGON)
     if polygons.size:
-        low, high = _corner_range(trajectory, polygons, rounded=True)
+        low, high = (np.rint(corner.astype(np.float32)) for corner in trajectory.corner_range(polygons))
         edges[:2, polygons], edges[2:, polygons] = low.T, high.T
     masks = np.flatnonzero(trajectory.kinds == MASK)
     if masks.size:
@@ -203,17 +202,14 @@ def _count(
     if rows.size:
         part = windows.take(rows)
         a, b = (
-            region_spans(trajectory.take(rows), part, TOOLKIT_FILL, defects=defects)
-            for trajectory in (first, second)
+            region_spans(trajectory.take(rows), part, TOOLKIT_FILL, defects=defects) for trajectory in (first, second)
         )
         shared[rows] = shared_area(a, b, part)
         either[rows] = a.area(len(rows)) + b.area(len(rows)) - shared[rows]
     return shared, either
 
 
-def _count_with_boxes(
-    boxes: Trajectory, others: Trajectory, windows: Windows, defects: bool
-) -> tuple[Ints, Ints]:
+def _count_with_boxes(boxes: Trajectory, others: Trajectory, windows: Windows, defects: bool) -> tuple[Ints, Ints]:
     """`_count` where the first region of each pair is a rectangle, which needs no pixels to be made of it."""
     count = len(boxes)
     left, right, top, bottom = _cut_rectangles(boxes, np.arange(count), windows, defects)
@@ -230,9 +226,7 @@ def _count_with_boxes(
     rows = np.flatnonzero(~flat)
     if rows.size:
         spans = region_spans(others.take(rows), windows.take(rows), TOOLKIT_FILL, defects=defects)
-        shared[rows] = clip_to_rectangles(
-            spans, (left[rows], right[rows]), (top[rows], bottom[rows]), len(rows)
-        )
+        shared[rows] = clip_to_rectangles(spans, (left[rows], right[rows]), (top[rows], bottom[rows]), len(rows))
         other_area[rows] = spans.area(len(rows))
     return shared, box_area + other_area - shared
 
@@ -243,7 +237,9 @@ def _windows(
     w, h = right - left + 1, bottom - top + 1
     largest = float((w * h).max())
     if largest > MOST_PIXELS:
-        raise ValueError(f"region_overlaps: expected regions within {MOST_PIXELS} pixels, got {largest:.3g}; give a size")
+        raise ValueError(
+            f"region_overlaps: expected regions within {MOST_PIXELS} pixels, got {largest:.3g}; give a size"
+        )
     return Windows(*(edge.astype(np.int64) for edge in (left, top, w, h)))
 
 
@@ -268,14 +264,3 @@ def _rectangle_rows(left: Ints, right: Ints, top: Ints, bottom: Ints) -> Spans:
     rows = np.where(right > left, np.maximum(bottom - top, 0), 0)
     owner = np.repeat(np.arange(len(rows)), rows)
     return Spans(owner, spread(top, rows), left[owner], right[owner])
-
-
-def _corner_range(
-    trajectory: Trajectory, polygons: Ints, *, rounded: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Lowest and highest corner coordinates (N, 2) of polygons, as 32-bit floats."""
-    counts = np.diff(trajectory.starts)[polygons]
-    corners = trajectory.numbers[spread(trajectory.starts[polygons], counts)].astype(np.float32).reshape(-1, 2)
-    corners = np.rint(corners) if rounded else corners
-    first = (np.cumsum(counts) - counts) // 2
-    return np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)

@@ -156,7 +156,9 @@ def _corners(trajectory: Trajectory, chosen: NDArray[np.bool_]) -> NDArray[np.fl
         count = int(trajectory.starts[row + 1] - trajectory.starts[row])
         return trajectory.rows(chosen, count).reshape(-1, count // 2, 2)
     x, y, w, h = trajectory.rows(chosen, 4).T
-    return np.stack([np.stack([x, y], 1), np.stack([x + w, y], 1), np.stack([x + w, y + h], 1), np.stack([x, y + h], 1)], 1)
+    return np.stack(
+        [np.stack([x, y], 1), np.stack([x + w, y], 1), np.stack([x + w, y + h], 1), np.stack([x, y + h], 1)], 1
+    )
 
 
 def _overlaps(a: Singles, b: Singles, size: Size) -> NDArray[np.float64]:
@@ -177,7 +179,8 @@ def _overlaps(a: Singles, b: Singles, size: Size) -> NDArray[np.float64]:
     if drawn.size:
         w, h = (np.trunc(extent[drawn]).astype(np.int64) + 1).T
         left, top = corner[drawn].astype(np.int64).T
-        shared, either = _count(*(_whole(p[drawn], corner[drawn]) for p in (a, b)), Windows(left, top, w, h))
+        whole_a, whole_b = (_whole(polygons[drawn], corner[drawn]) for polygons in (a, b))
+        shared, either = _count(whole_a, whole_b, Windows(left, top, w, h))
         with np.errstate(invalid="ignore"):
             overlaps[drawn] = shared.astype(np.float32) / either.astype(np.float32)
     return overlaps

@@ -1,7 +1,7 @@
 """From regions to pixels: spans of pixels in a row, for many regions at once.
 
-A rectangle covers whole pixels after rounding; a polygon's corners are rounded and its rows filled between the crossings
-of its edges, ends included; a mask is its runs. What the edges are cut to differs from pair to pair (see
+A rectangle covers whole pixels after rounding; a polygon's corners are rounded and its rows filled between the
+crossings of its edges, ends included; a mask is its runs. What the edges are cut to differs from pair to pair (see
 `mosam.regions.overlap`), so every region here comes with a window of its own.
 """
 
@@ -17,7 +17,7 @@ from mosam.regions.trajectory import Trajectory, spread
 from mosam.types import Size
 
 Ints = NDArray[np.int64]
-CELLS_AT_ONCE = 1 << 20  # rows x edges that are worked on together: bounds memory, not results
+CELLS_AT_ONCE = 1 << 17  # rows x corners worked on together: what a processor's cache holds; changes no result
 MOST_PIXELS = 1 << 28  # of one window
 
 
@@ -186,7 +186,9 @@ def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:
     height, width = size
     count = len(trajectory)
     full = np.ones(count, dtype=np.int64)
-    spans = region_spans(trajectory, Windows(0 * full, 0 * full, width * full, height * full), TOOLKIT_FILL, defects=False)
+    spans = region_spans(
+        trajectory, Windows(0 * full, 0 * full, width * full, height * full), TOOLKIT_FILL, defects=False
+    )
     steps = np.zeros((count, height, width + 1), dtype=np.int8)
     np.add.at(steps, (spans.owner, spans.row, spans.first), 1)
     np.add.at(steps, (spans.owner, spans.row, spans.end), -1)
@@ -202,56 +204,81 @@ def _fill(
     part: slice,
     rule: FillRule,
 ) -> Spans:
-    """Spans of the polygons in `part`: crossings of each row, sorted, and filled pair by pair."""
-    counts = rows[part]
-    local = np.repeat(np.arange(len(counts)), counts)
-    owner = local + part.start
-    row = spread(low[part], counts)
-    crossings = _crossings(x[part], y[part], local, row, rule)
-    crossings.sort(axis=1)
-    number = np.count_nonzero(crossings != np.inf, axis=1)
-    right = (width[owner] - 1).astype(np.float64)
-    pairs = max(crossings.shape[1] // 2, 1)
-    first = np.full((len(row), pairs), np.inf)
-    last = np.full((len(row), pairs), -np.inf)
-    two = (number == 2) & (rule.last_pair_counts | (crossings[:, 0] != crossings[:, 1]))
-    first[two, 0], last[two, 0] = crossings[two, 0], crossings[two, 1]
-    others = np.flatnonzero(number > 2)
-    if others.size:
-        first[others], last[others] = _pair_up(crossings[others], number[others], right[others], pairs, rule)
-    last = np.minimum(last, right[:, None])
-    first = np.maximum(first, 0.0)
-    for pair in range(1, pairs):  # two pairs can share the pixel where they meet
-        first[:, pair] = np.maximum(first[:, pair], last[:, pair - 1] + 1)
-    at, pair_at = np.nonzero(last >= first)
-    return Spans(
-        owner[at], row[at], first[at, pair_at].astype(np.int64), last[at, pair_at].astype(np.int64) + 1
-    )
+    """Spans of the polygons in `part`: where each row is crossed, filled pair by pair."""
+    low, rows = low[part], rows[part]
+    owner = np.repeat(np.arange(part.start, part.stop), rows)
+    row = spread(low, rows)
+    right = np.repeat(width[part] - 1.0, rows)
+    crossings = list(_crossings(x[part], y[part], low, rows, rule))
+    number = np.zeros(len(row), dtype=np.int64)
+    first, last = np.full(len(row), np.inf), np.full(len(row), -np.inf)
+    for at, column in crossings:
+        number[at] += 1
+        first[at] = np.minimum(first[at], column)
+        last[at] = np.maximum(last[at], column)
+    if not rule.last_pair_counts:
+        last[first == last] = -np.inf
+    last[number < 2] = -np.inf
+    many = np.flatnonzero(number > 2)
+    if not many.size:
+        first, last = np.maximum(first, 0.0), np.minimum(last, right)
+        kept = np.flatnonzero(last >= first)
+        return Spans(owner[kept], row[kept], first[kept].astype(np.int64), last[kept].astype(np.int64) + 1)
+    last[many] = -np.inf
+    begins, ends = _fill_many(crossings, many, number[many], right[many], len(row), rule)
+    at = np.concatenate([np.arange(len(row)), np.repeat(many, begins.shape[1])])
+    first = np.maximum(np.concatenate([first, begins.ravel()]), 0.0)
+    last = np.minimum(np.concatenate([last, ends.ravel()]), right[at])
+    kept = np.flatnonzero(last >= first)
+    kept = kept[np.argsort(at[kept], kind="stable")]
+    at = at[kept]
+    return Spans(owner[at], row[at], first[kept].astype(np.int64), last[kept].astype(np.int64) + 1)
 
 
 def _crossings(
-    x: NDArray[np.float64], y: NDArray[np.float64], polygon: Ints, row: Ints, rule: FillRule
-) -> NDArray[np.float64]:
-    """(R, C) columns where row `row` meets each edge of its polygon, cut towards zero; infinite where it does not."""
-    corners = x.shape[1]
-    crossings = np.full((len(row), corners), np.inf)
-    level = row.astype(np.float64)
-    for corner in range(corners):
-        other = corner - 1
+    x: NDArray[np.float64], y: NDArray[np.float64], low: Ints, rows: Ints, rule: FillRule
+) -> Iterator[tuple[Ints, NDArray[np.float64]]]:
+    """Edge by edge, which rows meet it, and the columns where they do, cut towards zero.
+
+    Rows are numbered through all polygons (N, C), each of which has `rows` of them from `low` on.
+    """
+    begin = np.cumsum(rows) - rows
+    for corner in range(x.shape[1]):
         x0, y0 = x[:, corner], y[:, corner]
-        rise, run = y[:, other] - y0, x[:, other] - x0
-        bottom, top = np.minimum(y0, y[:, other]), np.maximum(y0, y[:, other])
+        rise, run = y[:, corner - 1] - y0, x[:, corner - 1] - x0
+        bottom = np.clip(np.minimum(y0, y[:, corner - 1]), low, low + rows).astype(np.int64)
+        top = np.clip(np.maximum(y0, y[:, corner - 1]), low - 1, low + rows - 1).astype(np.int64)
+        count = np.maximum(top - bottom + 1, 0)
         if not rule.flat_edges:
-            top = np.where(rise == 0, -np.inf, top)
-        met = np.flatnonzero((level >= bottom[polygon]) & (level <= top[polygon]))
-        of = polygon[met]
+            count[rise == 0] = 0
+        row = spread(bottom, count)
+        x0, y0, rise, run, start = (np.repeat(values, count) for values in (x0, y0, rise, run, begin - low))
         # the order of operations decides which side of a pixel's border a crossing falls on
         with np.errstate(divide="ignore", invalid="ignore"):
-            column = x0[of] + (level[met] - y0[of]) / rise[of] * run[of]
-        flat = rise[of] == 0
-        column[flat] = x0[of[flat]]
-        crossings[met, corner] = np.trunc(column)
-    return crossings
+            column = x0 + (row - y0) / rise * run
+        yield row + start, np.trunc(np.where(rise == 0, x0, column))
+
+
+def _fill_many(
+    crossings: list[tuple[Ints, NDArray[np.float64]]],
+    many: Ints,
+    number: Ints,
+    right: NDArray[np.float64],
+    rows: int,
+    rule: FillRule,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """First and last columns (M, P) of the spans of rows with more than two crossings."""
+    place = np.full(rows, -1, dtype=np.int64)
+    place[many] = np.arange(len(many))
+    table = np.full((len(many), len(crossings)), np.inf)
+    for corner, (at, column) in enumerate(crossings):
+        here = place[at]
+        table[here[here >= 0], corner] = column[here >= 0]
+    table.sort(axis=1)
+    first, last = _pair_up(table, number, right, max(len(crossings) // 2, 1), rule)
+    for pair in range(1, first.shape[1]):  # two pairs can share the pixel where they meet
+        first[:, pair] = np.maximum(first[:, pair], last[:, pair - 1] + 1)
+    return first, last
 
 
 def _pair_up(

@@ -113,7 +113,7 @@ class Trajectory:
     def of_boxes(cls, boxes: NDArray[np.float64]) -> Trajectory:
         """Rectangles (T, 4) x, y, w, h; a row with NaN is unknown."""
         boxes = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-        known = ~np.isnan(boxes).any(axis=1)
+        known = np.asarray(~np.isnan(boxes).any(axis=1))
         counts = np.where(known, 4, 1)
         numbers = np.where(known[:, None], boxes, 0.0)[np.arange(4) < counts[:, None]]
         kinds = np.where(known, RECTANGLE, SPECIAL).astype(np.uint8)
@@ -197,10 +197,10 @@ class Trajectory:
         boxes = np.full((len(self), 4), np.nan)
         rectangles = self.kinds == RECTANGLE
         boxes[rectangles] = self.rows(rectangles, 4)
-        for index in np.flatnonzero(self.kinds == POLYGON):
-            corners = self.numbers[self.starts[index] : self.starts[index + 1]].reshape(-1, 2)
-            low = corners.min(axis=0)
-            boxes[index] = [*low, *(corners.max(axis=0) - low)]
+        polygons = np.flatnonzero(self.kinds == POLYGON)
+        if polygons.size:
+            low, high = self.corner_range(polygons)
+            boxes[polygons] = np.concatenate([low, high - low], axis=1)
         masks = np.flatnonzero(self.kinds == MASK)
         if masks.size:
             left, top, right, bottom, empty = self.mask_edges(masks)
@@ -209,6 +209,17 @@ class Trajectory:
             tight[empty] = np.nan
             boxes[masks] = tight
         return boxes
+
+    def corner_range(self, polygons: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lowest and highest x and y of polygons, (N, 2) each.
+
+        Args:
+            polygons: (N,) indices of rows that are polygons, N >= 1.
+        """
+        counts = np.diff(self.starts)[polygons]
+        corners = self.numbers[spread(self.starts[polygons], counts)].reshape(-1, 2)
+        first = (np.cumsum(counts) - counts) // 2
+        return np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)
 
     def mask_edges(self, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
         """First and last column and row that masks have pixels in.
@@ -324,7 +335,9 @@ class Trajectory:
                 return f"expected a mask with sides of 0 to {LARGEST_SIDE}, got {w[at]:g} x {h[at]:g}"
             if offset[at] or negative[at]:
                 return f"expected a mask of whole numbers, runs not negative, got {self._row(index)}"
-            return f"expected runs of at most {w[at] * h[at]:.0f} pixels ({w[at]:.0f} x {h[at]:.0f}), got {filled[at]:.0f}"
+            return (
+                f"expected runs of at most {w[at] * h[at]:.0f} pixels ({w[at]:.0f} x {h[at]:.0f}), got {filled[at]:.0f}"
+            )
 
         return masks[wrong], text
 
