@@ -8,6 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # a busy machine is no failure
+settings.load_profile("suite")
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA_VARIABLE = "MOSAM_TEST_DATA"

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# Programs make "0, 0.05 ... 1" differently, and the last bits decide: the overlap of boxes of whole pixels can be
-# exactly 3/20.
-SUCCESS_THRESHOLDS = np.linspace(0.0, 1.0, 21)  # got-10k/toolkit, experiments/otb.py
-SUCCESS_THRESHOLDS_STEPS = np.arange(21) * 0.05  # PyTracking, pysot-toolkit and MATLAB: np.arange(0, 1.05, 0.05)
+# PyTracking, pysot-toolkit and MATLAB step by 0.05, got-10k/toolkit takes linspace: the same values to the last bit, which
+# decides, since the overlap of boxes of whole pixels can be exactly 3/20.
+SUCCESS_THRESHOLDS = np.linspace(0.0, 1.0, 21)
 
 
 def success_curve(

@@ -29,7 +29,6 @@ from mosam.evaluation.metrics.precision import (
 )
 from mosam.evaluation.metrics.success import (
     SUCCESS_THRESHOLDS,
-    SUCCESS_THRESHOLDS_STEPS,
     success_auc,
     success_curve,
 )
@@ -51,24 +50,24 @@ TRACKINGNET_SIZES = np.linspace(0.0, 0.5, 21)
 
 @dataclass(frozen=True, slots=True)
 class FrameErrors:
-    """A sequence's frames as one program sees them, and the thresholds and denominator it uses.
+    """A sequence's frames as one program sees them, and what it divides and compares them by.
 
     Attributes:
         iou, center, norm: (T,) overlap, center error in pixels, and in sizes of the object.
         count: frames to divide by.
+        norm_at: thresholds of `norm`.
     """
 
     iou: NDArray[np.float64]
     center: NDArray[np.float64]
     norm: NDArray[np.float64]
     count: int
-    success_at: NDArray[np.float64]
     norm_at: NDArray[np.float64]
 
 
 def curve_values(frames: FrameErrors) -> tuple[dict[str, Mean], dict[str, NDArray[np.float64]]]:
     """The three curves of one-pass evaluation, and the numbers read off them, a sequence counting 1."""
-    success = success_curve(frames.iou, thresholds=frames.success_at, count=frames.count)
+    success = success_curve(frames.iou, count=frames.count)
     precision = precision_curve(frames.center, thresholds=PRECISION_THRESHOLDS, count=frames.count)
     norm = precision_curve(frames.norm, thresholds=frames.norm_at, count=frames.count)
     values = {
@@ -152,7 +151,7 @@ class Pytracking(_Curves):
         norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
         norm[truth.absent] = MISS
         count = int(valid.sum()) if self.valid_only else len(valid)
-        return FrameErrors(iou, center, norm, count, SUCCESS_THRESHOLDS_STEPS, NORM_PRECISION_THRESHOLDS)
+        return FrameErrors(iou, center, norm, count, NORM_PRECISION_THRESHOLDS)
 
     def more(self, frames: FrameErrors) -> dict[str, Mean]:
         """`mean_overlap` of the valid frames."""
@@ -173,7 +172,7 @@ class LasotMatlab(_Curves):
         unusable = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
         predicted = repeat_last(predicted, unusable & ~np.isnan(truth.boxes).any(axis=1))
         predicted[0] = truth.boxes[0]
-        return _decided(predicted, truth, SUCCESS_THRESHOLDS_STEPS)
+        return _decided(predicted, truth)
 
 
 @protocol("pysot", needs="boxes")
@@ -194,7 +193,7 @@ class Pysot(_Curves):
         scaled = (predicted[:, :2] + (predicted[:, 2:] - 1) / 2) / sizes - middle / sizes
         norm = np.where((middle / sizes > 0).all(axis=1), np.sqrt((scaled**2).sum(axis=1)), HIT)
         _miss_absent(iou, center, norm, truth.absent)
-        return FrameErrors(iou, center, norm, len(truth), SUCCESS_THRESHOLDS_STEPS, NORM_PRECISION_THRESHOLDS)
+        return FrameErrors(iou, center, norm, len(truth), NORM_PRECISION_THRESHOLDS)
 
 
 @protocol("got10k-success", needs="boxes")
@@ -215,7 +214,7 @@ class Got10kSuccess(_Curves):
         # a NaN prediction fails every threshold there; here NaN would mean that the frame does not count
         iou = np.where(known & np.isnan(iou), NO_OVERLAP, iou)
         center, norm = (np.where(known & np.isnan(error), MISS, error) for error in (center, norm))
-        return FrameErrors(iou, center, norm, int(known.sum()), SUCCESS_THRESHOLDS, NORM_PRECISION_THRESHOLDS_EVEN)
+        return FrameErrors(iou, center, norm, int(known.sum()), NORM_PRECISION_THRESHOLDS_EVEN)
 
 
 @protocol("got10k", needs="boxes")
@@ -319,14 +318,14 @@ def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, limit - corner)], axis=1)
 
 
-def _decided(predicted: Boxes, truth: BoxTruth, success_at: NDArray[np.float64]) -> FrameErrors:
+def _decided(predicted: Boxes, truth: BoxTruth) -> FrameErrors:
     """Frames of the MATLAB code: a true box that is not positive is no overlap but a hit, an absent object a miss."""
     positive = (truth.boxes > 0).all(axis=1)
     iou = np.where(positive, box_iou(predicted, truth.boxes), NO_OVERLAP)
     center = np.where(positive, center_error(predicted, truth.boxes), HIT)
     norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
     _miss_absent(iou, center, norm, truth.absent)
-    return FrameErrors(iou, center, norm, len(truth), success_at, NORM_PRECISION_THRESHOLDS)
+    return FrameErrors(iou, center, norm, len(truth), NORM_PRECISION_THRESHOLDS)
 
 
 def _miss_absent(iou: Boxes, center: Boxes, norm: Boxes, absent: Flags) -> None:

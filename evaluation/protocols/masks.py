@@ -207,7 +207,7 @@ class RangedTruth(Interface):
 
     @property
     def ranges(self) -> Mapping[int, ObjectRange]:
-        """By object id."""
+        """By object id; empty where nothing is said."""
 
 
 @protocol("lvos", needs="masks")
@@ -225,7 +225,7 @@ class Lvos(Protocol):
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
-        ranges = dict(truth.ranges) if isinstance(truth, RangedTruth) else None
+        ranges = dict(truth.ranges) if isinstance(truth, RangedTruth) and truth.ranges else None
         pairs, shown = _jf_while_present(truth, result, sequence, ranges)
         values = {}
         for object_id in sorted(shown if ranges is None else ranges):

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mosam.datasets.base import load_dataset
+from mosam.codecs import CODECS
+from mosam.datasets.base import Sequence, load_dataset
 from mosam.evaluation.evaluate import evaluate
+from mosam.evaluation.protocols.base import Results
+from mosam.evaluation.protocols.masks import Lvos
 from mosam.evaluation.scores import Scores
 
 TOLERANCE = 1e-6
@@ -51,13 +57,36 @@ def golden(data_root: Path) -> dict:
     return json.loads((data_root / "golden.json").read_text())
 
 
+class ReadOnce:
+    """The LaSOT codec, which keeps what it has read: the protocols score the same rows."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, dict] = {}
+
+    def read_boxes(self, folder: Path, sequence: Sequence) -> dict:
+        key = str(folder / sequence.name)
+        if key not in self._rows:
+            self._rows[key] = CODECS["lasot"].read_boxes(folder, sequence)
+        return {object_id: rows.copy() for object_id, rows in self._rows[key].items()}
+
+    def __getattr__(self, name: str):
+        return getattr(CODECS["lasot"], name)
+
+
 @pytest.fixture(scope="session")
 def score_lasot(unpacked: Callable[[str], Path]) -> Callable[[str, str], Scores]:
     dataset = load_dataset("lasot", root=unpacked("lasot/lasot_test_annotations"))
+    codec = ReadOnce()
+    sequences = {name: dataset[name] for name in dataset}
+    truths = {name: sequence.truth for name, sequence in sequences.items()}
+    loaded = {name: replace(sequences[name], load_truth=partial(truths.get, name)) for name in dataset}
 
     def score(tracker: str, protocol: str) -> Scores:
         folder = unpacked(f"lasot/results_{tracker}") / tracker
-        return evaluate(folder, dataset, protocol=protocol)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(dataset), "__getitem__", lambda _, name: loaded[name])
+            patch.setattr(importlib.import_module("mosam.evaluation.evaluate"), "_codec", lambda _: codec)
+            return evaluate(folder, dataset, protocol=protocol)
 
     return score
 
@@ -127,3 +156,35 @@ def test_six_sequences(golden, unpacked, block):
     protocol = VOS_BLOCKS.get(block, "davis2017")
     scores = score_masks(unpacked, "davis/osvos_vs_rvos_6seq", "pairs", "rvos_matched", protocol)
     check_masks(expected, scores, 1.0 if block == "davis2017" else 0.01)
+
+
+LVOS_NAMES = {
+    "J_seen": "j_seen",
+    "J_unseen": "j_unseen",
+    "F_seen": "f_seen",
+    "F_unseen": "f_unseen",
+    "V_seen": "v_seen",
+    "V_unseen": "v_unseen",
+    "J_mean_printed": "j_mean",
+    "F_mean_printed": "f_mean",
+    "V_mean_printed": "v_mean",
+    "J&F_printed": "jf_mean",
+}
+
+
+def test_lvos(golden, unpacked):
+    block = golden["lvos_style"]
+    root = unpacked("davis/osvos_vs_rvos_6seq")
+    dataset = load_dataset("davis2017", root=root / "pairs")
+    results = Results(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
+    scores = {}
+    for name in dataset:
+        unseen = frozenset(["unseen"] if name in ("judo", "lab-coat", "shooting") else [])
+        scores[name] = Lvos().score(replace(dataset[name], attributes=unseen), results)
+    assert differences(block["overall"], Lvos().overall(list(scores.values())), LVOS_NAMES, 1.0) == []
+    for measure, values in block["per_object"].items():
+        for key, value in values.items():
+            name, _, object_id = key.rpartition("_")
+            assert scores[name].objects[int(object_id)][f"{measure.lower()}_mean"] == pytest.approx(
+                value, abs=TOLERANCE
+            )

@@ -97,6 +97,7 @@ def test_worked_cases(predicted, truth, expected):
     assert boundary_accuracy(predicted, truth) == expected
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_symmetric_bounded_and_unmoved(seed):
     rng = np.random.default_rng(seed)

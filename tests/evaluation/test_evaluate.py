@@ -1,0 +1,276 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mosam.datasets.base import BoxTruth, Dataset, DatasetInfo, Sequence
+from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
+from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.scores import Scores
+from mosam.store import RECORD, RunRecord, RunSettings, SequenceRecord
+
+NAMES = tuple(f"cup-{number}" for number in range(1, 6))
+LENGTH = 10
+
+
+def boxes(name: str) -> np.ndarray:
+    """The object of `cup-n` moves n pixels a frame."""
+    step = int(name.rpartition("-")[2])
+    return np.array([[10.0 + step * t, 20, 30, 40] for t in range(LENGTH)])
+
+
+class Cups(Dataset):
+    """Five sequences with boxes in memory."""
+
+    name = "cups"
+    generated = True
+    info = DatasetInfo(
+        title="cups",
+        task="box",
+        splits=("test", "hidden"),
+        default_split="test",
+        prompts=("box",),
+        protocol="pytracking",
+        result_format="lasot",
+        official_counts={"test": 5},
+        no_truth=("hidden",),
+    )
+
+    def list_names(self) -> Iterable[str]:
+        return NAMES
+
+    def load(self, name: str) -> Sequence:
+        return Sequence(
+            name,
+            (),  # type: ignore[arg-type]
+            tuple(f"{t:08d}" for t in range(LENGTH)),
+            (1,),
+            tuple,
+            lambda: BoxTruth(boxes(name), np.zeros(LENGTH, bool)),
+            attributes=frozenset(["slow"] if name in NAMES[:2] else ["fast"]),
+        )
+
+
+@pytest.fixture
+def cups() -> Cups:
+    return Cups(None)
+
+
+def write(folder: Path, names: Iterable[str] = NAMES, shift: float = 0.0, rows: int = LENGTH) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        table = np.resize(boxes(name), (rows, 4)) + np.array([shift, 0, 0, 0])
+        np.savetxt(folder / f"{name}.txt", table, fmt="%g", delimiter=",")
+    return folder
+
+
+def write_record(folder: Path, *, selection: tuple[str, ...] | None = None, **changes) -> None:
+    blank = {field.name: {} if "Mapping" in str(field.type) else "" for field in fields(RunSettings)}
+    known = {"dataset": "cups", "split": "test", "seed": 0, "tracker": "mosam[stride=3]", "model": "nano"}
+    settings = RunSettings(**(blank | known | changes))
+    done = {name: SequenceRecord("done", LENGTH, seconds=2.0) for name in NAMES[:3]}
+    failed = {NAMES[4]: SequenceRecord("failed", reason="truncated JPEG")}
+    record = RunRecord(settings, selection, sequences=done | failed)
+    (folder / RECORD).write_text(json.dumps(record.to_json()))
+
+
+def test_perfect_results_of_anybody(tmp_path, cups):
+    scores = evaluate(write(tmp_path / "SiamX"), cups)
+    assert (scores.tracker, scores.model, scores.dataset, scores.split) == ("SiamX", None, "cups", "test")
+    assert scores.protocol == "pytracking"
+    assert scores.overall["success_auc"] == pytest.approx(20 / 21)
+    assert scores.overall["precision"] == 1
+    assert list(scores.sequences) == list(NAMES)
+    assert (scores.mark, scores.missing, scores.notes) == (None, (), ())
+    assert len(scores.curves["success"]) == 21
+
+
+def test_attributes_are_means_over_their_sequences(tmp_path, cups):
+    scores = evaluate(write(tmp_path / "x", shift=5), cups)
+    slow = np.mean([scores.sequences[name]["success_auc"] for name in NAMES[:2]])
+    assert scores.attributes["slow"]["success_auc"] == pytest.approx(slow)
+    assert set(scores.attributes) == {"slow", "fast"}
+
+
+def test_processes_do_not_change_anything(tmp_path, cups):
+    folder = write(tmp_path / "x", shift=3)
+    seen: list[str] = []
+    assert evaluate(folder, cups, jobs=2, progress=seen.append) == evaluate(folder, cups)
+    assert seen == list(NAMES)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_of_a_process_arrives_whole(tmp_path, cups, jobs):
+    folder = write(tmp_path / "x")
+    (folder / "cup-2.txt").write_text("1,2,3,4\n1,2,3\n")
+    with pytest.raises(DataError, match=r"cup-2.txt:2: expected 4 numbers") as caught:
+        evaluate(folder, cups, jobs=jobs)
+    assert caught.value.line == 2
+    assert caught.value.path == str(folder / "cup-2.txt")
+
+
+def test_all_that_is_missing_or_short_is_named_at_once(tmp_path, cups):
+    folder = write(tmp_path / "x", NAMES[:3])
+    write(folder, ["cup-2"], rows=9)
+    with pytest.raises(MissingDataError) as caught:
+        evaluate(folder, cups)
+    assert str(caught.value) == (
+        f"{folder}: expected results of 5 sequences, 3 are missing or short: cup-2 (9 of 10 rows), cup-4, cup-5; "
+        "make them with --sequences cup-2,cup-4,cup-5, or score the others with --allow-missing"
+    )
+
+
+def test_the_rest_can_be_scored_and_is_marked(tmp_path, cups):
+    folder = write(tmp_path / "x", NAMES[:3])
+    write(folder, ["cup-2"], rows=9)
+    scores = evaluate(folder, cups, allow_missing=True)
+    assert list(scores.sequences) == ["cup-1", "cup-3"]
+    assert scores.missing == ("cup-2", "cup-4", "cup-5")
+    assert (scores.subset, scores.official) == ("2 of 5 sequences", "2 of 5 official sequences")
+
+
+def test_nothing_to_score_is_an_error_all_the_same(tmp_path, cups):
+    with pytest.raises(MissingDataError, match="1 are missing or short"):
+        evaluate(write(tmp_path / "x", NAMES[:1], rows=4), cups.select(NAMES[:1]), allow_missing=True)
+
+
+def test_long_results_are_cut_and_noted(tmp_path, cups):
+    scores = evaluate(write(tmp_path / "x", rows=12), cups)
+    assert scores.overall["precision"] == 1
+    assert scores.notes == tuple(f"{name}: 12 rows cut to 10" for name in NAMES)
+
+
+def test_a_subset_of_the_dataset(tmp_path, cups):
+    scores = evaluate(write(tmp_path / "x"), cups.select(limit=2))
+    assert list(scores.sequences) == ["cup-1", "cup-2"]
+    assert scores.official == "2 of 5 official sequences"
+
+
+def test_a_run_is_scored_on_what_it_was_asked_for(tmp_path, cups):
+    folder = write(tmp_path / "mosam-nano", NAMES[:3])
+    write_record(folder, selection=NAMES[:3])
+    scores = evaluate(folder, cups)
+    assert (scores.tracker, scores.model) == ("mosam[stride=3]", "nano")
+    assert list(scores.sequences) == list(NAMES[:3])
+    assert scores.mark == "3 of 5 official sequences"
+    assert scores.overall["fps"] == LENGTH / 2.0  # from the record, where the layout holds no times
+    with pytest.raises(MismatchError, match="the run was asked for others"):
+        evaluate(folder, cups.select(NAMES[3:]))
+
+
+def test_a_failed_sequence_is_missing_with_its_reason(tmp_path, cups):
+    folder = write(tmp_path / "x", NAMES[:4])
+    write_record(folder)
+    with pytest.raises(MissingDataError, match=r"cup-5 \(failed: truncated JPEG\)"):
+        evaluate(folder, cups)
+
+
+def test_times_beside_the_boxes_come_first(tmp_path, cups):
+    folder = write(tmp_path / "x")
+    (folder / "cup-1_time.txt").write_text("0.5\n" * LENGTH)
+    (folder / "times").mkdir()
+    (folder / "times" / "cup-2_time.txt").write_text("0\n" + "0.25\n" * 4)
+    scores = evaluate(folder, cups)
+    assert scores.sequences["cup-1"]["fps"] == 2
+    assert scores.sequences["cup-2"]["fps"] == 4
+    assert scores.overall["fps"] == pytest.approx(14 / 6)  # all frames by all seconds
+
+
+# ------------------------------------------------------------------------------------------------- finding
+
+
+def found(path: Path, dataset: Dataset) -> list[tuple[str, str]]:
+    return [(name, str(folder.relative_to(path.parent))) for name, folder in find_runs(path, dataset)]
+
+
+def test_every_way_to_name_results(tmp_path, cups):
+    results = tmp_path / "R"
+    ours = write(results / "cups" / "mosam-nano")
+    write_record(ours)
+    write(results / "cups" / "SiamX")
+    (results / "cups" / ".hidden").mkdir()
+    (results / "lasot" / "other").mkdir(parents=True)
+    runs = ["SiamX", "mosam-nano"]
+    assert [folder.name for _, folder in find_runs(results, cups)] == runs
+    assert [folder.name for _, folder in find_runs(results / "cups", cups)] == runs
+    assert [name for name, _ in find_runs(results, cups)] == ["SiamX", "mosam[stride=3]"]
+    assert find_runs(ours, cups) == [("mosam[stride=3]", ours)]
+    assert find_runs(results / "cups" / "SiamX", cups) == [("SiamX", results / "cups" / "SiamX")]
+    assert find_runs(str(results), cups) == find_runs(results, cups)
+
+
+def test_one_sequence_is_enough_to_be_recognised(tmp_path, cups):
+    write(tmp_path / "T" / "a", NAMES[4:])
+    (tmp_path / "T" / "b").mkdir()
+    (tmp_path / "T" / "b" / "readme.txt").write_text("no results")
+    assert find_runs(tmp_path / "T", cups) == [("a", tmp_path / "T" / "a")]
+
+
+def test_runs_of_others_are_passed_over_or_refused(tmp_path, cups):
+    for name, changes in {"split": {"split": "train"}, "set": {"dataset": "saucers"}, "seed": {"seed": 7}}.items():
+        write_record(write(tmp_path / name), **changes)
+    write(tmp_path / "mine")
+    assert [name for name, _ in find_runs(tmp_path, cups)] == ["mine"]
+    with pytest.raises(MismatchError, match="expected a run on cups test, got one on cups train"):
+        evaluate(tmp_path / "split", cups)
+    with pytest.raises(MismatchError, match="got one on saucers test"):
+        evaluate(tmp_path / "set", cups)
+    with pytest.raises(MismatchError, match=r"got seed 7, .* repeat with --seed 7"):
+        evaluate(tmp_path / "seed", cups)
+
+
+def test_several_trackers_cannot_be_one_score(tmp_path, cups):
+    write(tmp_path / "a"), write(tmp_path / "b")
+    with pytest.raises(MismatchError, match=r"expected results of one tracker, got 2 \(a, b\)"):
+        evaluate(tmp_path, cups)
+
+
+def test_nothing_there(tmp_path, cups):
+    with pytest.raises(MissingDataError, match="expected a folder of results, found nothing"):
+        evaluate(tmp_path / "none", cups)
+    with pytest.raises(MissingDataError, match=r"expected results of cups test, found none; .*\(cup-1 ...\)"):
+        evaluate(tmp_path, cups)
+
+
+def test_what_cannot_be_scored(tmp_path, cups):
+    folder = write(tmp_path / "x")
+    with pytest.raises(MissingDataError, match="cups hidden: the ground truth is not published"):
+        evaluate(folder, Cups(None, split="hidden"))
+    with pytest.raises(MismatchError, match="protocol davis2017: expected results with masks"):
+        evaluate(folder, cups, protocol="davis2017")
+    with pytest.raises(UnknownNameError, match="unknown protocol 'davis'"):
+        evaluate(folder, cups, protocol="davis")
+
+
+# ------------------------------------------------------------------------------------------------- promises
+
+
+def imported_by(statement: str) -> set[str]:
+    code = f"import sys; {statement}; print(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import mosam.evaluation.evaluate",
+        "from mosam.evaluation import tables; from mosam.evaluation.protocols.base import PROTOCOLS; list(PROTOCOLS)",
+    ],
+)
+def test_scoring_is_light(statement):
+    heavy = {"torch", "pandas", "matplotlib", "transformers", "cv2", "scipy"}
+    assert imported_by(statement) & heavy == set()
+
+
+def test_public_names():
+    import mosam.evaluation as package
+
+    assert package.evaluate is evaluate
+    assert package.Scores is Scores
