@@ -5,10 +5,13 @@ Every reader raises DataError with the file, the line where lines mean something
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,10 +118,23 @@ def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def check_name(name: str, path: str | os.PathLike[str], number: int) -> None:
+def check_name(name: str, path: str | os.PathLike[str], number: int | None) -> None:
     """DataError unless `name` is a plain folder name: a list must not reach outside its root."""
     if name in (".", "..") or any(mark in name for mark in "/\\\0"):
         raise DataError(path, f"expected a sequence name, got {name[:60]!r}", line=number)
+
+
+def read_json(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """An object (`{...}`) of a JSON file; DataError where it is anything else, or damaged."""
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        line = error.lineno if isinstance(error, json.JSONDecodeError) else None
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)[:80]
+        raise DataError(path, f"expected JSON, got a fault: {reason}", line=line) from None
+    if not isinstance(content, dict):
+        raise DataError(path, f"expected a JSON object, got {type(content).__name__}")
+    return content
 
 
 @cache
@@ -137,26 +153,52 @@ def official_attributes(name: str) -> Mapping[str, frozenset[str]]:
 # ---- label maps ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectRange:
+    """Where a benchmark says that an object lives.
+
+    Attributes:
+        start, end: 0-based frames, the last one included.
+        count: how many frames it says these are.
+    """
+
+    start: int
+    end: int
+    count: int
+
+
 class LabelMapTruth:
     """Mask annotation stored as one label map for each frame, read when asked for.
 
-    As DAVIS counts them, the objects scored are 1 to the highest id of the first map, also where one of these ids is
-    not in that map; ids above it are left out (`stray_ids` reports them). Only objects of the first map are prompted.
+    Where nobody says what the objects are, they are as DAVIS counts them: 1 to the highest id of the first map, also
+    where one of these ids is not in that map; only objects of the first map are prompted. Ids of other maps that are no
+    object are left out (`stray_ids` reports them).
 
     Args:
         files: the label maps by 0-based frame index.
         void_label: the value of pixels that do not count, or None.
         binary: any value but 0 is object 1.
+        object_ids: the objects, where a benchmark lists them; they may appear later and have gaps.
+        ranges: frames on which each object counts, where a benchmark lists them (LVOS).
     Raises:
-        DataError: the first map is unreadable, holds no object, or ids above 255.
+        DataError: the first map is unreadable, holds no object (unless they are listed), or ids above 255.
 
     Attributes:
         first_ids: ids of the first map, ascending; may have gaps.
-        object_ids: 1 to the highest of them.
+        object_ids: every object, ascending.
         size: (height, width) of the first map; all must have it.
+        ranges: as given, else empty.
     """
 
-    def __init__(self, files: Mapping[int, TreePath], *, void_label: int | None = None, binary: bool = False):
+    def __init__(
+        self,
+        files: Mapping[int, TreePath],
+        *,
+        void_label: int | None = None,
+        binary: bool = False,
+        object_ids: Iterable[int] | None = None,
+        ranges: Mapping[int, ObjectRange] | None = None,
+    ):
         self._files = dict(sorted(files.items()))
         self._void_label = None if binary else void_label
         self._binary = binary
@@ -165,6 +207,10 @@ class LabelMapTruth:
         self.size: Size = read_image_size(path)
         labels = self._labels(self.frame_indices[0])
         self.first_ids = self._ids(labels)
+        self.ranges = dict(ranges or {})
+        if object_ids is not None:
+            self.object_ids = tuple(sorted(object_ids))
+            return
         if not self.first_ids:
             hint = f" (value {void_label} is void here)" if (labels == self._void_label).any() else ""
             raise DataError(path, f"expected a mask of each object, got no object{hint}; the first mask is the prompt")
@@ -199,8 +245,27 @@ class LabelMapTruth:
         return void if void.any() else None
 
     def stray_ids(self, frame_index: int) -> tuple[int, ...]:
-        """Ids of a frame above the first map's; DataError as `read`."""
-        return tuple(value for value in self._ids(self._labels(frame_index)) if value > self.object_ids[-1])
+        """Ids of a frame that are no object; DataError as `read`."""
+        return tuple(value for value in self._ids(self._labels(frame_index)) if value not in self.object_ids)
+
+    def first_masks(self) -> dict[int, tuple[int, Mask]]:
+        """Each object's first frame and its mask (H, W) there, nothing later: all that a tracker may be shown.
+
+        Raises:
+            DataError: a map is unreadable, or an object is on none.
+        """
+        found: dict[int, tuple[int, Mask]] = {}
+        for frame_index in self.frame_indices:
+            for object_id in self._ids(self._labels(frame_index)):
+                if object_id in self.object_ids and object_id not in found:
+                    found[object_id] = (frame_index, self._labels(frame_index) == object_id)
+            if len(found) == len(self.object_ids):
+                return found
+        absent = ", ".join(str(object_id) for object_id in self.object_ids if object_id not in found)
+        folder = self._files[self.frame_indices[0]].parent
+        raise DataError(
+            folder, f"expected a mask of each object, got none of object {absent}; get the annotation again"
+        )
 
     def _ids(self, labels: NDArray[np.integer]) -> tuple[int, ...]:
         return tuple(value for value in label_ids(labels) if value != self._void_label)

@@ -25,6 +25,7 @@ MANIFEST_FORMAT = 1
 MAX_FILE_BYTES = 2 << 30  # a member that says to be larger is refused: no frame, mask, list or video of a benchmark is
 _DEFLATE_LIMIT = 1032  # most that deflate can shrink; a member that declares more is lying
 _DEEPEST_DOUBLE = 2
+_LONGEST_NAME = 255
 
 Kind = Literal["file", "folder"]
 
@@ -284,6 +285,8 @@ class ZipArchive:
         parts = name.rstrip("/").split("/")
         if name.startswith("/") or "\\" in name or ":" in parts[0] or ".." in parts:
             raise DataError(self.location, f"expected members inside the archive, got {name[:80]!r}; refused")
+        if max(map(len, parts)) > _LONGEST_NAME:
+            raise DataError(self.location, f"expected names that a disk can hold, got {name[:80]!r} ...; refused")
         parts = [part for part in parts if part not in ("", ".")]
         if not parts or parts[0] == "__MACOSX":
             return

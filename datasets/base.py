@@ -197,6 +197,7 @@ class Dataset(Mapping[str, Sequence]):
     info: ClassVar[DatasetInfo]
     name: ClassVar[str]
     generated: ClassVar[bool] = False
+    root: TreePath | None
 
     def __init__(
         self,
@@ -214,7 +215,7 @@ class Dataset(Mapping[str, Sequence]):
         if self.prompt not in info.prompts:
             raise UnknownNameError("prompt", self.prompt, info.prompts, where=self.name)
         self.seed = seed
-        self.root: TreePath | None = self._check_root(root)
+        self.root = self._check_root(root)
         self._names = self._find_names()
         self.subset = self._describe_subset(self._names)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,8 @@ from mosam.types import Prompt
 
 LISTS = {"test": "testing_set.txt", "train": "training_set.txt"}
 # airplane-14, airplane-15 and bus-4 have one image more than annotated frames in some downloads, monkey-17 many more
-# (formats.md 1); only annotated frames count.
+# (formats.md 1); only annotated frames count, `cut_sequences` names those with many.
 MAX_EXTRA_FRAMES = 1
-CUT_SEQUENCES = frozenset({"monkey-17"})
 
 
 @DATASETS.register("lasot")
@@ -26,6 +26,7 @@ class Lasot(Dataset):
     """LaSOT's test (280) or train (1120) sequences, in class folders, flat, or in doubled folders."""
 
     name = "lasot"
+    cut_sequences: ClassVar[frozenset[str]] = frozenset({"monkey-17"})
     info = DatasetInfo(
         title="LaSOT",
         task="box",
@@ -54,12 +55,12 @@ LaSOT/
         """The names of the root's own list, else the official ones."""
         assert self.root is not None
         own = self.root / LISTS[self.split]
-        names = read_names(own) if own.is_file() else official_list(f"lasot_{self.split}")
+        names = read_names(own) if own.is_file() else self.official_names()
         if not any(self._folder(name) for name in names):
             raise self.layout_error(f"found none of its {len(names)} {self.split} sequences")
         return names
 
-    def official_names(self) -> tuple[str, ...] | None:
+    def official_names(self) -> tuple[str, ...]:
         """The sequences of the official split."""
         return official_list(f"lasot_{self.split}")
 
@@ -95,7 +96,7 @@ LaSOT/
         source = self.open_frames(name)
         if len(source):
             extra = len(source) - len(boxes)
-            if extra < 0 or (extra > MAX_EXTRA_FRAMES and name not in CUT_SEQUENCES):
+            if extra < 0 or (extra > MAX_EXTRA_FRAMES and name not in self.cut_sequences):
                 raise DataError(path, f"expected {len(source)} rows, one for each image of img/, got {len(boxes)}")
             source = open_frames(folder / "img", count=len(boxes)) if extra else source
         stems = source.stems or tuple(map("{:08d}".format, range(1, len(boxes) + 1)))
@@ -104,7 +105,7 @@ LaSOT/
             source=source,
             frame_names=stems,
             object_ids=(1,),
-            load_prompts=lambda: (_first_box(boxes, path),),
+            load_prompts=lambda: (first_box(boxes, path),),
             load_truth=lambda: BoxTruth(boxes, _read_absent(folder, len(boxes))),
             attributes=official_attributes("lasot_attributes").get(name, frozenset()),
         )
@@ -126,7 +127,12 @@ LaSOT/
         return folder
 
 
-def _first_box(boxes: NDArray[np.float64], path: TreePath) -> Prompt:
+def first_box(boxes: NDArray[np.float64], path: TreePath) -> Prompt:
+    """The prompt of a single-object sequence: the first row of (T, 4) boxes read from `path`.
+
+    Raises:
+        DataError: it has no extent.
+    """
     if not (np.isfinite(boxes[0]).all() and (boxes[0, 2:] > 0).all()):
         shown = ",".join(f"{value:g}" for value in boxes[0])
         raise DataError(path, f"expected a first box with w > 0 and h > 0, got {shown}; it is the prompt", line=1)

@@ -1,0 +1,151 @@
+"""GOT-10k: one object in short videos at 10 frames a second; the test split publishes the first box only."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.datasets.annotations import read_flags, read_names, read_rows, read_text
+from mosam.datasets.archives import TreePath
+from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
+from mosam.datasets.frames import NoFrames, StoredFrames, has_frames, open_frames
+from mosam.datasets.lasot import first_box
+from mosam.errors import DataError
+from mosam.types import Size
+
+COUNTS = {"train": 9335, "val": 180, "test": 180}
+COVER_STEPS = 8  # `cover.label` counts the visible share in eighths
+_METADATA = "meta_info.ini"
+
+
+@DATASETS.register("got10k")
+class Got10k(Dataset):
+    """GOT-10k's train, val and test; frames lie beside the text files of a sequence."""
+
+    name = "got10k"
+    info = DatasetInfo(
+        title="GOT-10k",
+        task="box",
+        splits=("val", "test", "train"),
+        default_split="val",
+        prompts=("box",),
+        protocol="got10k",
+        result_format="got10k",
+        official_counts=COUNTS,
+        box_origin=1,
+        frame_name_format="%08d",
+        frame_index_base=1,
+        no_truth=("test",),
+        archive_folder="",
+        licence="CC BY-NC-SA 4.0",
+        source="http://got-10k.aitestunion.com/",
+        metrics=("ao", "sr50", "sr75"),
+        tree="""\
+GOT-10k/
+  {train,val,test}/                            (or the split's folder itself)
+    list.txt                                   (sequence names, one a line)
+    GOT-10k_Val_000001/
+      00000001.jpg ...                         (not needed for scoring)
+      groundtruth.txt                          (x,y,w,h on each line; test: the first only)
+      meta_info.ini                            (resolution)
+      absence.label, cover.label               (one number a line; not in test)""",
+    )
+
+    def list_names(self) -> Iterable[str]:
+        """The names of the split's `list.txt`, else the official ones."""
+        listing = self._split_folder() / "list.txt"
+        names = read_names(listing) if listing.is_file() else self.official_names()
+        if not any((self._folder(name) / "groundtruth.txt").is_file() for name in names):
+            raise self.layout_error(f"found none of its {len(names)} {self.split} sequences")
+        return names
+
+    def official_names(self) -> tuple[str, ...]:
+        """The sequences of the official split, which are numbered."""
+        count = COUNTS[self.split]
+        return tuple(f"GOT-10k_{self.split.capitalize()}_{number:06d}" for number in range(1, count + 1))
+
+    def is_present(self, name: str, *, frames: bool = False) -> bool:
+        """Whether the sequence's `groundtruth.txt` (with `frames`, also a picture) is there."""
+        folder = self._folder(name)
+        return (folder / "groundtruth.txt").is_file() and (not frames or has_frames(folder))
+
+    def open_frames(self, name: str) -> StoredFrames:
+        """The pictures in the sequence's folder, or none where the tree holds annotation only."""
+        folder = self._folder(name)
+        return open_frames(folder) if has_frames(folder) else NoFrames(folder)
+
+    def shared_files(self) -> Iterable[TreePath]:
+        """The list of names, where there is one."""
+        listing = self._split_folder() / "list.txt"
+        return (listing,) if listing.is_file() else ()
+
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
+        """`groundtruth.txt` and those of its companions that are there."""
+        names = ("groundtruth.txt", "absence.label", "cover.label", _METADATA)
+        paths = [self._folder(name) / file for file in names]
+        return [path for path in paths if path.is_file()]
+
+    def load(self, name: str) -> Sequence:
+        """One sequence; reads its boxes.
+
+        Raises:
+            DataError: a bad row, or images and rows do not agree in number (test: no row, or several but not one each).
+        """
+        folder = self._folder(name)
+        path = folder / "groundtruth.txt"
+        boxes = read_rows(path)
+        source = self.open_frames(name)
+        count = len(source) or len(boxes)
+        if len(boxes) != count and (self.has_truth or len(boxes) != 1):
+            raise DataError(path, f"expected {count} rows, one for each image, got {len(boxes)}")
+        return Sequence(
+            name=name,
+            source=source,
+            frame_names=source.stems or tuple(map("{:08d}".format, range(1, count + 1))),
+            object_ids=(1,),
+            load_prompts=lambda: (first_box(boxes, path),),
+            load_truth=(lambda: _truth(folder, boxes)) if self.has_truth else None,
+            load_size=lambda: _resolution(folder / _METADATA),
+        )
+
+    def _split_folder(self) -> TreePath:
+        assert self.root is not None
+        folder = self.root / self.split
+        return folder if folder.is_dir() else self.root
+
+    def _folder(self, name: str) -> TreePath:
+        return self._split_folder() / name
+
+
+def _truth(folder: TreePath, boxes: NDArray[np.float64]) -> BoxTruth:
+    count = len(boxes)
+    path = folder / "cover.label"
+    cover = read_rows(path, columns=1)[:, 0]
+    if len(cover) != count:
+        raise DataError(path, f"expected {count} numbers, one for each annotated frame, got {len(cover)}")
+    bad = np.flatnonzero(~np.isin(cover, np.arange(COVER_STEPS + 1)))
+    if bad.size:
+        raise DataError(path, f"expected an integer of 0 to 8, got {cover[bad[0]]:g}", line=int(bad[0]) + 1)
+    return BoxTruth(boxes, read_flags(folder / "absence.label", count), cover / COVER_STEPS)
+
+
+def _resolution(path: TreePath) -> Size | None:
+    """(height, width) of `resolution: (W, H)`; None without the file or the entry, which older copies lack."""
+    if not path.is_file():
+        return None
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        parser.read_string(read_text(path))
+        text = parser.get("METAINFO", "resolution", fallback=None)
+        if text is None:
+            return None
+        width, height = ast.literal_eval(text)
+        if not (type(width) is int and type(height) is int and width > 0 and height > 0):
+            raise ValueError(text)
+    except (configparser.Error, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise DataError(path, "expected [METAINFO] with resolution: (width, height), got another text") from None
+    return height, width

@@ -1,0 +1,186 @@
+"""SA-V: one folder of binary masks an object, since masks overlap; tracked at 24 frames a second, scored at 6."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mosam.codecs import read_labels
+from mosam.codecs.masks import object_folder
+from mosam.datasets.annotations import list_label_maps, read_names
+from mosam.datasets.archives import TreePath
+from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence, shorten
+from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, read_image_size
+from mosam.errors import DataError
+from mosam.geometry import mask_to_box
+from mosam.types import Mask, Prompt, Size
+
+
+class ObjectMaskTruth:
+    """Masks stored as one image an object and frame, read when asked for.
+
+    Args:
+        files: by object id, the images by 0-based frame index.
+
+    Attributes:
+        size: (height, width) of the first image; all must have it.
+    """
+
+    def __init__(self, files: Mapping[int, Mapping[int, TreePath]]):
+        self.files = {object_id: dict(sorted(maps.items())) for object_id, maps in sorted(files.items())}
+        first = next(iter(self.files.values()))
+        self.size: Size = read_image_size(next(iter(first.values())))
+
+    @property
+    def frame_indices(self) -> tuple[int, ...]:
+        """Frames annotated for any object, ascending."""
+        return tuple(sorted({frame_index for maps in self.files.values() for frame_index in maps}))
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Every object; number `000` of the files is 1 here."""
+        return tuple(self.files)
+
+    def read(self, frame_index: int) -> Mapping[int, Mask]:
+        """Masks (H, W) of the objects annotated on a frame; they may overlap.
+
+        Raises:
+            DataError: an image is unreadable or of another size.
+        """
+        return {key: self._mask(maps[frame_index]) for key, maps in self.files.items() if frame_index in maps}
+
+    def void(self, frame_index: int) -> Mask | None:
+        """No pixel is left out of the score."""
+        return None
+
+    def _mask(self, path: TreePath) -> Mask:
+        mask = read_labels(path) != 0
+        if mask.shape != self.size:
+            expected, got = ("{}x{}".format(*size) for size in (self.size, mask.shape))
+            raise DataError(path, f"expected {expected} (height x width) as the first mask, got {got}")
+        return mask
+
+
+@DATASETS.register("sav")
+class Sav(Dataset):
+    """SA-V's val and test; every object is given on frame 0."""
+
+    name = "sav"
+    info = DatasetInfo(
+        title="SA-V",
+        task="mask",
+        splits=("val", "test"),
+        default_split="val",
+        prompts=("mask", "box"),
+        protocol="sav",
+        result_format="sav",
+        official_counts={"val": 155, "test": 150},
+        licence="CC BY 4.0",
+        source="https://ai.meta.com/datasets/segment-anything-video/",
+        metrics=("jf_mean", "j_mean", "f_mean"),
+        tree="""\
+SA-V/
+  sav_val/ (sav_test/)                         (or such a folder itself)
+    sav_val.txt                                (video names, one a line)
+    JPEGImages_24fps/<video>/00000.jpg ...     (every frame; not needed for scoring)
+    Annotations_6fps/<video>/<object>/00000.png, 00004.png ...""",
+    )
+
+    def list_names(self) -> Iterable[str]:
+        """The names of the split's list, else the videos with a folder of annotation."""
+        maps = self._split_folder() / "Annotations_6fps"
+        if not maps.is_dir():
+            raise self.layout_error(f"found no sav_{self.split}/Annotations_6fps")
+        if self._list().is_file():
+            return read_names(self._list())
+        names = sorted(path.name for path in maps.iterdir() if not path.name.startswith(".") and path.is_dir())
+        if not names:
+            raise self.layout_error(f"found no video in {maps}")
+        return names
+
+    def is_present(self, name: str, *, frames: bool = False) -> bool:
+        """Whether the video's folder of masks (with `frames`, also its pictures) is there."""
+        return self._masks(name).is_dir() and (not frames or has_frames(self._images(name)))
+
+    def open_frames(self, name: str) -> StoredFrames:
+        """The video's frames, or none where the tree holds annotation only."""
+        return frames_or_none(self._images(name))
+
+    def shared_files(self) -> Iterable[TreePath]:
+        """The list of names, where there is one."""
+        return (self._list(),) if self._list().is_file() else ()
+
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
+        """The masks, object by object, in frame order."""
+        return [path for folder in self._objects(name).values() for path in list_label_maps(folder).values()]
+
+    def load(self, name: str) -> Sequence:
+        """One video; reads file names only.
+
+        Raises:
+            DataError: no object, a mask without a frame, or an object that is not annotated on frame 0.
+        """
+        source = self.open_frames(name)
+        maps = {object_id: list_label_maps(folder) for object_id, folder in self._objects(name).items()}
+        annotated = sorted({stem for stems in maps.values() for stem in stems}, key=lambda stem: (len(stem), stem))
+        stems = source.stems or tuple(annotated)
+        indices = {stem: index for index, stem in enumerate(stems)}
+        extra = [stem for stem in annotated if stem not in indices]
+        if extra:
+            raise DataError(self._masks(name), f"expected masks of the video's frames, got {shorten(extra)} besides")
+        files = {key: {indices[stem]: path for stem, path in found.items()} for key, found in maps.items()}
+        for object_id, found in files.items():
+            if 0 not in found:
+                folder = self._masks(name) / object_folder(object_id)
+                raise DataError(folder, f"expected {stems[0]}.png, every object is given on the first frame; got none")
+        return Sequence(
+            name=name,
+            source=source,
+            frame_names=stems,
+            object_ids=tuple(files),
+            load_prompts=lambda: self._prompts(ObjectMaskTruth(files), source),
+            load_truth=lambda: ObjectMaskTruth(files),
+            load_size=lambda: ObjectMaskTruth(files).size,
+            result_frames=tuple(indices[stem] for stem in annotated),
+        )
+
+    def _prompts(self, truth: ObjectMaskTruth, source: StoredFrames) -> tuple[Prompt, ...]:
+        if len(source) and source.size() != truth.size:
+            expected, got = ("{}x{}".format(*size) for size in (source.size(), truth.size))
+            path = truth.files[truth.object_ids[0]][0]
+            raise DataError(path, f"expected {expected} (height x width) as the frames, got {got}")
+        masks = truth.read(0)
+        for object_id, mask in masks.items():
+            if not mask.any():
+                raise DataError(truth.files[object_id][0], "expected a mask to start with, got an empty one")
+        if self.prompt == "mask":
+            return tuple(Prompt(object_id, mask=mask) for object_id, mask in masks.items())
+        boxes = {object_id: mask_to_box(mask, convention="inclusive") for object_id, mask in masks.items()}
+        return tuple(Prompt(object_id, box=box) for object_id, box in boxes.items())
+
+    def _objects(self, name: str) -> dict[int, TreePath]:
+        """Folder of each object by id, ascending; DataError where a folder is no number, or there is none."""
+        folder = self._masks(name)
+        found: dict[int, TreePath] = {}
+        for path in folder.iterdir():
+            if path.name.startswith(".") or not path.is_dir():
+                continue
+            if not (path.name.isascii() and path.name.isdigit()) or path.name != object_folder(int(path.name) + 1):
+                raise DataError(path, "expected folders of objects, named 000, 001 ...; got another name")
+            found[int(path.name) + 1] = path
+        if not found:
+            raise DataError(folder, "expected a folder of masks for each object, got none")
+        return dict(sorted(found.items()))
+
+    def _split_folder(self) -> TreePath:
+        assert self.root is not None
+        folder = self.root / f"sav_{self.split}"
+        return folder if folder.is_dir() else self.root
+
+    def _list(self) -> TreePath:
+        return self._split_folder() / f"sav_{self.split}.txt"
+
+    def _masks(self, name: str) -> TreePath:
+        return self._split_folder() / "Annotations_6fps" / name
+
+    def _images(self, name: str) -> TreePath:
+        return self._split_folder() / "JPEGImages_24fps" / name
