@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 from mosam.datasets.annotations import LabelMapTruth
 from mosam.datasets.base import BoxTruth, Dataset, FrameSource, MaskTruth, Sequence, shorten
+from mosam.datasets.pack import check_packed
 from mosam.errors import MosamError
 from mosam.types import Size
 
@@ -30,10 +31,13 @@ def find_problems(dataset: Dataset, *, official: bool = False, progress: Progres
 
     Looks for absent sequences, numbers of frames and annotations that differ, frames and masks of another size,
     pictures that cannot be decoded (all are), bad text, prompts that cannot start a track, and ids above the first
-    mask's. A copy without any frames is taken for one that is meant for scoring.
+    mask's; of a packed copy also for files that are not as its manifest says. A copy without any frames is taken for
+    one that is meant for scoring.
     """
     if official:
         yield from _check_official(dataset)
+    if dataset.root is not None:
+        yield from check_packed(dataset.root)
     has_frames = any(dataset.is_present(name, frames=True) for name in dataset)
     for done, name in enumerate(dataset):
         if progress is not None:

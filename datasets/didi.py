@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.vot import TREE, RegionDataset, RegionTruth
@@ -33,6 +35,11 @@ class Didi(RegionDataset):
         metrics=("quality", "accuracy", "robustness", "nre", "dre", "adq"),
         tree=f"{TREE}\n    {FIRST_MASK}         (the first frame's mask)",
     )
+
+    def annotation_files(self, name: str) -> Iterable[TreePath]:
+        """As others of VOT's layout, and the first frame's mask."""
+        mask = self._present(name) / FIRST_MASK
+        return [*super().annotation_files(name), *((mask,) if mask.is_file() else ())]
 
     def prompts(self, truth: RegionTruth, folder: TreePath) -> tuple[Prompt, ...]:
         """The mask of the first frame, or its box; DataError where it is absent or empty."""

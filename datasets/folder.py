@@ -57,7 +57,7 @@ class Folder(Dataset):
         if root.is_file():
             self.root = root.parent
             return self._only(root.stem)
-        entries = [entry for entry in self.root.iterdir() if not entry.name.startswith(".")]
+        entries = [entry for entry in root.iterdir() if not entry.name.startswith(".")]
         media = {entry.stem if entry.name.lower().endswith(_MEDIA) else entry.name for entry in entries}
         names = sorted(name for name in media if self._start_file(name) is not None and self._frames(name) is not None)
         if not names and any(has_frames(root / part if part else root) for part in FRAME_FOLDERS):
