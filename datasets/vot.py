@@ -231,6 +231,11 @@ class RegionDataset(Dataset):
         has_pictures = any(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
         return FrameFolder(folder) if has_pictures else NoFrames(folder / "color")
 
+    def shared_files(self) -> Iterable[TreePath]:
+        """The list of names, where there is one."""
+        path = self._sequences() / LIST
+        return (path,) if path.is_file() else ()
+
     def annotation_files(self, name: str) -> Iterable[TreePath]:
         """Regions, tags, values and metadata."""
         folder = self._present(name)
@@ -259,16 +264,14 @@ class RegionDataset(Dataset):
                 sizes.append(_size(metadata) or (source.size() if len(source) else None))
             return sizes[0]
 
-        tags = _read_columns(folder, (".tag", ".label"), count)
+        tags, values = _read_columns(folder, count)
         loaded: list[RegionTruth] = []
 
         def truth() -> RegionTruth:
             if not loaded:
                 ignore = read_trajectory(files[IGNORE]).padded(count) if IGNORE in files else None
                 padded = {object_id: regions.padded(count) for object_id, regions in trajectories.items()}
-                flags = {tag: values == 1 for tag, values in tags.items()}
-                values = _read_columns(folder, (".value",), count)
-                loaded.append(RegionTruth(padded, size(), flags, values, ignore))
+                loaded.append(RegionTruth(padded, size(), tags, values, ignore))
             return loaded[0]
 
         stems = source.stems if len(source) else ()
@@ -279,7 +282,7 @@ class RegionDataset(Dataset):
             object_ids=tuple(names),
             load_prompts=lambda: self.prompts(truth(), folder),
             load_truth=truth if self.has_truth else None,
-            attributes=frozenset(tag for tag, values in tags.items() if values.any()),
+            attributes=frozenset(tag for tag, flags in tags.items() if flags.any()),
             load_size=size,
             object_names=names,
             eao_interval=self.eao_interval,
@@ -376,19 +379,27 @@ def _size(metadata: Mapping[str, str]) -> Size | None:
     return (int(height), int(width)) if height.isdecimal() and width.isdecimal() else None
 
 
-def _read_columns(folder: TreePath, suffixes: tuple[str, ...], count: int) -> dict[str, NDArray[np.float64]]:
-    """Files of one number a line by name, short ones filled up with zeros.
+def _read_columns(folder: TreePath, count: int) -> tuple[dict[str, NDArray[np.bool_]], dict[str, NDArray[np.float64]]]:
+    """Tags and values of each frame by name, from files of one number a line; short ones are filled up with zeros.
 
     Raises:
         DataError: a line that is no number, or more lines than frames.
     """
-    columns: dict[str, NDArray[np.float64]] = {}
-    for path in sorted(path for path in folder.iterdir() if path.suffix in suffixes and not path.name.startswith(".")):
-        table = _read_column(path)
-        if len(table) > count:
-            raise DataError(path, f"expected at most {count} lines, one a frame, got {len(table)}")
-        columns[path.stem] = np.concatenate([table, np.zeros(count - len(table))])
-    return columns
+    tags: dict[str, NDArray[np.bool_]] = {}
+    values: dict[str, NDArray[np.float64]] = {}
+    for name in sorted(path.name for path in folder.iterdir()):
+        stem, _, suffix = name.rpartition(".")
+        if suffix not in ("tag", "label", "value") or not stem or name.startswith("."):
+            continue
+        column = _read_column(folder / name)
+        if len(column) > count:
+            raise DataError(folder / name, f"expected at most {count} lines, one a frame, got {len(column)}")
+        column = np.concatenate([column, np.zeros(count - len(column))])
+        if suffix == "value":
+            values[stem] = column
+        else:
+            tags[stem] = column == 1
+    return tags, values
 
 
 def _read_column(path: TreePath) -> NDArray[np.float64]:
@@ -412,15 +423,11 @@ _TERMS = "research use; each sequence keeps the terms of its source"
 
 
 def _challenge(name: str, interval: tuple[int, int] | None, info: DatasetInfo) -> None:
-    """Registers one challenge's dataset."""
-    members = {
-        "name": name,
-        "info": info,
-        "eao_interval": interval,
-        "__doc__": f"{info.title}.",
-        "__module__": __name__,
-    }
-    DATASETS.register(name)(type(f"Region{name.replace('-', '').title()}", (RegionDataset,), members))
+    """Registers one challenge's dataset, a class of this module so that it can be sent to other processes."""
+    class_name = "".join(part.capitalize() for part in name.split("-"))
+    members = {"name": name, "info": info, "eao_interval": interval, "__module__": __name__}
+    members["__doc__"] = f"{info.title}; see `RegionDataset`."
+    globals()[class_name] = DATASETS.register(name)(type(class_name, (RegionDataset,), members))
 
 
 def _info(
@@ -447,6 +454,7 @@ def _info(
         frame_name_format="%08d",
         frame_index_base=1,
         no_truth=no_truth,
+        archive_folder="" if no_truth else None,
         licence=_TERMS,
         source=f"https://www.votchallenge.net/vot{'s' if year >= 2023 else ''}{year}/",
         metrics=metrics,

@@ -122,7 +122,9 @@ class VotCodec:
     def read_passes(self, folder: Path, sequence: Sequence, object_id: int) -> list[Trajectory]:
         """All repetitions of an object, `_001` first; MissingDataError where there is none, DataError as `read`."""
         names = [name_of_pass(sequence, object_id, number) for number in range(1, REPETITIONS + 1)]
-        found = [name for name in names if self.find(folder, sequence, name) is not None]
+        place = self.place(folder, sequence)
+        there = {path.name for path in place.iterdir()} if place.is_dir() else set()
+        found = [name for name in names if f"{name}{TEXT}" in there or f"{name}{BINARY}" in there]
         return [self.read(folder, sequence, name) for name in found or names[:1]]
 
     def read_values(self, folder: Path, sequence: Sequence, name: str, kind: str) -> NDArray[np.float64] | None:

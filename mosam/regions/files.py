@@ -81,10 +81,11 @@ def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Traject
     [Rectangle(x=2.5, y=3.0, w=10.0, h=20.0), Special(code=0)]
     """
     lines = _split_lines(data, path)
-    counts = np.fromiter((line.count(",") + 1 for line in lines), np.int64, len(lines))
-    masks = np.fromiter((line.startswith("m") for line in lines), bool, len(lines))
+    counts = np.array([line.count(",") for line in lines], dtype=np.int64) + 1
+    masks = np.zeros(len(lines), dtype=bool)
     text = ",".join(lines)
-    if masks.any():
+    if "m" in text:
+        masks[:] = [line.startswith("m") for line in lines]
         text = text.replace(",m", ",").removeprefix("m")
     numbers = _parse_numbers(text, int(counts.sum()))
     if numbers is None:
