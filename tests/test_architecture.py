@@ -26,18 +26,24 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": BASE,
     "motion": BASE,
     "environment": set(),
+    "frame_log": BASE,
     "store": BASE | {"codecs"},
     "datasets": BASE | {"codecs", "regions"},
     "model": BASE | {"policies", "motion"},
     "engine": BASE | {"policies", "motion", "model"},
     "evaluation.metrics": BASE,
     "evaluation.scores": BASE,
-    "evaluation.tables": BASE | {"evaluation.scores"},
-    "evaluation.figures": BASE | {"evaluation.scores"},
+    "evaluation.intervals": BASE | {"evaluation.scores", "evaluation.metrics"},
+    "evaluation.layouts": BASE,
+    "evaluation.tables": BASE
+    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"},
+    "evaluation.figures": BASE
+    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.tables"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
-    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment"},
+    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
+    "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "__init__"}  # may import everything
