@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from mosam.errors import MismatchError, MosamError, UnknownNameError
+from mosam.evaluation.intervals import difference, interval
+from mosam.evaluation.layouts import FORMATS, MISSING, Table, ranks_as_shown, render
+from mosam.evaluation.metrics.bootstrap import LEVEL, Interval
 from mosam.evaluation.scores import Scores
 
-MISSING = "-"  # shown for a value that is undefined
+__all__ = [  # with what is laid out elsewhere
+    "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence", "choose_rows",
+    "column_of", "compare", "comparison", "render", "require_comparable", "sequence_table", "tabulate", "tracker_name",
+]  # fmt: skip
+
+SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
+BY = ("tracker", "attribute", "sequence")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +31,13 @@ class Column:
         heading: without the unit.
         unit: `%` (the fraction times 100), or a unit that is only named.
         digits: after the point.
-        lower: whether less is better.
+        lower: whether less is better; None where neither is, so that nothing is marked as best.
     """
 
     heading: str
     unit: str = "%"
     digits: int = 1
-    lower: bool = False
+    lower: bool | None = False
 
     @property
     def title(self) -> str:
@@ -40,6 +49,10 @@ class Column:
         if math.isnan(value):
             return MISSING
         return f"{value * (100 if self.unit == '%' else 1):.{self.digits}f}"
+
+    def show_signed(self, value: float) -> str:
+        """A difference as text, with its sign."""
+        return ("+" if value >= 0 else "") + self.show(value)
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -72,7 +85,7 @@ COLUMNS: Mapping[str, Column] = {
     "eao": Column("EAO", unit="", digits=3),
     "accuracy": Column("Accuracy", unit="", digits=3),
     "robustness": Column("Robustness", unit="", digits=3),
-    "failures": Column("Failures", unit="", digits=0, lower=True),
+    "failures": Column("Failures", unit="", digits=2, lower=True),
     "quality": Column("Quality", unit="", digits=3),
     "nre": Column("NRE", unit="", digits=3, lower=True),
     "dre": Column("DRE", unit="", digits=3, lower=True),
@@ -82,118 +95,236 @@ COLUMNS: Mapping[str, Column] = {
 # One name means another number under some protocols; it must not look the same.
 HEADINGS: Mapping[str, Mapping[str, Column]] = {
     "trackingnet": {"precision": Column("P area"), "norm_precision": Column("Pnorm area")},
+    "pysot": {"robustness": Column("Failures per 100 frames", unit="", digits=3, lower=True)},
+    "vot-lt": {
+        "precision": Column("Precision", unit="", digits=3),
+        "recall": Column("Recall", unit="", digits=3),
+        "f": Column("F", unit="", digits=3),
+    },
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table before it is laid out.
+def tabulate(
+    scores: Iterable[Scores],
+    *,
+    by: str = "tracker",
+    columns: Sequence[str] | None = None,
+    rows: Sequence[str] | None = None,
+    format: str = "text",
+    mark: bool | None = None,
+    intervals: bool = False,
+    differences: bool = False,
+) -> str:
+    """What `mosam table` prints: one table by tracker, or one for each column by attribute or sequence.
 
-    Attributes:
-        title: one line above it.
-        header: of each column; the first columns name the row.
-        rows: text of each cell.
-        marks: of each row what must be known of it (`5 of 280 official sequences`), or None.
-        names: how many columns at the left are names (set flush left).
-        notes: lines below it.
+    Args:
+        scores: of one dataset, split and protocol.
+        by: one of `BY`.
+        columns: names of values; None = all the scores have, by attribute or sequence only the first of them.
+        rows: trackers, in order; see `choose_rows`.
+        format, mark: see `render`.
+        intervals, differences: see `comparison`; by tracker only.
+    Raises:
+        MismatchError, UnknownNameError, MosamError: as `comparison`, `by_attribute` and `by_sequence`.
     """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    marks: tuple[str | None, ...]
-    names: int = 1
-    notes: tuple[str, ...] = ()
-
-    @property
-    def signs(self) -> dict[str, str]:
-        """Asterisks for each different mark."""
-        marks = dict.fromkeys(mark for mark in self.marks if mark)
-        return {mark: "*" * (position + 1) for position, mark in enumerate(marks)}
-
-    @property
-    def signed_rows(self) -> list[tuple[str, ...]]:
-        """The rows, the name of a marked one followed by its sign."""
-        signs = self.signs
-        return [
-            (f"{row[0]} {signs[mark]}", *row[1:]) if mark else row
-            for row, mark in zip(self.rows, self.marks, strict=True)
-        ]
-
-    @property
-    def signed_notes(self) -> list[str]:
-        """The notes, those that explain signs first."""
-        return [f"{sign} {mark}" for mark, sign in self.signs.items()] + list(self.notes)
+    items = choose_rows(require_comparable(scores), rows)
+    if by not in BY:
+        raise UnknownNameError("kind of table", by, BY)
+    if by == "tracker":
+        table = comparison(items, columns=columns, intervals=intervals, differences=differences)
+        return render(table, format, mark=mark)
+    if intervals or differences:
+        raise MosamError(f"table by {by}: expected no intervals, got a wish for them; leave out --ci and --paired")
+    make = attribute_table if by == "attribute" else sequence_table
+    names = columns or list(_columns(items, None))[:1]
+    return "\n\n".join(render(make(items, name), format, mark=mark) for name in names)
 
 
-def compare(scores: Iterable[Scores], *, columns: Sequence[str] | None = None, format: str = "text") -> str:
+def compare(
+    scores: Iterable[Scores], *, columns: Sequence[str] | None = None, format: str = "text", mark: bool | None = None
+) -> str:
     """One row a tracker, with its overall numbers.
 
     Args:
         scores: of one dataset, split and protocol.
         columns: names of values, in order; None = all the scores have.
         format: one of `FORMATS`.
+        mark: whether the best and second of a column are marked; None = in LaTeX only.
     Raises:
         MismatchError: scores of different datasets, splits or protocols (says which).
         UnknownNameError: a column that none of the scores has, or an unknown format.
         MosamError: no scores.
     """
-    return render(comparison(scores, columns=columns), format)
+    return render(comparison(scores, columns=columns), format, mark=mark)
 
 
-def by_attribute(scores: Iterable[Scores], value: str, *, format: str = "text") -> str:
+def by_attribute(scores: Iterable[Scores], value: str, *, format: str = "text", mark: bool | None = None) -> str:
     """One row a tracker, one column an attribute: a value's mean over the sequences that have the attribute.
 
     Args:
         scores: of one dataset, split and protocol.
         value: its name.
-        format: one of `FORMATS`.
+        format, mark: see `render`.
     Raises:
         MismatchError, UnknownNameError, MosamError: as `compare`; also where no sequence has attributes.
     """
-    items = _comparable(scores)
+    return render(attribute_table(scores, value), format, mark=mark)
+
+
+def by_sequence(scores: Iterable[Scores], value: str, *, format: str = "text", mark: bool | None = None) -> str:
+    """One row a sequence, one column a tracker; the last row is the overall number.
+
+    Args:
+        scores: of one dataset, split and protocol.
+        value: its name.
+        format, mark: see `render`; here the best of each row is marked.
+    Raises:
+        MismatchError, UnknownNameError, MosamError: as `compare`; also where no sequence was scored.
+    """
+    return render(sequence_table(scores, value), format, mark=mark)
+
+
+def comparison(
+    scores: Iterable[Scores],
+    *,
+    columns: Sequence[str] | None = None,
+    intervals: bool = False,
+    differences: bool = False,
+) -> Table:
+    """The table that `compare` lays out; see there.
+
+    Args:
+        scores, columns: see `compare`.
+        intervals: each number with its 95 % bootstrap interval over sequences.
+        differences: behind each column another one with the paired difference from the first row, and its interval.
+    """
+    items = require_comparable(scores)
+    chosen = _columns(items, columns)
+    header, cells, details, ranks = [], [], [], []
+    without: list[str] = []
+    for name, column in chosen.items():
+        shown = [column.show(item.overall.get(name, math.nan)) for item in items]
+        found = [interval(item, name) for item in items] if intervals else [None] * len(items)
+        if intervals and not any(found):
+            without.append(column.heading)
+        header.append(column.title)
+        cells.append(shown)
+        details.append([_between(column.show, one) for one in found])
+        ranks.append(_ranks(column, shown))
+        if differences:
+            header.append(f"{column.heading} - {tracker_name(items[0])}" + (f" [{column.unit}]" if column.unit else ""))
+            pairs = [None, *(difference(item, items[0], name) for item in items[1:])]
+            gaps = [item.overall.get(name, math.nan) - items[0].overall.get(name, math.nan) for item in items]
+            values = [one.value if one else gap for one, gap in zip(pairs, gaps, strict=True)]
+            cells.append([MISSING, *map(column.show_signed, values[1:])])
+            details.append([_between(column.show_signed, one) for one in pairs])
+            ranks.append([0] * len(items))
+    notes = []
+    if intervals or differences:
+        notes.append(f"in parentheses: {LEVEL:.0%} bootstrap intervals over sequences".replace("%", " %"))
+    if without:
+        notes.append(f"no interval, being no mean over sequences: {', '.join(without)}")
+    if differences:
+        notes += _unequal(items)
+    table = _table(_title(items), header, items, _transposed(cells, items), notes)
+    return replace(
+        table,
+        ranks=_behind_names(table, _transposed(ranks, items), 0),
+        details=_behind_names(table, _transposed(details, items), "") if intervals or differences else (),
+    )
+
+
+def attribute_table(scores: Iterable[Scores], value: str) -> Table:
+    """The table that `by_attribute` lays out; see there."""
+    items = require_comparable(scores)
     column = _columns(items, [value])[value]
     attributes = sorted({name for item in items for name in item.attributes})
     if not attributes:
         raise MosamError(f"{items[0].dataset}: expected sequences with attributes, got none")
-    rows = [[column.show(item.attributes.get(name, {}).get(value, math.nan)) for name in attributes] for item in items]
-    return render(_table(f"{_title(items)}, {column.title} by attribute", attributes, items, rows), format)
+    cells = [[column.show(item.attributes.get(name, {}).get(value, math.nan)) for item in items] for name in attributes]
+    ranks = [_ranks(column, shown) for shown in cells]
+    title = f"{_title(items)}, {column.title} by attribute"
+    table = _table(title, attributes, items, _transposed(cells, items))
+    return replace(table, ranks=_behind_names(table, _transposed(ranks, items), 0))
 
 
-def comparison(scores: Iterable[Scores], *, columns: Sequence[str] | None = None) -> Table:
-    """The table that `compare` lays out; see there."""
-    items = _comparable(scores)
-    chosen = _columns(items, columns)
-    rows = [[column.show(item.overall.get(name, math.nan)) for name, column in chosen.items()] for item in items]
-    return _table(_title(items), [column.title for column in chosen.values()], items, rows)
+def sequence_table(scores: Iterable[Scores], value: str) -> Table:
+    """The table that `by_sequence` lays out; see there."""
+    items = require_comparable(scores)
+    column = _columns(items, [value])[value]
+    names = list(dict.fromkeys(name for item in items for name in (*item.sequences, *item.missing)))
+    if not names:
+        raise MosamError(f"{items[0].dataset}: expected scored sequences, got none")
+    lines = [[column.show(item.sequences.get(name, {}).get(value, math.nan)) for item in items] for name in names]
+    lines.append([column.show(item.overall.get(value, math.nan)) for item in items])
+    marks = [f"{tracker_name(item)}: {item.mark}" for item in items if item.mark]
+    return Table(
+        title=f"{_title(items)}, {column.title} by sequence",
+        header=("Sequence", *map(tracker_name, items)),
+        rows=tuple((name, *line) for name, line in zip([*names, "overall"], lines, strict=True)),
+        marks=(None,) * len(lines),
+        notes=(*marks, *(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))),
+        ranks=tuple((0, *_ranks(column, line)) for line in lines),
+        groups=(*("",) * len(names), "overall"),
+    )
 
 
-def render(table: Table, format: str = "text") -> str:
-    """A table as text.
+def require_comparable(scores: Iterable[Scores], *, where: str = "tables") -> list[Scores]:
+    """The scores, if they may stand side by side.
 
     Args:
-        table: what to lay out.
-        format: `text`, `markdown` or `csv` (which has a column of marks instead of signs, and no notes).
+        scores: at least one.
+        where: what is made of them, for errors.
     Raises:
-        UnknownNameError: another format.
+        MismatchError: of different datasets, splits or protocols (says which).
+        MosamError: no scores.
     """
-    if format not in FORMATS:
-        raise UnknownNameError("table format", format, FORMATS)
-    return FORMATS[format](table)
-
-
-def _comparable(scores: Iterable[Scores]) -> list[Scores]:
     items = list(scores)
     if not items:
-        raise MosamError("tables: expected scores, got none")
+        raise MosamError(f"{where}: expected scores, got none")
     for what in ("dataset", "split", "protocol"):
         trackers: dict[str, list[str]] = {}
         for item in items:
-            trackers.setdefault(getattr(item, what), []).append(_name(item))
+            trackers.setdefault(getattr(item, what), []).append(tracker_name(item))
         if len(trackers) > 1:
             found = "; ".join(f"{value} ({', '.join(names)})" for value, names in trackers.items())
-            raise MismatchError(f"tables: expected scores of one {what}, got {found}; make one table of each")
+            raise MismatchError(f"{where}: expected scores of one {what}, got {found}; make one of each")
     return items
+
+
+def choose_rows(scores: Iterable[Scores], rows: Sequence[str] | None) -> list[Scores]:
+    """The scores of some trackers, in the order asked for.
+
+    Args:
+        scores: of several trackers.
+        rows: `TRACKER` (with each of its models) or `TRACKER MODEL`; None = all as they are.
+    Raises:
+        UnknownNameError: a tracker that is not there.
+    """
+    items = list(scores)
+    chosen: list[Scores] = []
+    for row in rows or ():
+        found = [item for item in items if row in (item.tracker, tracker_name(item))]
+        if not found:
+            raise UnknownNameError("row", row, {tracker_name(item) for item in items})
+        chosen += [item for item in found if item not in chosen]
+    return chosen if rows else items
+
+
+def column_of(name: str, protocol: str) -> Column:
+    """How a value is shown under a protocol; an unlisted one (`failures_occlusion`) as the name it begins with, if any.
+
+    Args:
+        name: of the value.
+        protocol: with its options.
+    """
+    listed = {**COLUMNS, **HEADINGS.get(protocol.partition("[")[0], {})}
+    if name in listed:
+        return listed[name]
+    stem, _, tag = name.partition("_")
+    if stem in ("eao", "accuracy", "failures") and stem in listed:
+        return replace(listed[stem], heading=f"{listed[stem].heading} {tag.replace('_', ' ')}")
+    return Column(name, "", 3, lower=None)
 
 
 def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, Column]:
@@ -201,19 +332,57 @@ def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, 
     for name in names or ():
         if name not in known:
             raise UnknownNameError("column", name, known, where=f"{items[0].dataset} {items[0].protocol}")
-    special = HEADINGS.get(items[0].protocol.partition("[")[0], {})
-    return {name: special.get(name) or COLUMNS.get(name) or Column(name, "", 3) for name in names or known}
+    return {name: column_of(name, items[0].protocol) for name in names or known}
 
 
-def _table(title: str, header: Sequence[str], items: Sequence[Scores], rows: Sequence[Sequence[str]]) -> Table:
+def _table(
+    title: str,
+    header: Sequence[str],
+    items: Sequence[Scores],
+    rows: Sequence[Sequence[str]],
+    notes: Sequence[str] = (),
+) -> Table:
+    """Rows by tracker; those of one size of network follow each other where some have a network."""
     with_model = any(item.model for item in items)
     cells = [
         (item.tracker, *([item.model or MISSING] if with_model else []), *row)
         for item, row in zip(items, rows, strict=True)
     ]
     names = ("Tracker", "Model") if with_model else ("Tracker",)
-    notes = tuple(f"{_name(item)}: {note}" for item in items for note in _notes(item))
-    return Table(title, (*names, *header), tuple(cells), tuple(item.mark for item in items), len(names), notes)
+    own = tuple(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))
+    groups = tuple(_size(item.model) for item in items)
+    marks = tuple(item.mark for item in items)
+    return Table(title, (*names, *header), tuple(cells), marks, len(names), (*own, *notes), groups=groups)
+
+
+def _size(model: str | None) -> str:
+    return next((size for size in SIZES if (model or "").endswith(size)), model or "")
+
+
+def _ranks(column: Column, cells: Sequence[str]) -> list[int]:
+    return [0] * len(cells) if column.lower is None else ranks_as_shown(cells, lower=column.lower)
+
+
+def _behind_names(table: Table, rows: Sequence[Sequence[T]], fill: T) -> tuple[tuple[T, ...], ...]:
+    return tuple((*(fill,) * table.names, *row) for row in rows)
+
+
+def _transposed(columns: Sequence[Sequence[T]], items: Sequence[Scores]) -> list[list[T]]:
+    return [[column[number] for column in columns] for number in range(len(items))]
+
+
+def _between(show: Callable[[float], str], found: Interval | None) -> str:
+    return f"({show(found.low)} to {show(found.high)})" if found else ""
+
+
+def _unequal(items: Sequence[Scores]) -> list[str]:
+    """A note on each tracker that was scored on other sequences than the first."""
+    first, base, notes = set(items[0].sequences), tracker_name(items[0]), []
+    for item in items[1:]:
+        if set(item.sequences) != first:
+            both = len(first & set(item.sequences))
+            notes.append(f"{tracker_name(item)}: differences over the {both} sequences that {base} has too")
+    return notes
 
 
 def _notes(item: Scores) -> list[str]:
@@ -229,47 +398,6 @@ def _title(items: Sequence[Scores]) -> str:
     return f"{item.dataset} {item.split}, protocol {item.protocol}{count}"
 
 
-def _name(item: Scores) -> str:
+def tracker_name(item: Scores) -> str:
+    """The tracker with its model, if it has one."""
     return f"{item.tracker} {item.model}" if item.model else item.tracker
-
-
-# ---------------------------------------------------------------------------------------------- layouts
-
-
-def _text(table: Table) -> str:
-    rows = table.signed_rows
-    columns = list(zip(table.header, *rows, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-
-    def line(cells: Sequence[str]) -> str:
-        padded = [
-            cell.ljust(width) if number < table.names else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        ]
-        return "  ".join(padded).rstrip()
-
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([table.title, rule, line(table.header), rule, *map(line, rows), rule, *table.signed_notes])
-
-
-def _markdown(table: Table) -> str:
-    def line(cells: Iterable[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("*", "\\*") for cell in cells) + " |"
-
-    rules = [":--" if number < table.names else "--:" for number in range(len(table.header))]
-    lines = [f"**{table.title}**", "", line(table.header), f"| {' | '.join(rules)} |", *map(line, table.signed_rows)]
-    notes = [note.replace("*", "\\*") for note in table.signed_notes]
-    return "\n".join([*lines, *(["", *notes] if notes else [])])
-
-
-def _csv(table: Table) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    marks = [[mark or "" for mark in table.marks]] if any(table.marks) else []
-    writer.writerow([*table.header, *(["Subset"] if marks else [])])
-    columns = [*zip(*table.rows, strict=True), *marks]
-    writer.writerows(["" if cell == MISSING else cell for cell in row] for row in zip(*columns, strict=True))
-    return out.getvalue().rstrip("\n")
-
-
-FORMATS: Mapping[str, Callable[[Table], str]] = {"text": _text, "markdown": _markdown, "csv": _csv}

@@ -217,18 +217,23 @@ def table(
     scores: Annotated[
         list[Path], typer.Argument(metavar="SCORES...", help="scores.json files, files of --json, or folders of runs.")
     ],
-    format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
     columns: Annotated[str | None, typer.Option(help="Names of scores.  [default: the protocol's own]")] = None,
+    rows: Annotated[str | None, typer.Option(help="Only these trackers, in this order.  [default: all]")] = None,
+    by: Annotated[str, typer.Option(help="tracker, attribute or sequence.")] = "tracker",
+    ci: Annotated[bool, typer.Option("--ci", help="Add 95 % bootstrap intervals over sequences.")] = False,
+    paired: Annotated[bool, typer.Option("--paired", help="Add paired differences from the first row.")] = False,
+    mark: Annotated[
+        bool | None, typer.Option("--mark/--no-mark", help="Mark best and second.  [default: in latex only]")
+    ] = None,
 ) -> None:
     """Print a table of scores that were computed before."""
     from mosam.evaluation import tables
-    from mosam.evaluation.scores import load_scores
     from mosam.settings import split_list
-    from mosam.store import SCORES
 
-    files = [path / SCORES if path.is_dir() else path for path in scores]
-    found = [item for file in files for item in load_scores(file)]
-    print(tables.compare(found, columns=split_list(columns) or None, format=format_))
+    found = _load_scores(scores)
+    chosen = {"columns": split_list(columns) or None, "rows": split_list(rows) or None}
+    print(tables.tabulate(found, by=by, **chosen, format=format_, mark=mark, intervals=ci, differences=paired))
 
 
 @data_app.command("list")
@@ -342,6 +347,13 @@ def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: 
     if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
         save_scores(folder / SCORES, scores)
     return scores
+
+
+def _load_scores(paths: list[Path]) -> list[Scores]:
+    from mosam.evaluation.scores import load_scores
+    from mosam.store import SCORES
+
+    return [item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]
 
 
 def _show(scores: list[Scores], json_file: Path | None) -> None:

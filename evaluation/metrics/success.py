@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-# PyTracking, pysot-toolkit and MATLAB step by 0.05, got-10k/toolkit takes linspace: the same values to the last bit, which
-# decides, since the overlap of boxes of whole pixels can be exactly 3/20.
+# PyTracking, pysot-toolkit and MATLAB step by 0.05, got-10k/toolkit takes linspace: the same values to the last bit,
+# which decides, since the overlap of boxes of whole pixels can be exactly 3/20.
 SUCCESS_THRESHOLDS = np.linspace(0.0, 1.0, 21)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from mosam.errors import MismatchError, MosamError, UnknownNameError
 from mosam.evaluation import tables
+from mosam.evaluation.layouts import escape_latex, ranks_as_shown
 from mosam.evaluation.scores import Scores
 
 
@@ -121,3 +122,150 @@ def test_an_unlisted_value_is_shown_too():
         "Tracker  new_thing",
         "sam2         0.500",
     ]
+
+
+def overall(**values: float) -> dict:
+    return {"overall": values}
+
+
+RANKED = [
+    make_scores("a", **overall(success_auc=0.50001, v_mean=0.2, new_thing=0.5)),
+    make_scores("b", **overall(success_auc=0.49999, v_mean=0.1, new_thing=0.6)),
+    make_scores("c", **overall(success_auc=0.4, v_mean=math.nan, new_thing=0.7)),
+    make_scores("d", **overall(success_auc=math.nan, v_mean=0.3, new_thing=0.8)),
+]
+
+
+def test_latex_marks_best_and_second():
+    lines = tables.compare(RANKED, format="latex").split("\n")
+    assert lines[2:6] == [
+        r"\begin{tabular}{lrrr}",
+        r"\toprule",
+        r"Tracker & AUC [\%] & V [\%] & new\_thing \\",
+        r"\midrule",
+    ]
+    assert lines[6:10] == [
+        r"a & \textbf{50.0} & \underline{20.0} & 0.500 \\",  # equal as shown: both best
+        r"b & \textbf{50.0} & \textbf{10.0} & 0.600 \\",  # less is better in V; unlisted values have no better
+        r"c & \underline{40.0} & - & 0.700 \\",
+        r"d & - & 30.0 & 0.800 \\",
+    ]
+    assert lines[10:] == [r"\bottomrule", r"\end{tabular}"]
+
+
+def test_marks_elsewhere_on_request():
+    plain = tables.compare(RANKED, columns=["success_auc"], format="markdown")
+    assert "<u>" not in plain
+    marked = tables.compare(RANKED, columns=["success_auc"], format="markdown", mark=True).split("\n")
+    assert marked[4:] == ["| a | **50.0** |", "| b | **50.0** |", "| c | <u>40.0</u> |", "| d | - |"]
+    text = tables.compare(RANKED, columns=["success_auc"], mark=True).split("\n")
+    assert text[4:8] == ["a          50.0¹", "b          50.0¹", "c          40.0²", "d             -"]
+    assert "textbf" not in tables.compare(RANKED, format="latex", mark=False)
+    assert tables.compare(RANKED, format="csv", mark=True) == tables.compare(RANKED, format="csv")
+
+
+def test_one_tracker_is_not_the_best():
+    assert "textbf" not in tables.compare(RANKED[:1], format="latex")
+    assert ranks_as_shown(["-", "1.0"], lower=False) == [0, 0]
+
+
+def test_latex_prints_any_name():
+    name = r"a_b&c%d$e#f{g}~^\<>|"
+    text = tables.compare([make_scores(name, official="2 of 280 official")], columns=["precision"], format="latex")
+    escaped = (
+        r"a\_b\&c\%d\$e\#f\{g\}\textasciitilde{}\textasciicircum{}\textbackslash{}\textless{}\textgreater{}\textbar{}"
+    )
+    assert f"{escaped}$^{{*}}$ & 100.0 \\\\" in text.split("\n")
+    assert text.endswith(r"\par{\footnotesize {*} 2 of 280 official\par}")
+    assert escape_latex("*x") == "{*}x"
+
+
+def test_latex_groups_sizes():
+    scores = [make_scores(t, model=m) for m, t in [("random:tiny", "x"), ("large", "x"), ("random:tiny", "y")]]
+    lines = tables.compare(scores, columns=["precision"], format="latex").split("\n")
+    assert [line.split(" & 1")[0].split(" & \\t")[0] for line in lines[6:10]] == [
+        "x & random:tiny",
+        "y & random:tiny",
+        r"\midrule",
+        "x & large",
+    ]
+
+
+def sequences(**values: float) -> dict:
+    mean = sum(values.values()) / len(values)
+    return {"overall": {"success_auc": mean}, "sequences": {name: {"success_auc": v} for name, v in values.items()}}
+
+
+PAIR = [make_scores("a", **sequences(x=0.5, y=0.5, z=0.5)), make_scores("b", **sequences(x=0.6, y=0.6, z=0.6))]
+
+
+def test_intervals_and_paired_differences():
+    table = tables.comparison(PAIR, intervals=True, differences=True)
+    assert table.header == ("Tracker", "AUC [%]", "AUC - a [%]")
+    assert table.rows == (("a", "50.0", "-"), ("b", "60.0", "+10.0"))
+    assert table.details == (("", "(50.0 to 50.0)", ""), ("", "(60.0 to 60.0)", "(+10.0 to +10.0)"))
+    assert table.notes == ("in parentheses: 95 % bootstrap intervals over sequences",)
+    latex = tables.tabulate(PAIR, intervals=True, format="latex")
+    assert r"b & \textbf{60.0} (60.0 to 60.0) \\" in latex
+    assert tables.tabulate(PAIR, intervals=True, format="csv").split("\n")[:2] == [
+        "Tracker,AUC [%],AUC [%] interval",
+        "a,50.0,(50.0 to 50.0)",
+    ]
+
+
+def test_an_interval_weighs_sequences_as_the_mean_does():
+    frames = {"x": {"ao": 3.0}, "y": {"ao": 1.0}}
+    values = {"sequences": {"x": {"ao": 1.0}, "y": {"ao": 0.0}}, "counts": frames}
+    table = tables.comparison([make_scores(**values, **overall(ao=0.75))], intervals=True)
+    assert (table.rows[0][1], table.details[0][1]) == ("75.0", "(0.0 to 100.0)")
+    # a number that is no mean over sequences gets none, rather than a wrong one
+    table = tables.comparison([make_scores(**values, **overall(ao=0.5))], intervals=True)
+    assert table.details[0][1] == ""
+    assert table.notes[-1] == "no interval, being no mean over sequences: AO"
+
+
+def test_a_difference_is_over_the_sequences_of_both():
+    other = make_scores("c", **sequences(x=0.8, y=0.8))
+    table = tables.comparison([PAIR[0], other], differences=True)
+    assert table.rows[1][2] == "+30.0"
+    assert "c: differences over the 2 sequences that a has too" in table.notes
+
+
+def test_sequences():
+    other = make_scores("c", **sequences(x=0.8, y=0.4), missing=("z",), official="2 of 3 official sequences")
+    text = tables.tabulate([PAIR[0], other], by="sequence", format="markdown", mark=True)
+    assert text.split("\n") == [
+        "**lasot test, protocol pytracking, AUC [%] by sequence**",
+        "",
+        "| Sequence | a | c |",
+        "| :-- | --: | --: |",
+        "| x | <u>50.0</u> | **80.0** |",
+        "| y | **50.0** | <u>40.0</u> |",
+        "| z | 50.0 | - |",
+        "| overall | <u>50.0</u> | **60.0** |",
+        "",
+        "c: 2 of 3 official sequences",
+        "c: 1 without results left out: z",
+    ]
+
+
+def test_rows_are_chosen_in_order():
+    scores = [make_scores("a", model="tiny"), make_scores("a", model="large"), make_scores("b", model="tiny")]
+    lines = tables.tabulate(scores, rows=["b", "a large"], columns=["precision"], format="csv").split("\n")
+    assert lines[1:] == ["b,tiny,100.0", "a,large,100.0"]
+    assert len(tables.choose_rows(scores, ["a"])) == 2
+    with pytest.raises(UnknownNameError, match="unknown row 'c'"):
+        tables.tabulate(scores, rows=["c"])
+
+
+def test_wishes_that_do_not_go_together():
+    with pytest.raises(UnknownNameError, match="unknown kind of table 'frame'"):
+        tables.tabulate(PAIR, by="frame")
+    with pytest.raises(MosamError, match="table by sequence: expected no intervals"):
+        tables.tabulate(PAIR, by="sequence", intervals=True)
+
+
+def test_robustness_of_pysot_counts_failures():
+    assert tables.column_of("robustness", "pysot[exact]").lower is True
+    assert tables.column_of("robustness", "vot").lower is False
+    assert tables.column_of("failures_motion_change", "vot").title == "Failures motion change"

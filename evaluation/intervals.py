@@ -1,0 +1,58 @@
+"""Confidence intervals of a tracker's overall numbers, and of the difference between two trackers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mosam.evaluation.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_interval
+from mosam.evaluation.scores import Scores
+
+SAME = 1e-9  # how far the mean over sequences may be from the overall number
+
+
+def interval(scores: Scores, name: str) -> Interval | None:
+    """Bootstrap interval of an overall number, over sequences.
+
+    Args:
+        scores: of one tracker.
+        name: of the value.
+    Returns:
+        the interval; None where the number is undefined or no weighted mean over sequences (EAO, the long-term F, LVOS'
+        mean of seen and unseen), so that drawing sequences again would not give its spread.
+    """
+    names = list(scores.sequences)
+    found = bootstrap_interval(_values(scores, name, names), weights=_weights(scores, name, names))
+    overall = scores.overall.get(name, math.nan)
+    return found if abs(found.value - overall) <= SAME * max(1.0, abs(overall)) else None
+
+
+def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
+    """Paired bootstrap interval of `scores - base`, over the sequences both have.
+
+    Args:
+        scores: of one tracker.
+        base: of the other, on the same benchmark under the same protocol.
+        name: of the value.
+    Returns:
+        the interval; None where one of the two has none, no sequence is in both, or a sequence weighs differently in
+        the two (as seconds do in `fps`).
+    """
+    names = [sequence for sequence in scores.sequences if sequence in base.sequences]
+    weights, others = _weights(scores, name, names), _weights(base, name, names)
+    if not names or not np.array_equal(weights, others) or interval(scores, name) is None:
+        return None
+    if interval(base, name) is None:
+        return None
+    found = bootstrap_difference(_values(scores, name, names), _values(base, name, names), weights=weights)
+    return None if math.isnan(found.value) else found
+
+
+def _values(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
+    return np.array([scores.sequences[sequence].get(name, math.nan) for sequence in sequences], dtype=np.float64)
+
+
+def _weights(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
+    return np.array([scores.counts.get(sequence, {}).get(name, 1.0) for sequence in sequences], dtype=np.float64)
