@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
 from mosam.codecs import format_number, labels_of_masks, write_labels
+from mosam.codecs.coco import encode_rle
 from mosam.codecs.masks import object_folder
 from mosam.datasets.annotations import official_list
 from mosam.datasets.base import DATASETS, DatasetInfo, load_dataset
+from mosam.datasets.sav import FRAME_STEP
 from mosam.errors import MosamError, UnknownNameError
 from mosam.geometry import mask_to_box
 from mosam.registry import Registry
@@ -375,6 +377,9 @@ for _name in ("ytvos2018", "ytvos2019"):
 @LAYOUTS.register("sav")
 def _sav(order: Order) -> None:
     folder = order.root / f"sav_{order.split}"
+    if order.split == "train":
+        _sav_train(order, folder / "sav_000")
+        return
     names = [f"sav_{number:06d}" for number in range(len(order.several))]
     for name, footage in zip(names, order.several, strict=True):
         footage = footage.starting()
@@ -383,10 +388,36 @@ def _sav(order: Order) -> None:
         for object_id in footage.object_ids:
             maps = folder / "Annotations_6fps" / name / object_folder(object_id)
             maps.mkdir(parents=True)
-            for t in range(0, len(footage), 4):
+            for t in range(0, len(footage), FRAME_STEP):
                 mask = _grown(footage.masks[t].get(object_id, np.zeros(footage.size, dtype=bool)))
                 write_labels(maps / f"{stems[t]}.png", mask.astype(np.uint8))
     _write_lines(folder / f"sav_{order.split}.txt", names)
+
+
+def _sav_train(order: Order, folder: Path) -> None:
+    for number, footage in enumerate(order.several):
+        name = f"sav_{number:06d}"
+        _write_video(folder / f"{name}.mp4", footage)
+        empty = np.zeros(footage.size, dtype=bool)
+        annotated = footage.masks[::FRAME_STEP]
+        ids = sorted({object_id for masks in annotated for object_id in masks})
+        masklets = [[encode_rle(masks.get(object_id, empty)) for object_id in ids] for masks in annotated]
+        _write_json(folder / f"{name}_manual.json", {"video_id": name, "masklet": masklets})
+
+
+def _write_video(path: Path, footage: Footage) -> None:
+    """As MPEG-4 at 24 frames a second, in the colors that every decoder knows."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = footage.size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = 8_000_000
+        for image in footage.images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
 
 
 def _grown(mask: Mask) -> Mask:

@@ -1,18 +1,27 @@
-"""SA-V: one folder of binary masks an object, since masks overlap; tracked at 24 frames a second, scored at 6."""
+"""SA-V: one mask an object, since they overlap; tracked at 24 frames a second, scored at 6.
+
+Val and test are pictures with a folder of masks for each object, train is video files with run lengths in JSON.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
 
 from mosam.codecs import read_labels
+from mosam.codecs.coco import decode_rle
 from mosam.codecs.masks import object_folder
-from mosam.datasets.annotations import list_label_maps, read_names
+from mosam.datasets.annotations import list_label_maps, read_json, read_names
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence, shorten
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, read_image_size
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Mask, Prompt, Size
+
+FRAME_STEP = 4  # of the annotated frames
+_MANUAL = "_manual.json"
 
 
 class ObjectMaskTruth:
@@ -60,20 +69,52 @@ class ObjectMaskTruth:
         return mask
 
 
+class MaskletTruth:
+    """Masks of a training video, from the run lengths of its JSON file.
+
+    Args:
+        masklets: by annotated frame, the run lengths of every object in a fixed order.
+        path: the file, for errors.
+    """
+
+    def __init__(self, masklets: list[list[Any]], path: TreePath):
+        self._masklets = masklets
+        self._path = path
+
+    @property
+    def frame_indices(self) -> tuple[int, ...]:
+        """Annotated frames: every fourth."""
+        return tuple(range(0, len(self._masklets) * FRAME_STEP, FRAME_STEP))
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Every object, counted from 1 in the order of the file."""
+        return tuple(range(1, len(self._masklets[0]) + 1))
+
+    def read(self, frame_index: int) -> Mapping[int, Mask]:
+        """Masks (H, W) of all objects; DataError where they are damaged."""
+        frame = self._masklets[frame_index // FRAME_STEP]
+        return {object_id: decode_rle(rle, self._path) for object_id, rle in enumerate(frame, 1)}
+
+    def void(self, frame_index: int) -> Mask | None:
+        """No pixel is left out."""
+        return None
+
+
 @DATASETS.register("sav")
 class Sav(Dataset):
-    """SA-V's val and test; every object is given on frame 0."""
+    """SA-V; in val and test every object is given on frame 0, in train (manual masklets) some appear later."""
 
     name = "sav"
     info = DatasetInfo(
         title="SA-V",
         task="mask",
-        splits=("val", "test"),
+        splits=("val", "test", "train"),
         default_split="val",
         prompts=("mask", "box"),
         protocol="sav",
         result_format="sav",
-        official_counts={"val": 155, "test": 150},
+        official_counts={"val": 155, "test": 150, "train": 50583},
         licence="CC BY 4.0",
         source="https://ai.meta.com/datasets/segment-anything-video/",
         metrics=("jf_mean", "j_mean", "f_mean"),
@@ -82,11 +123,15 @@ SA-V/
   sav_val/ (sav_test/)                         (or such a folder itself)
     sav_val.txt                                (video names, one a line)
     JPEGImages_24fps/<video>/00000.jpg ...     (every frame; not needed for scoring)
-    Annotations_6fps/<video>/<object>/00000.png, 00004.png ...""",
+    Annotations_6fps/<video>/<object>/00000.png, 00004.png ...
+  sav_train/                                   (in folders sav_000/ ... or not)
+    <video>.mp4, <video>_manual.json""",
     )
 
     def list_names(self) -> Iterable[str]:
-        """The names of the split's list, else the videos with a folder of annotation."""
+        """The names of the split's list, else the videos with a folder (train: a file) of annotation."""
+        if self.split == "train":
+            return self._masklets
         maps = self._split_folder() / "Annotations_6fps"
         if not maps.is_dir():
             raise self.layout_error(f"found no sav_{self.split}/Annotations_6fps")
@@ -99,6 +144,8 @@ SA-V/
 
     def is_present(self, name: str, *, frames: bool = False) -> bool:
         """Whether the video's folder of masks (with `frames`, also its pictures) is there."""
+        if self.split == "train":
+            return name in self._masklets and (not frames or has_frames(self._images(name)))
         return self._masks(name).is_dir() and (not frames or has_frames(self._images(name)))
 
     def open_frames(self, name: str) -> StoredFrames:
@@ -110,15 +157,19 @@ SA-V/
         return (self._list(),) if self._list().is_file() else ()
 
     def annotation_files(self, name: str) -> Iterable[TreePath]:
-        """The masks, object by object, in frame order."""
+        """The masks, object by object, in frame order; of train the file of masklets."""
+        if self.split == "train":
+            return (self._masklets[name],)
         return [path for folder in self._objects(name).values() for path in list_label_maps(folder).values()]
 
     def load(self, name: str) -> Sequence:
-        """One video; reads file names only.
+        """One video; reads file names only (train: the file of masklets).
 
         Raises:
             DataError: no object, a mask without a frame, or an object that is not annotated on frame 0.
         """
+        if self.split == "train":
+            return self._load_train(name)
         source = self.open_frames(name)
         maps = {object_id: list_label_maps(folder) for object_id, folder in self._objects(name).items()}
         annotated = sorted({stem for stems in maps.values() for stem in stems}, key=lambda stem: (len(stem), stem))
@@ -143,6 +194,53 @@ SA-V/
             result_frames=tuple(indices[stem] for stem in annotated),
         )
 
+    def _load_train(self, name: str) -> Sequence:
+        path, source = self._masklets[name], self.open_frames(name)
+        masklets = read_json(path).get("masklet")
+        sound = isinstance(masklets, list) and masklets and all(isinstance(frame, list) for frame in masklets)
+        if not sound or not masklets[0] or len({len(frame) for frame in masklets}) > 1:
+            raise DataError(path, 'expected "masklet": for each frame the run lengths of each object; got another')
+        count = len(source) or len(masklets) * FRAME_STEP
+        if (len(masklets) - 1) * FRAME_STEP >= count:
+            raise DataError(path, f"expected masklets of {count} frames, every fourth, got {len(masklets)}")
+        truth = MaskletTruth(masklets, path)
+
+        def prompts() -> tuple[Prompt, ...]:
+            found: dict[int, Prompt] = {}
+            for frame_index in truth.frame_indices:
+                for object_id, mask in truth.read(frame_index).items():
+                    if object_id not in found and mask.any():
+                        found[object_id] = self._prompt(object_id, frame_index, mask)
+                if len(found) == len(truth.object_ids):
+                    return tuple(found[object_id] for object_id in truth.object_ids)
+            raise DataError(path, f"expected a mask of each of {len(truth.object_ids)} objects, got {len(found)}")
+
+        return Sequence(
+            name=name,
+            source=source,
+            frame_names=source.stems or tuple(map("{:05d}".format, range(count))),
+            object_ids=truth.object_ids,
+            load_prompts=prompts,
+            load_truth=lambda: truth,
+            load_size=lambda: truth.read(0)[1].shape[:2],
+            result_frames=truth.frame_indices,
+        )
+
+    def _prompt(self, object_id: int, frame_index: int, mask: Mask) -> Prompt:
+        if self.prompt == "mask":
+            return Prompt(object_id, frame_index, mask=mask)
+        return Prompt(object_id, frame_index, box=mask_to_box(mask, convention="inclusive"))
+
+    @cached_property
+    def _masklets(self) -> dict[str, TreePath]:
+        """Files of masklets by video, sorted, in `sav_train` or in folders there; MissingDataError where there are none."""
+        folder = self._split_folder()
+        folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+        found = [path for place in folders for path in place.glob(f"*{_MANUAL}") if not path.name.startswith(".")]
+        if not found:
+            raise self.layout_error(f"found no file of masklets (*{_MANUAL}) in sav_train")
+        return {path.name.removesuffix(_MANUAL): path for path in sorted(found, key=lambda path: path.name)}
+
     def _prompts(self, truth: ObjectMaskTruth, source: StoredFrames) -> tuple[Prompt, ...]:
         if len(source) and source.size() != truth.size:
             expected, got = ("{}x{}".format(*size) for size in (source.size(), truth.size))
@@ -152,10 +250,7 @@ SA-V/
         for object_id, mask in masks.items():
             if not mask.any():
                 raise DataError(truth.files[object_id][0], "expected a mask to start with, got an empty one")
-        if self.prompt == "mask":
-            return tuple(Prompt(object_id, mask=mask) for object_id, mask in masks.items())
-        boxes = {object_id: mask_to_box(mask, convention="inclusive") for object_id, mask in masks.items()}
-        return tuple(Prompt(object_id, box=box) for object_id, box in boxes.items())
+        return tuple(self._prompt(object_id, 0, mask) for object_id, mask in masks.items())
 
     def _objects(self, name: str) -> dict[int, TreePath]:
         """Folder of each object by id, ascending; DataError where a folder is no number, or there is none."""
@@ -183,4 +278,6 @@ SA-V/
         return self._split_folder() / "Annotations_6fps" / name
 
     def _images(self, name: str) -> TreePath:
+        if self.split == "train":
+            return self._masklets[name].with_name(name)
         return self._split_folder() / "JPEGImages_24fps" / name
