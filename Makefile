@@ -25,6 +25,9 @@ OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
 
+# the suite's networks are too small to gain from threads, and lose much where the cores are busy
+test test-slow: export OMP_NUM_THREADS ?= 1
+
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
