@@ -67,6 +67,7 @@ def _check_sequence(dataset: Dataset, name: str) -> Iterator[str]:
     try:
         sequence = dataset[name]
         source = sequence.source
+        len(source)  # some loaders look for the frames only now
     except MosamError as error:
         yield str(error)
         try:

@@ -7,7 +7,7 @@ frame, `RegionTruth.anchors` with the frames in playing order, `RegionTruth.rest
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar
@@ -24,7 +24,7 @@ from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.geometry import mask_to_box
 from mosam.regions.files import read_trajectory
 from mosam.regions.trajectory import MASK, SPECIAL, Point, Trajectory
-from mosam.types import Mask, Prompt, Size
+from mosam.types import Image, Mask, Prompt, Size
 
 SINGLE = "groundtruth.txt"
 SEVERAL = "groundtruth_"
@@ -33,6 +33,7 @@ ANCHOR = "anchor"  # value: > 0 forward from this frame, < 0 backward
 METADATA = "sequence"
 LIST = "list.txt"
 SKIP_AFTER_FAILURE = 5
+MOST_UNKNOWN = 1_000_000  # frames without annotation that a length may claim: more is a damaged file
 TREE = """\
 <root>/ or <root>/sequences/
   list.txt                       (optional: sequence names, one a line)
@@ -252,7 +253,7 @@ class RegionDataset(Dataset):
         """
         folder = self._present(name)
         metadata = _read_metadata(folder)
-        source = self._frames(folder, metadata)
+        source = LateFrames(lambda: self._frames(folder, metadata))
         files = _region_files(folder)
         names = _number_objects(files)
         trajectories = {object_id: read_trajectory(files[key]) for object_id, key in names.items()}
@@ -274,11 +275,10 @@ class RegionDataset(Dataset):
                 loaded.append(RegionTruth(padded, size(), tags, values, ignore))
             return loaded[0]
 
-        stems = source.stems if len(source) else ()
         return RegionSequence(
             name=name,
-            source=_cut(source, count),
-            frame_names=tuple(stems[:count]) if len(stems) >= count else tuple(f"{i + 1:08d}" for i in range(count)),
+            source=LateFrames(lambda: _first_frames(folder, self._frames(folder, metadata), count)),
+            frame_names=tuple(f"{index + 1:08d}" for index in range(count)),
             object_ids=tuple(names),
             load_prompts=lambda: self.prompts(truth(), folder),
             load_truth=truth if self.has_truth else None,
@@ -357,7 +357,7 @@ def _number_objects(files: Mapping[str, TreePath]) -> dict[int, str]:
 def _count_frames(
     folder: TreePath, metadata: Mapping[str, str], source: FrameSource, trajectories: Mapping[int, Trajectory]
 ) -> int:
-    """Frames of a sequence: `length`, else its pictures, else its regions; the others must not disagree."""
+    """Frames of a sequence: `length`, else its pictures, else its regions, of which there may be fewer but not more."""
     if not trajectories:
         raise DataError(folder, f"expected {SEVERAL}<object>.txt of some object, got {SEVERAL}{IGNORE}.txt alone")
     rows = max(len(regions) for regions in trajectories.values())
@@ -365,11 +365,9 @@ def _count_frames(
     if length and not length.isdecimal():
         raise DataError(folder / METADATA, f"expected a whole number of frames in length=, got {length!r}")
     count = int(length) if length else len(source) or rows
-    if len(source) and len(source) < count:
-        raise DataError(folder, f"expected {count} frames, got {len(source)} pictures; get the missing ones")
     if rows > count:
         raise DataError(folder, f"expected at most {count} regions, one a frame, got {rows}")
-    if count > 10 * rows + 1_000_000:  # of a size no annotation supports: a damaged length
+    if count > MOST_UNKNOWN + 10 * rows:
         raise DataError(folder / METADATA, f"expected a length near the {rows} annotated frames, got {count}")
     return count
 
@@ -411,10 +409,42 @@ def _read_column(path: TreePath) -> NDArray[np.float64]:
         return read_table(path, 1)[:, 0]  # names the line, or accepts what it can
 
 
-def _cut(source: StoredFrames, count: int) -> StoredFrames:
-    return (
-        FrameFolder(source.folder, count=count) if isinstance(source, FrameFolder) and len(source) > count else source
-    )
+def _first_frames(folder: TreePath, source: StoredFrames, count: int) -> StoredFrames:
+    """The `count` annotated frames; DataError where there are pictures, but fewer."""
+    if 0 < len(source) < count:
+        raise DataError(folder, f"expected {count} frames, got {len(source)} pictures; get the missing ones")
+    longer = isinstance(source, FrameFolder) and len(source) > count
+    return FrameFolder(source.folder, count=count) if longer else source
+
+
+class LateFrames:
+    """Frames that are looked for when first asked for: scoring needs none, and a folder of them takes long to list.
+
+    Args:
+        find: gives them.
+    """
+
+    def __init__(self, find: Callable[[], StoredFrames]):
+        self._find = find
+        self._found: StoredFrames | None = None
+
+    @property
+    def found(self) -> StoredFrames:
+        """The frames, looked for now."""
+        if self._found is None:
+            self._found = self._find()
+        return self._found
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def size(self) -> Size:
+        """See `FrameSource.size`."""
+        return self.found.size()
+
+    def read(self, index: int) -> Image:
+        """See `FrameSource.read`."""
+        return self.found.read(index)
 
 
 # ---- challenges ------------------------------------------------------------------------------------------------------

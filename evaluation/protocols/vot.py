@@ -64,7 +64,7 @@ from mosam.evaluation.protocols.base import (
     protocol,
     speed,
 )
-from mosam.regions.overlap import is_empty, region_overlaps
+from mosam.regions.overlap import draw_once, is_empty, region_overlaps
 from mosam.regions.pysot import exact_overlaps, pysot_overlaps
 from mosam.regions.trajectory import INITIALIZED, MASK, RECTANGLE, UNKNOWN, Special, Trajectory
 from mosam.types import Size
@@ -413,6 +413,7 @@ class Multistart(Protocol):
         if not truth.anchors:
             raise DataError(sequence.name, "expected anchor.value with an anchor; choose another protocol")
         size, defects = None if self.unbounded else _size(sequence, truth), not self.thin_masks
+        draw_once(truth.single, size)
         empty = is_empty(truth.single, defects=defects)
         runs = []
         notes: list[str] = []

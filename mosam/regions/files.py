@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError
+from mosam.regions.spans import spread
 from mosam.regions.trajectory import MASK, POINT, POLYGON, RECTANGLE, SPECIAL, UNKNOWN, Trajectory
 
 VERSION = 1
@@ -27,6 +28,7 @@ _HEADER = struct.Struct("<hI")
 _FIXED = {SPECIAL: struct.Struct("<I"), RECTANGLE: struct.Struct("<ffff"), POINT: struct.Struct("<ff")}
 _COUNT = struct.Struct("<H")
 _MASK_HEAD = struct.Struct("<hhHHH")
+_MASK_CROP = 8  # bytes of x, y, w, h
 
 
 @runtime_checkable
@@ -193,23 +195,10 @@ def parse_binary(data: bytes, path: str | os.PathLike[str] = "regions") -> Traje
         raise DataError(path, f"expected {rows} regions of {smallest} bytes or more, got {len(data)} bytes in all")
     if rows == 0:
         raise DataError(path, "expected a region for each frame, got none")
-    kinds = np.zeros(rows, dtype=np.uint8)
-    parts: list[NDArray[np.float64] | tuple[float, ...]] = []
-    at = _HEADER.size
-    for row in range(rows):
-        try:
-            kind = data[at]
-            part, at = _parse_row(data, at + 1, kind)
-        except (struct.error, IndexError, ValueError):
-            raise DataError(path, f"expected {rows} regions, but the file ends in number {row + 1}") from None
-        except KeyError:
-            raise DataError(path, f"expected a region type 0 to 4, got {data[at]} in number {row + 1}") from None
-        kinds[row] = kind
-        parts.append(part)
-    if at != len(data):
-        raise DataError(path, f"expected the end after {rows} regions, got {len(data) - at} bytes more")
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    trajectory = _nan_as_unknown(Trajectory(kinds, starts, np.concatenate(parts).astype(np.float64)))
+    kinds, at, counts, end = _find_rows(data, rows, path)
+    if end != len(data):
+        raise DataError(path, f"expected the end after {rows} regions, got {len(data) - end} bytes more")
+    trajectory = _nan_as_unknown(_gather_rows(data, kinds, at, counts))
     fault = trajectory.find_fault()
     if fault is not None:
         raise DataError(path, f"region {fault[0] + 1}: {fault[1]}")
@@ -238,17 +227,65 @@ def format_binary(trajectory: Trajectory) -> bytes:
     return b"".join(out)
 
 
-def _parse_row(data: bytes, at: int, kind: int) -> tuple[NDArray[np.float64] | tuple[float, ...], int]:
-    if kind == MASK:
-        head = _MASK_HEAD.unpack_from(data, at)
-        at += _MASK_HEAD.size
-        runs = np.frombuffer(data, "<u2", head[4], at)
-        return np.concatenate([head[:4], _join_runs(runs)]), at + runs.nbytes
-    if kind == POLYGON:
-        corners = np.frombuffer(data, "<f4", 2 * _COUNT.unpack_from(data, at)[0], at + _COUNT.size)
-        return corners, at + _COUNT.size + corners.nbytes
-    form = _FIXED[kind]
-    return form.unpack_from(data, at), at + form.size
+def _find_rows(
+    data: bytes, rows: int, path: str | os.PathLike[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64], int]:
+    """Kind of each row, where its numbers begin, how many follow a mask's or polygon's head, and the end of all."""
+    kinds, places, counts = bytearray(rows), [0] * rows, [0] * rows
+    at = _HEADER.size
+    for row in range(rows):
+        try:
+            kind = data[at]
+            if kind == MASK:
+                count = _COUNT.unpack_from(data, at + 1 + _MASK_CROP)[0]
+                end = at + 1 + _MASK_CROP + _COUNT.size + 2 * count
+            elif kind == POLYGON:
+                count = 2 * _COUNT.unpack_from(data, at + 1)[0]
+                end = at + 1 + _COUNT.size + 4 * count
+            else:
+                count, end = 0, at + 1 + _FIXED[kind].size
+        except (struct.error, IndexError):
+            raise _ends_in(path, rows, row) from None
+        except KeyError:
+            raise DataError(path, f"expected a region type 0 to 4, got {data[at]} in number {row + 1}") from None
+        if end > len(data):
+            raise _ends_in(path, rows, row)
+        kinds[row], places[row], counts[row] = kind, at + 1, count
+        at = end
+    return np.frombuffer(bytes(kinds), np.uint8), np.array(places), np.array(counts), at
+
+
+def _ends_in(path: str | os.PathLike[str], rows: int, row: int) -> DataError:
+    return DataError(path, f"expected {rows} regions, but the file ends in number {row + 1}")
+
+
+def _gather_rows(data: bytes, kinds: NDArray[np.uint8], at: NDArray[np.int64], counts: NDArray[np.int64]) -> Trajectory:
+    """All numbers of a binary file, kind by kind."""
+
+    def read(rows: NDArray[np.intp], skipped: int, lengths: NDArray[np.int64], kind: str) -> NDArray[np.generic]:
+        form = np.dtype(kind)
+        begin = at[rows] + skipped
+        places = zip(begin.tolist(), (begin + lengths * form.itemsize).tolist(), strict=True)
+        return np.frombuffer(b"".join([data[first:end] for first, end in places]), form)
+
+    heads = np.array([1, 4, 0, 4, 2], dtype=np.int64)[kinds]
+    lengths = heads + counts
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    numbers = np.zeros(starts[-1])
+    for kind, form in ((SPECIAL, "<u4"), (RECTANGLE, "<f4"), (POINT, "<f4"), (POLYGON, "<f4")):
+        rows = np.flatnonzero(kinds == kind)
+        skipped = _COUNT.size if kind == POLYGON else 0
+        numbers[spread(starts[rows], lengths[rows])] = read(rows, skipped, lengths[rows], form)
+    masks = np.flatnonzero(kinds == MASK)
+    if masks.size:
+        is_run = np.repeat(kinds == MASK, lengths)
+        head = starts[masks][:, None] + np.arange(4)
+        is_run[head] = False
+        crop = read(masks, 0, np.full(len(masks), 4), "<u2").reshape(-1, 4)
+        numbers[head[:, :2]] = crop[:, :2].astype(np.int16)  # x and y have a sign, w and h none
+        numbers[head[:, 2:]] = crop[:, 2:]
+        numbers[is_run] = read(masks, _MASK_CROP + _COUNT.size, counts[masks], "<u2")
+    return _join_runs(Trajectory(kinds, starts, numbers))
 
 
 def _format_row(kind: int, row: NDArray[np.float64]) -> bytes:
@@ -261,21 +298,22 @@ def _format_row(kind: int, row: NDArray[np.float64]) -> bytes:
     return _FIXED[kind].pack(*(row.astype(np.int64) if kind == SPECIAL else row).tolist())
 
 
-def _join_runs(runs: NDArray[np.uint16]) -> NDArray[np.uint16] | NDArray[np.int64]:
-    """Undoes `_split_runs`."""
-    if runs.max(initial=0) < LONGEST_RUN:
-        return runs
-    parts = runs.tolist()
-    joined: list[int] = []
-    index = 0
-    while index < len(parts):
-        run = parts[index]
-        while parts[index] == LONGEST_RUN and index + 2 < len(parts) and parts[index + 1] == 0:
-            index += 2
-            run += parts[index]
-        joined.append(run)
-        index += 1
-    return np.array(joined, dtype=np.int64)
+def _join_runs(trajectory: Trajectory) -> Trajectory:
+    """Undoes `_split_runs` in all masks."""
+    longest = np.flatnonzero(trajectory.numbers == LONGEST_RUN)
+    if not longest.size:
+        return trajectory
+    rows = np.searchsorted(trajectory.starts, longest, side="right") - 1
+    kept = np.ones(len(trajectory.numbers), dtype=bool)
+    numbers = trajectory.numbers.copy()
+    for at, row in zip(longest[::-1].tolist(), rows[::-1].tolist(), strict=True):
+        inside = trajectory.starts[row] + 4 <= at and at + 2 < trajectory.starts[row + 1]
+        if trajectory.kinds[row] == MASK and inside and numbers[at + 1] == 0:
+            numbers[at] += numbers[at + 2]
+            kept[at + 1 : at + 3] = False
+    lost = np.add.reduceat(~kept, trajectory.starts[:-1])
+    counts = np.diff(trajectory.starts) - lost
+    return Trajectory(trajectory.kinds, np.concatenate([[0], np.cumsum(counts)]), numbers[kept], trajectory.cropped)
 
 
 def _split_runs(runs: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -15,22 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.raster import (
-    MOST_PIXELS,
-    FillRule,
-    Spans,
-    Windows,
-    clip_to_rectangles,
-    mask_spans,
-    merged,
-    polygon_spans,
-    shared_area,
-    subtract,
-)
-from mosam.regions.trajectory import MASK, POLYGON, RECTANGLE, Trajectory, spread
+from mosam.regions.raster import MOST_PIXELS, FillRule, image_spans, mask_spans, polygon_spans
+from mosam.regions.spans import Ints, Spans, Windows, clip_to_rectangles, merged, shared_area, spread, subtract
+from mosam.regions.trajectory import MASK, POLYGON, RECTANGLE, Trajectory
 from mosam.types import Size
 
-Ints = NDArray[np.int64]
 TOOLKIT_FILL = FillRule(flat_edges=True, last_pair_counts=True)
 PAIRS_AT_ONCE = 4096
 
@@ -81,6 +70,12 @@ def region_overlaps(
     return np.concatenate([np.zeros(0), *parts])
 
 
+def draw_once(trajectory: Trajectory, size: Size | None) -> None:
+    """Draws the masks of a trajectory now, so that parts taken of it later bring their pixels with them."""
+    if size is not None and (trajectory.kinds == MASK).any():
+        image_spans(trajectory.masks, size)
+
+
 def is_empty(trajectory: Trajectory, *, defects: bool = True) -> NDArray[np.bool_]:
     """Which regions are empty: no object, or none that was reported.
 
@@ -100,11 +95,11 @@ def is_empty(trajectory: Trajectory, *, defects: bool = True) -> NDArray[np.bool
         empty[polygons] = (low.astype(np.float32) == high.astype(np.float32)).any(axis=1)
     masks = np.flatnonzero(trajectory.kinds == MASK)
     if masks.size:
-        left, top, right, bottom, none = trajectory.mask_edges(masks)
+        left, top, right, bottom, none = trajectory.masks.edges()
         if defects:
             # cropped masks begin at their first pixel, others where the file says
-            x = left if trajectory.cropped else trajectory.numbers[trajectory.starts[masks]]
-            y = top if trajectory.cropped else trajectory.numbers[trajectory.starts[masks] + 1]
+            x = left if trajectory.cropped else trajectory.masks.x
+            y = top if trajectory.cropped else trajectory.masks.y
             none |= (right == x) | (bottom == y)
         empty[masks] = none
     return empty
@@ -122,13 +117,14 @@ def region_edges(trajectory: Trajectory, *, defects: bool = True) -> Edges:
         edges[:2, polygons], edges[2:, polygons] = low.T, high.T
     masks = np.flatnonzero(trajectory.kinds == MASK)
     if masks.size:
-        *tight, none = trajectory.mask_edges(masks)
-        none &= not trajectory.cropped  # those stay at (0, 0); others where their crop begins
-        edges[:, masks] = tight
-        corner = trajectory.starts[masks[none]]
-        edges[:, masks[none]] = trajectory.numbers[[corner, corner + 1, corner, corner + 1]]
-        if trajectory.cropped and defects:
-            edges[:, masks[tight[2] == trajectory.numbers[trajectory.starts[masks]]]] = 0
+        table = trajectory.masks
+        left, top, right, bottom, none = table.edges()
+        edges[:, masks] = left, top, right, bottom
+        if trajectory.cropped:
+            if defects:
+                edges[:, masks[right == table.x]] = 0
+        else:  # an empty mask that is not cropped stands where its crop begins
+            edges[:, masks[none]] = np.stack([table.x, table.y, table.x, table.y])[:, none]
     return Edges(*edges)
 
 
@@ -146,11 +142,13 @@ def region_spans(trajectory: Trajectory, windows: Windows, rule: FillRule, *, de
         spans = polygon_spans(points.reshape(len(polygons), -1, 2), windows.take(polygons), rule)
         parts.append((polygons, spans))
     masks = np.flatnonzero(trajectory.kinds == MASK)
+    table = trajectory.masks
     if masks.size and trajectory.cropped and defects:
-        right = trajectory.mask_edges(masks)[2]
-        masks = masks[right != trajectory.numbers[trajectory.starts[masks]]]  # gone when the toolkit crops them
+        kept = table.edges()[2] != table.x  # the others are gone when the toolkit crops them
+        if not kept.all():
+            masks, table = masks[kept], table.take(kept)
     if masks.size:
-        parts.append((masks, mask_spans(trajectory, masks, windows.take(masks))))
+        parts.append((masks, mask_spans(table, windows.take(masks))))
     return merged(parts)
 
 
@@ -174,13 +172,18 @@ def _overlaps(
         return overlaps
     windows = _windows(left[drawn], top[drawn], right[drawn], bottom[drawn])
     hidden = None if ignore is None else ignore.take(drawn)
-    shared, either = _count(first.take(drawn), second.take(drawn), windows, hidden, defects)
+    shared, either = _count(first.take(drawn), second.take(drawn), windows, size, hidden, defects)
     overlaps[drawn] = np.where(either > 0, shared / np.maximum(either, 1), 0.0)
     return overlaps
 
 
 def _count(
-    first: Trajectory, second: Trajectory, windows: Windows, ignore: Trajectory | None, defects: bool
+    first: Trajectory,
+    second: Trajectory,
+    windows: Windows,
+    size: Size | None,
+    ignore: Trajectory | None,
+    defects: bool,
 ) -> tuple[Ints, Ints]:
     """Pixels in both regions, and in either."""
     count = len(first)
@@ -198,7 +201,14 @@ def _count(
             shared[rows], either[rows] = _count_with_boxes(
                 box.take(rows), other.take(rows), windows.take(rows), defects
             )
-    rows = np.flatnonzero(~flat[0] & ~flat[1])
+    masks = (first.kinds == MASK) & (second.kinds == MASK)
+    rows = np.flatnonzero(masks)
+    if rows.size and size is not None:
+        shared[rows], either[rows] = _count_masks(first, second, rows, size, defects)
+        masks = ~masks
+    else:
+        masks = np.ones(count, dtype=bool)
+    rows = np.flatnonzero(~flat[0] & ~flat[1] & masks)
     if rows.size:
         part = windows.take(rows)
         a, b = (
@@ -207,6 +217,28 @@ def _count(
         shared[rows] = shared_area(a, b, part)
         either[rows] = a.area(len(rows)) + b.area(len(rows)) - shared[rows]
     return shared, either
+
+
+def _count_masks(
+    first: Trajectory, second: Trajectory, rows: NDArray[np.intp], size: Size, defects: bool
+) -> tuple[Ints, Ints]:
+    """`_count` of pairs of masks, which are drawn once for all pairs: their pixels do not depend on the window."""
+    drawn: list[Spans] = []
+    areas: list[Ints] = []
+    gone = np.zeros(len(rows), dtype=bool)
+    for trajectory in (first, second):
+        position = np.cumsum(trajectory.kinds == MASK)[rows] - 1
+        table, spans = trajectory.masks, image_spans(trajectory.masks, size)
+        thin = (table.edges()[2] == table.x)[position] & trajectory.cropped & defects
+        gone |= thin
+        if len(position) < len(table.x):
+            spans = spans.take(position, len(table.x))
+        drawn.append(spans)
+        areas.append(np.where(thin, 0, spans.area(len(rows))))
+    whole = np.ones(len(rows), dtype=np.int64)
+    shared = shared_area(drawn[0], drawn[1], Windows(0 * whole, 0 * whole, size[1] * whole, size[0] * whole))
+    shared[gone] = 0
+    return shared, areas[0] + areas[1] - shared
 
 
 def _count_with_boxes(boxes: Trajectory, others: Trajectory, windows: Windows, defects: bool) -> tuple[Ints, Ints]:

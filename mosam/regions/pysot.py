@@ -10,11 +10,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.raster import FillRule, Windows, clip_to_rectangles, polygon_spans, shared_area
+from mosam.regions.raster import FillRule, polygon_spans
+from mosam.regions.spans import Ints, Windows, clip_to_rectangles, shared_area
 from mosam.regions.trajectory import POLYGON, RECTANGLE, Trajectory
 from mosam.types import Size
 
-Ints = NDArray[np.int64]
 Singles = NDArray[np.float32]
 PYSOT_FILL = FillRule(flat_edges=False, last_pair_counts=False)
 SMALLEST_RATIO = 1e-10  # of the two windows' areas, below which the overlap is 0

@@ -13,50 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.trajectory import Trajectory, spread
+from mosam.regions.masks import MaskTable
+from mosam.regions.spans import Ints, Spans, Windows, joined, spread
+from mosam.regions.trajectory import Trajectory
 from mosam.types import Size
 
-Ints = NDArray[np.int64]
 CELLS_AT_ONCE = 1 << 17  # rows x corners worked on together: what a processor's cache holds; changes no result
 MOST_PIXELS = 1 << 28  # of one window
-
-
-@dataclass(frozen=True, slots=True)
-class Windows:
-    """The rectangle of pixels that each of N regions is drawn in.
-
-    Attributes:
-        left, top: (N,) first column and row, in image pixels.
-        w, h: (N,) columns and rows.
-    """
-
-    left: Ints
-    top: Ints
-    w: Ints
-    h: Ints
-
-    def take(self, indices: NDArray[np.integer] | NDArray[np.bool_]) -> Windows:
-        """Some of them."""
-        return Windows(self.left[indices], self.top[indices], self.w[indices], self.h[indices])
-
-
-@dataclass(frozen=True, slots=True)
-class Spans:
-    """Stretches of pixels of N regions: sorted by region, row and column, disjoint within a region.
-
-    Attributes:
-        owner: (S,) which region.
-        row, first, end: (S,) row and columns (end exclusive), counted from the region's window.
-    """
-
-    owner: Ints
-    row: Ints
-    first: Ints
-    end: Ints
-
-    def area(self, count: int) -> Ints:
-        """(count,) pixels of each region."""
-        return _sums(self.owner, self.end - self.first, count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,89 +50,38 @@ def polygon_spans(corners: NDArray[np.float64], windows: Windows, rule: FillRule
     low = np.clip(y.min(axis=1), 0, windows.h).astype(np.int64)
     rows = np.maximum(np.clip(y.max(axis=1), -1, windows.h - 1).astype(np.int64) - low + 1, 0)
     parts = [_fill(x, y, low, rows, windows.w, part, rule) for part in _batches(rows * corners.shape[1])]
-    return _joined(parts)
+    return joined(parts)
 
 
-def mask_spans(trajectory: Trajectory, masks: Ints, windows: Windows) -> Spans:
-    """Masks, cut to their windows.
-
-    Args:
-        trajectory: of which they are rows.
-        masks: (N,) their indices.
-        windows: N.
-    """
-    owner, first, end = trajectory.mask_runs(masks)
-    head = trajectory.numbers[trajectory.starts[masks][:, None] + np.arange(3)].astype(np.int64)
-    x, y, w = head[:, 0] - windows.left, head[:, 1] - windows.top, np.maximum(head[:, 2], 1)
-    at = w[owner]
-    top, bottom = first // at, (end - 1) // at
-    # only rows inside the window are made, however tall a single run is
-    low = np.maximum(top, -y[owner])
-    rows = np.maximum(np.minimum(bottom, windows.h[owner] - 1 - y[owner]) - low + 1, 0)
-    run = np.repeat(np.arange(len(rows)), rows)
-    row = spread(low, rows)
-    owner, at = owner[run], at[run]
-    begin = np.maximum(first[run] - row * at, 0) + x[owner]
-    stop = np.minimum(end[run] - row * at, at) + x[owner]
-    begin, stop = np.maximum(begin, 0), np.minimum(stop, windows.w[owner])
-    kept = stop > begin
-    return Spans(owner[kept], (row + y[owner])[kept], begin[kept], stop[kept])
+def mask_spans(masks: MaskTable, windows: Windows) -> Spans:
+    """Masks, cut to their windows, one each."""
+    runs = masks.runs
+    x, y, w = (side[runs.owner] for side in (masks.x - windows.left, masks.y - windows.top, masks.w))
+    owner, row, first, stop = runs.owner, runs.row, runs.column, runs.column + runs.end - runs.first
+    wraps = stop > w
+    if wraps.any():
+        # a run over several rows becomes one span in each, of those in the window, however tall the run is
+        low = np.where(wraps, np.maximum(row, -y), row)
+        high = np.minimum((runs.end - 1) // w, windows.h[owner] - 1 - y)
+        rows = np.where(wraps, np.maximum(high - low + 1, 0), 1)
+        run = np.repeat(np.arange(len(rows)), rows)
+        row = spread(low, rows)
+        owner, x, y, w = owner[run], x[run], y[run], w[run]
+        first = np.maximum(runs.first[run] - row * w, 0)
+        stop = np.minimum(runs.end[run] - row * w, w)
+    first, stop, row = np.maximum(first + x, 0), np.minimum(stop + x, windows.w[owner]), row + y
+    kept = (stop > first) & (row >= 0) & (row < windows.h[owner])
+    if kept.all():
+        return Spans(owner, row, first, stop)
+    return Spans(owner[kept], row[kept], first[kept], stop[kept])
 
 
-def shared_area(a: Spans, b: Spans, windows: Windows) -> Ints:
-    """Pixels that regions have in common, pair by pair.
-
-    Args:
-        a, b: spans of N regions each, in the same windows.
-        windows: N.
-    Returns:
-        (N,).
-    """
-    count = len(windows.w)
-    if not a.owner.size or not b.owner.size:
-        return np.zeros(count, dtype=np.int64)
-    a_first, a_end = _line(a, windows)
-    b_first, b_end = _line(b, windows)
-    covered = np.concatenate([[0], np.cumsum(b_end - b_first)])
-
-    def covered_before(position: Ints) -> Ints:
-        index = np.searchsorted(b_first, position, side="right")
-        inside = np.minimum(position, b_end[index - 1]) - b_first[index - 1]
-        return np.where(index > 0, covered[index - 1] + inside, 0)
-
-    return _sums(a.owner, covered_before(a_end) - covered_before(a_first), count)
-
-
-def subtract(spans: Spans, without: Spans, windows: Windows) -> Spans:
-    """What is left of regions after pixels of others are taken away, pair by pair."""
-    if not spans.owner.size or not without.owner.size:
-        return spans
-    position = np.concatenate([*_line(spans, windows), *_line(without, windows)])
-    change = np.repeat(np.array([1, -1, -2, 2]), [len(spans.owner)] * 2 + [len(without.owner)] * 2)
-    order = np.argsort(position, kind="stable")
-    position, state = position[order], np.cumsum(change[order])
-    kept = np.flatnonzero((state[:-1] == 1) & (position[1:] > position[:-1]))
-    offsets = _offsets(windows)
-    owner = np.searchsorted(offsets, position[kept], side="right") - 1
-    inside = position[kept] - offsets[owner]
-    row, first = inside // windows.w[owner], inside % windows.w[owner]
-    return Spans(owner, row, first, first + position[kept + 1] - position[kept])
-
-
-def clip_to_rectangles(spans: Spans, columns: tuple[Ints, Ints], rows: tuple[Ints, Ints], count: int) -> Ints:
-    """(count,) pixels that regions share with rectangles, given as first and end column and row of each (N,)."""
-    inside = (spans.row >= rows[0][spans.owner]) & (spans.row < rows[1][spans.owner])
-    length = np.minimum(spans.end, columns[1][spans.owner]) - np.maximum(spans.first, columns[0][spans.owner])
-    return _sums(spans.owner, np.where(inside, np.maximum(length, 0), 0), count)
-
-
-def merged(parts: list[tuple[Ints, Spans]]) -> Spans:
-    """Spans of several groups of regions as one, given each group's region numbers."""
-    joined = _joined([Spans(indices[spans.owner], spans.row, spans.first, spans.end) for indices, spans in parts])
-    if len(parts) < 2:
-        return joined
-    order = np.argsort(joined.owner, kind="stable")
-    return Spans(joined.owner[order], joined.row[order], joined.first[order], joined.end[order])
+def image_spans(masks: MaskTable, size: Size) -> Spans:
+    """Masks cut to an image of (height, width), in image pixels; drawn once for a size."""
+    if size not in masks.drawn:
+        whole = np.ones(len(masks.x), dtype=np.int64)
+        masks.drawn[size] = mask_spans(masks, Windows(0 * whole, 0 * whole, size[1] * whole, size[0] * whole))
+    return masks.drawn[size]
 
 
 def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:
@@ -314,24 +226,3 @@ def _batches(cells: Ints) -> Iterator[slice]:
         stop = max(int(np.searchsorted(ends, before + CELLS_AT_ONCE, side="right")), start + 1)
         yield slice(start, stop)
         start = stop
-
-
-def _joined(parts: list[Spans]) -> Spans:
-    empty = np.zeros(0, dtype=np.int64)
-    return Spans(
-        *(np.concatenate([empty, *(getattr(part, name) for part in parts)]) for name in Spans.__dataclass_fields__)
-    )
-
-
-def _offsets(windows: Windows) -> Ints:
-    return np.concatenate([[0], np.cumsum(windows.w * windows.h)[:-1]])
-
-
-def _line(spans: Spans, windows: Windows) -> tuple[Ints, Ints]:
-    """First and end of spans on one line that holds the rows of all windows, one after the other."""
-    base = _offsets(windows)[spans.owner] + spans.row * windows.w[spans.owner]
-    return base + spans.first, base + spans.end
-
-
-def _sums(owner: Ints, values: Ints, count: int) -> Ints:
-    return np.bincount(owner, weights=values, minlength=count).astype(np.int64)

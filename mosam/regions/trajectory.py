@@ -7,11 +7,13 @@ only made when one row is asked for; everything that scores works on the flat ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.regions.masks import MaskTable
+from mosam.regions.spans import spread
 from mosam.types import Box, Mask, Size
 
 SPECIAL, RECTANGLE, POLYGON, MASK, POINT = range(5)  # the type bytes of the binary format
@@ -88,6 +90,7 @@ class Trajectory:
     starts: NDArray[np.int64]
     numbers: NDArray[np.float64]
     cropped: bool = False
+    _decoded: list[MaskTable] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, regions: Iterable[Region], *, cropped: bool = False) -> Trajectory:
@@ -167,14 +170,21 @@ class Trajectory:
     def take(self, indices: NDArray[np.integer] | slice) -> Trajectory:
         """Rows by index, in that order."""
         chosen = np.arange(len(self))[indices]
+        in_order = bool((np.diff(chosen) == 1).all())
+        if in_order and len(chosen) == len(self):
+            return self
         counts = np.diff(self.starts)[chosen]
         starts = np.concatenate([[0], np.cumsum(counts)])
-        if isinstance(indices, slice) and indices.step in (None, 1):
+        if in_order:
             first = self.starts[chosen[0]] if len(chosen) else 0
             numbers = self.numbers[first : first + starts[-1]]
         else:
             numbers = self.numbers[spread(self.starts[:-1][chosen], counts)]
-        return Trajectory(self.kinds[chosen], starts, numbers, self.cropped)
+        part = Trajectory(self.kinds[chosen], starts, numbers, self.cropped)
+        if self._decoded:
+            position = np.cumsum(self.kinds == MASK) - 1
+            part._decoded.append(self._decoded[0].take(position[chosen[part.kinds == MASK]]))
+        return part
 
     def padded(self, count: int) -> Trajectory:
         """With unknown rows after the last, up to `count` rows."""
@@ -203,7 +213,7 @@ class Trajectory:
             boxes[polygons] = np.concatenate([low, high - low], axis=1)
         masks = np.flatnonzero(self.kinds == MASK)
         if masks.size:
-            left, top, right, bottom, empty = self.mask_edges(masks)
+            left, top, right, bottom, empty = self.masks.edges()
             extra = 1 if convention == "inclusive" else 0
             tight = np.stack([left, top, right - left + extra, bottom - top + extra], axis=1).astype(np.float64)
             tight[empty] = np.nan
@@ -221,51 +231,16 @@ class Trajectory:
         first = (np.cumsum(counts) - counts) // 2
         return np.minimum.reduceat(corners, first), np.maximum.reduceat(corners, first)
 
-    def mask_edges(self, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
-        """First and last column and row that masks have pixels in.
-
-        Args:
-            masks: (N,) indices of rows that are masks.
-        Returns:
-            left, top, right (inclusive), bottom (inclusive), each (N,) int64 in image pixels, and (N,) bool empty,
-            where the four are 0.
-        """
-        owner, first, end = self.mask_runs(masks)
-        w = np.maximum(self.numbers[self.starts[masks] + 2].astype(np.int64), 1)[owner]
-        top, bottom = first // w, (end - 1) // w
-        wraps = top != bottom
-        left = np.where(wraps, 0, first % w)
-        right = np.where(wraps, w - 1, (end - 1) % w)
-        empty = np.bincount(owner, minlength=len(masks)) == 0
-        edges = []
-        for values, reduce in ((left, np.minimum), (top, np.minimum), (right, np.maximum), (bottom, np.maximum)):
-            edge = np.zeros(len(masks), dtype=np.int64)
-            if owner.size:
-                edge[~empty] = reduce.reduceat(values, np.flatnonzero(np.diff(owner, prepend=-1)))
-            edges.append(edge)
-        x, y = (np.where(empty, 0, self.numbers[self.starts[masks] + i].astype(np.int64)) for i in (0, 1))
-        return edges[0] + x, edges[1] + y, edges[2] + x, edges[3] + y, empty
-
-    def mask_runs(self, masks: NDArray[np.integer]) -> tuple[NDArray[np.int64], ...]:
-        """Runs of ones of several masks, in order.
-
-        Args:
-            masks: (N,) indices of rows that are masks.
-        Returns:
-            owner (position in `masks`), first and end (exclusive) pixel in the crop's row-major order; each (R,) int64.
-        """
-        counts = np.diff(self.starts)[masks] - 4
-        lengths = self.numbers[spread(self.starts[masks] + 4, counts)].astype(np.int64)
-        owner = np.repeat(np.arange(len(masks)), counts)
-        ends = np.cumsum(lengths)
-        group = np.concatenate([[0], np.cumsum(counts)])
-        before = np.concatenate([[0], ends])[group[:-1]]
-        ends -= before[owner]
-        ones = ((np.arange(len(lengths)) - group[owner]) % 2 == 1) & (lengths > 0)
-        return owner[ones], (ends - lengths)[ones], ends[ones]
+    @property
+    def masks(self) -> MaskTable:
+        """The rows that are masks, in order, as runs; decoded once."""
+        if not self._decoded:
+            rows = np.flatnonzero(self.kinds == MASK)
+            self._decoded.append(MaskTable.decode(self.numbers, self.starts[rows], np.diff(self.starts)[rows]))
+        return self._decoded[0]
 
     def find_fault(self) -> tuple[int, str] | None:
-        """The first row that is not what its kind demands.
+        """The first row that is not what its kind demands (a region no file can hold).
 
         Returns:
             its index, and `expected ..., got ...`; None where all rows are right.
@@ -301,6 +276,9 @@ class Trajectory:
         return np.flatnonzero(wrong), lambda i: f"expected a region, got {counts[i]} numbers ({self._row(i)})"
 
     def _wrong_numbers(self) -> tuple[NDArray[np.intp], _Text]:
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(self.numbers.sum()):  # then each is
+                return np.zeros(0, dtype=np.intp), self._row
         bad = np.flatnonzero(~np.isfinite(self.numbers))
         rows = np.unique(np.searchsorted(self.starts, bad, side="right") - 1)
         return rows, lambda i: f"expected finite numbers, got {self._row(i)}"
@@ -340,22 +318,6 @@ class Trajectory:
             )
 
         return masks[wrong], text
-
-
-def spread(first: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Indices of several stretches, one after the other.
-
-    Args:
-        first: (N,) where each stretch begins.
-        counts: (N,) how long it is.
-
-    >>> spread(np.array([10, 20]), np.array([2, 3]))
-    array([10, 11, 20, 21, 22])
-    """
-    counts = np.asarray(counts, dtype=np.int64)
-    ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(np.asarray(first, dtype=np.int64) - (ends - counts), counts)
 
 
 def mask_region(mask: Mask) -> RunMask:
