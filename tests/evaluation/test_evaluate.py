@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from cups import LENGTH, NAMES, Cups, boxes
 
+from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores
