@@ -8,8 +8,8 @@ a confidence in [0, 1], of which the top k are kept; a filter drops unreliable p
 the object are dropped.
 
 **Ours**: every number, what the confidence is, how the filter acts, when a prompt is used or withheld, and motion
-without training (theirs is trained). `mosam` is our reading, made for robustness; `mosam-literal` is the closest to their
-picture; `docs/policies.md` tells stated from ours line by line.
+without training (theirs is trained). `mosam` is our reading, made for robustness; `mosam-literal` is the closest to
+their picture; `docs/policies.md` tells stated from ours line by line.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The official SAM 2 predictor's stored numbers, replayed bit for bit.
 
-Tolerances as wide as the port's own rounding do not see the typical mistakes of such a loop (a pointer from the
-wrong token, a wrong pointer norm, an exact instead of a blurred prompt memory), hence bits. On other kernels than those behind
-the numbers, bits cannot be compared and the stored arrays are, within 2e-3.
+Tolerances as wide as the port's own rounding do not see the typical mistakes of such a loop (a pointer from the wrong
+token, a wrong pointer norm, an exact instead of a blurred prompt memory), hence bits. On other kernels than those
+behind the numbers, bits cannot be compared and the stored arrays are, within 2e-3.
 """
 
 from __future__ import annotations
