@@ -233,7 +233,7 @@ SA-V/
 
     @cached_property
     def _masklets(self) -> dict[str, TreePath]:
-        """Files of masklets by video, sorted, in `sav_train` or in folders there; MissingDataError where there are none."""
+        """Files of masklets by video, in `sav_train` or in folders there; MissingDataError where there are none."""
         folder = self._split_folder()
         folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
         found = [path for place in folders for path in place.glob(f"*{_MANUAL}") if not path.name.startswith(".")]

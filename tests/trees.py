@@ -95,3 +95,18 @@ def write_text(path: Path, text: str) -> Path:
 def truncate(path: Path) -> None:
     """Cut the end off a file, as an interrupted download leaves it; its header stays."""
     path.write_bytes(path.read_bytes()[:-40])
+
+
+def write_video(path: Path, count: int = 30, size: tuple[int, int] = (32, 48)) -> Path:
+    """An MPEG-4 file of smooth pictures, each unlike the others."""
+    import av
+
+    rows, columns = np.mgrid[0 : size[0], 0 : size[1]]
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.height, stream.width, stream.pix_fmt = *size, "yuv420p"
+        for t in range(count):
+            image = np.stack([(rows * 3 + 7 * t) % 256, columns * 2, np.full(size, 8 * t)], axis=2).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path

@@ -240,7 +240,7 @@ def test_an_unfinished_or_foreign_pack_is_refused(tmp_path):
         "": r"manifest\.json: expected the manifest of a packed tree, got .*; pack it again",
         "[]": "expected a manifest of format 1, got another",
         "{}": "expected a manifest of format 1, got another",
-        manifest.replace('"files": 9', '"files": 8', 1): r"expected the 8 files of the manifest, got 9",
+        manifest.replace('"files": 9', '"files": 8', 1): "expected the manifest's 8 files, got 9",
     }.items():
         (packed / "manifest.json").write_text(text)
         with pytest.raises(DataError, match=message):

@@ -2,23 +2,12 @@ import pickle
 
 import numpy as np
 import pytest
-from trees import write_text
+from trees import write_text, write_video
 
 from mosam.datasets.archives import ArchivePath, open_archive
 from mosam.datasets.frames import find_video, has_frames, open_frames, prefetch
-from mosam.datasets.make import Footage, _write_video
 from mosam.datasets.video import VideoFrames
 from mosam.errors import DataError
-
-
-def write_video(path, count=30, size=(32, 48)):
-    rows, columns = np.mgrid[0 : size[0], 0 : size[1]]
-    images = [
-        np.stack([(rows * 3 + 7 * t) % 256, columns * 2 % 256, np.full(size, 8 * t % 256)], axis=2)
-        for t in range(count)
-    ]
-    _write_video(path, Footage(tuple(image.astype(np.uint8) for image in images), ()))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -69,9 +58,7 @@ def test_damaged_videos_are_one_line(clip, tmp_path):
     cut = tmp_path / "cut.mp4"
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     with pytest.raises(DataError, match=r"cut\.mp4: expected "):
-        source = VideoFrames(cut)
-        for index in range(len(source)):
-            source.read(index)
+        _ = [VideoFrames(cut).read(index) for index in range(30)]
 
 
 def test_a_real_clip(data_root):
