@@ -56,23 +56,29 @@ def polygon_spans(corners: NDArray[np.float64], windows: Windows, rule: FillRule
 def mask_spans(masks: MaskTable, windows: Windows) -> Spans:
     """Masks, cut to their windows, one each."""
     runs = masks.runs
-    x, y, w = (side[runs.owner] for side in (masks.x - windows.left, masks.y - windows.top, masks.w))
-    owner, row, first, stop = runs.owner, runs.row, runs.column, runs.column + runs.end - runs.first
-    wraps = stop > w
-    if wraps.any():
-        # a run over several rows becomes one span in each, of those in the window, however tall the run is
-        low = np.where(wraps, np.maximum(row, -y), row)
-        high = np.minimum((runs.end - 1) // w, windows.h[owner] - 1 - y)
-        rows = np.where(wraps, np.maximum(high - low + 1, 0), 1)
-        run = np.repeat(np.arange(len(rows)), rows)
-        row = spread(low, rows)
-        owner, x, y, w = owner[run], x[run], y[run], w[run]
-        first = np.maximum(runs.first[run] - row * w, 0)
-        stop = np.minimum(runs.end[run] - row * w, w)
-    first, stop, row = np.maximum(first + x, 0), np.minimum(stop + x, windows.w[owner]), row + y
-    kept = (stop > first) & (row >= 0) & (row < windows.h[owner])
-    if kept.all():
+    x, y = masks.x - windows.left, masks.y - windows.top
+    row, first, stop = runs.row, runs.column, runs.column + runs.end - runs.first
+    owner, w = runs.owner, masks.w[runs.owner]
+    wraps = np.flatnonzero(stop > w)
+    if wraps.size:
+        # a run that goes on in the next row: its other rows follow it, those in the window only, however many it has
+        of = owner[wraps]
+        low = np.maximum(row[wraps] + 1, -y[of])
+        more = np.maximum(np.minimum((runs.end[wraps] - 1) // w[wraps], windows.h[of] - 1 - y[of]) - low + 1, 0)
+        run, below = np.repeat(wraps, more), spread(low, more)
+        after = run + 1
+        owner, row = np.insert(owner, after, owner[run]), np.insert(row, after, below)
+        first = np.insert(first, after, 0)
+        stop = np.insert(np.minimum(stop, w), after, np.minimum(runs.end[run] - below * w[run], w[run]))
+    across = x[owner]
+    row, first, stop = row + y[owner], first + across, stop + across
+    left, top, right, bottom, empty = masks.edges()
+    far, low_end = windows.left + windows.w, windows.top + windows.h
+    inside = (left >= windows.left) & (top >= windows.top) & (right < far) & (bottom < low_end)
+    if (inside | empty).all():
         return Spans(owner, row, first, stop)
+    first, stop = np.maximum(first, 0), np.minimum(stop, windows.w[owner])
+    kept = (stop > first) & (row >= 0) & (row < windows.h[owner])
     return Spans(owner[kept], row[kept], first[kept], stop[kept])
 
 
