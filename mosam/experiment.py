@@ -119,7 +119,7 @@ def load_experiment(path: str | Path) -> Experiment:
     rows = values.pop("row", [])
     try:
         made = tuple(Row(**row) for row in rows)
-        lists = {key: tuple(values.pop(key)) for key in ("columns", "seeds") if key in values}
+        lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in ("columns", "seeds") if key in values}
         groups = {name: tuple(members) for name, members in values.pop("groups", {}).items()}
         experiment = Experiment(rows=made, groups=groups, **lists, **values)
     except TypeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mosam.policies.base import MemoryPolicy
     from mosam.types import FrameOutput, Image
 
+SMALL_GRID = 16  # side of the feature grid up to which a second thread costs more than it brings
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
 
 _log = logging.getLogger(__name__)
@@ -124,7 +126,7 @@ def run(
         environment=_environment(model, max_lanes),
         overwrite=overwrite,
     )
-    with store:
+    with store, _few_threads(model):
 
         def new_engine() -> Any:
             return _new_engine(model, policy, parity, max_lanes, log)
@@ -134,6 +136,28 @@ def run(
         failed = {name: why for name, why in store.record.failed.items() if name in set(dataset)}
         done = tuple(name for name in dataset if name not in failed)
         return RunResult(store.folder, done, failed, store.record)
+
+
+@contextlib.contextmanager
+def _few_threads(model: Backbone) -> Iterator[None]:
+    """One torch thread for a small network on a processor, unless the environment says how many.
+
+    Its layers take microseconds; with two threads they wait for each other, and on a busy machine nearly stand still.
+    """
+    small = (
+        getattr(model.device, "type", "") == "cpu" and getattr(getattr(model, "sizes", None), "grid", 64) <= SMALL_GRID
+    )
+    if not small or "OMP_NUM_THREADS" in os.environ:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def describe_settings(
@@ -287,7 +311,8 @@ class _Walk:
             self._engine = self._new_engine()
         overlap = self._codec.non_overlap
         video = self._engine.open(prompts, num_frames=len(sequence), size=sequence.source.size(), non_overlap=overlap)
-        frames = prefetch(cast(Any, _Watched(sequence.source, self._engine.motion_stream())))
+        source = cast("FrameSource", _Watched(sequence.source, self._engine.motion_stream()))
+        frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
         item = _Open(name, sequence, self._annotation(name), video, frames, writer, opened, log)
         self._tell("start", name, item)
         return item

@@ -170,7 +170,8 @@ class LasotMatlab(_Curves):
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
         """See `_Curves.frame_errors`."""
         unusable = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
-        predicted = repeat_last(predicted, unusable & ~np.isnan(truth.boxes).any(axis=1))
+        annotated = ~np.isnan(truth.boxes).any(axis=1)
+        predicted = repeat_last(predicted, np.asarray(unusable & annotated))
         predicted[0] = truth.boxes[0]
         return _decided(predicted, truth)
 

@@ -584,7 +584,7 @@ def _active(track: Track, frame: int) -> bool:
     return track.started or frame in track.prompts
 
 
-def _by_track(rows: Sequence[_Row] | Sequence[_Written]) -> list[list[int]]:
+def _by_track(rows: Iterable[_Row | _Written]) -> list[list[int]]:
     groups: dict[int, list[int]] = {}
     for i, row in enumerate(rows):
         groups.setdefault(id(row.track), []).append(i)

@@ -379,13 +379,11 @@ class ModelRunner:
         pointer_scale = np.ones((len(plans), pointers), dtype=np.float32)
         for i, plan in enumerate(plans):
             for j, slot in enumerate(plan.slots):
-                slot_rows[i, j], temporal[i, j], slot_scale[i, j] = (
-                    slot.entry.feature_row,
-                    slot.temporal,
-                    slot.key_scale,
-                )
+                slot_rows[i, j] = _stored(slot.entry.feature_row)
+                temporal[i, j], slot_scale[i, j] = slot.temporal, slot.key_scale
             for j, pointer in enumerate(plan.pointers):
-                pointer_rows[i, j], pointer_scale[i, j] = pointer.entry.pointer_row, pointer.key_scale
+                pointer_rows[i, j] = _stored(pointer.entry.pointer_row)
+                pointer_scale[i, j] = pointer.key_scale
                 positions[i, j] = np.float32(pointer.position) / np.float32(max(plan.span - 1, 1))
         bias = self._bias(plans, slots, pointers)
         return MemoryRead(
@@ -532,12 +530,18 @@ def _best_only(decodes: Decodes) -> Decodes:
     row = np.arange(len(best))
     k = torch.from_numpy(best).to(decodes.masks.device)
     i = torch.arange(len(best), device=k.device)
-    taken = {
+    taken: dict[str, Any] = {
         name: None if value is None else value[row, best][:, None]
         for name in ("iou", "area", "boxes", "probability", "motion_iou")
         for value in [getattr(decodes, name)]
     }
     return replace(decodes, masks=decodes.masks[i, k][:, None], tokens=decodes.tokens[i, k][:, None], **taken)
+
+
+def _stored(row: int | None) -> int:
+    """The row of an entry that a plan reads; a policy must not read what it gave back."""
+    assert row is not None, "a plan reads an entry whose memory is not stored"
+    return row
 
 
 def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, find_estimator
+from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, FlowEstimator, PointEstimator, find_estimator
 from mosam.types import Image
 
 WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
@@ -70,7 +70,8 @@ class MotionStream:
 
     def __init__(self, settings: MotionSettings):
         self.settings = settings
-        self._points = self._flow = None
+        self._points: PointEstimator | None = None
+        self._flow: FlowEstimator | None = None
         self._built = False
         self._picture: NDArray[np.uint8] | None = None
         self._last: Motion | None = None
@@ -145,10 +146,12 @@ def _sample_flow(
     scale = np.array([w, h], dtype=np.float32)
     centres = cell_centres(side)
     there = sample(backward, centres)
-    back = sample(forward, centres + there / scale)
+    there = there.astype(np.float32)
+    back = sample(forward, (centres + there / scale).astype(np.float32))
     gap = ((there + back) ** 2).sum(axis=-1)
     length = (there**2).sum(axis=-1) + (back**2).sum(axis=-1)
-    return there / scale, gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
+    consistent = gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
+    return (there / scale).astype(np.float32), consistent
 
 
 def _working_picture(image: Image) -> NDArray[np.uint8]:
