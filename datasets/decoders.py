@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
+from mosam.codecs.images import check_declared_size
 from mosam.errors import DataError, MosamError, UnknownNameError
 from mosam.types import Image, Size
 
@@ -115,7 +116,10 @@ def _fastest_exact(with_torch: bool) -> str:
 
 def _open(data: bytes | BinaryIO, where: str | os.PathLike[str]) -> PillowImage.Image:
     try:
-        return PillowImage.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        picture = PillowImage.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        if isinstance(data, bytes):
+            check_declared_size(picture.size, len(data))
+        return picture
     except Exception as error:  # Pillow's parsers raise whatever broken bytes make them raise
         raise DataError(where, f"expected a JPEG or PNG picture, got {_one_line(error)}") from error
 

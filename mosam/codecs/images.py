@@ -15,6 +15,9 @@ from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.types import Mask, Size
 
 _LABEL_MODES = ("P", "L", "1", "RGB")
+# More pixels than a byte of any compressed picture can stand for (PNG: deflate's 1,032 times 8 of one bit); a file that
+# declares more is damaged, or made to fill the memory.
+MAX_PIXELS_PER_BYTE = 10_000
 LARGEST_LABEL = 254  # label maps are 8-bit and DAVIS keeps 255 for void
 
 
@@ -63,6 +66,7 @@ def read_labels(path: Readable) -> NDArray[np.integer]:
         raise DataError(path, f"expected a label map, got {error.strerror or error}") from None
     try:
         with Image.open(io.BytesIO(data)) as image:
+            check_declared_size(image.size, len(data))
             mode, array = image.mode, np.asarray(image) if image.mode in _LABEL_MODES else None
     except UnidentifiedImageError:
         raise DataError(path, "expected a PNG label map, got a file that is not an image") from None
@@ -89,6 +93,12 @@ def label_ids(labels: NDArray[np.integer]) -> tuple[int, ...]:
         return tuple(label for label in range(1, largest + 1) if (labels == label).any())
     present = np.flatnonzero(np.bincount(labels.ravel())) if largest < 256 else np.unique(labels)
     return tuple(int(label) for label in present if label)
+
+
+def check_declared_size(size: tuple[int, int], length: int) -> None:
+    """ValueError where a picture of `length` bytes declares (width, height) that they cannot hold."""
+    if size[0] * size[1] > MAX_PIXELS_PER_BYTE * (length + 100):
+        raise ValueError(f"a declared size of {size[0]}x{size[1]} pixels exceeds limit of what {length} bytes can hold")
 
 
 def masks_of_labels(labels: NDArray[np.integer]) -> dict[int, Mask]:
