@@ -128,7 +128,14 @@ def build_scene(rng: np.random.Generator, recipe: Recipe, frames: int, size: Siz
 
 
 def training_clip(
-    rng: np.random.Generator, frames: int, *, jump: int = 0, size: Size = (144, 192), side: int = 128
+    rng: np.random.Generator,
+    frames: int,
+    *,
+    jump: int = 0,
+    stride: int = 2,
+    plain: bool = False,
+    size: Size = (144, 192),
+    side: int = 128,
 ) -> Clip:
     """A clip of a scene with a random recipe, resized to the square a model sees.
 
@@ -139,14 +146,17 @@ def training_clip(
         rng: source of everything.
         frames: length of the clip.
         jump: frames of the scene left out after the first one: the object may be anywhere, and look otherwise.
+        stride: some clips take only every second, third ... frame, up to this.
+        plain: recipes with fewer and larger objects.
         size: (height, width) the scene is painted at before it is resized.
         side: pixels of the square result.
     Returns:
         The clip; at least one of its objects can be tracked.
     """
     while True:
-        recipe = random_recipe(rng)
-        step = 2 if rng.random() < 0.25 else 1
+        recipe = plain_recipe(rng) if plain else random_recipe(rng)
+        share, draw = min(0.25 * (stride - 1), 0.75), rng.random()
+        step = 2 + int(draw / share * (stride - 1)) if draw < share else 1
         length = max(40, frames * step + jump + 8)
         scene = build_scene(rng, recipe, length, size)
         first = _first_frame(rng, recipe, length, frames * step + jump)
@@ -192,6 +202,20 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
         shake=float(rng.uniform(0, 0.02)) if rng.random() < 0.3 else 0.0,
         light=float(rng.uniform(0, 0.5)) if rng.random() < 0.4 else 0.0,
         contrast=float(rng.uniform(0.3, 1.0)),
+    )
+
+
+def plain_recipe(rng: np.random.Generator) -> Recipe:
+    """A recipe with fewer and larger objects, on which following one is learned before telling many apart."""
+    recipe = random_recipe(rng)
+    return replace(
+        recipe,
+        targets=1 + int(rng.random() < 0.4),
+        others=int(rng.random() < 0.5),
+        twins=int(rng.random() < 0.35),
+        radius=(0.13, 0.24),
+        speed=float(np.exp(rng.uniform(np.log(0.004), np.log(0.04)))),
+        growth=float(rng.uniform(0, 0.4)),
     )
 
 

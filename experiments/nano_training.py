@@ -64,12 +64,15 @@ class FrameResult:
         chosen: (R,) int64, the mask that went on (0 = the single mask).
         logits: (R, 1, mask, mask) of that mask, blanked where the object is taken for absent.
         prompted: whether the object was given by its mask, so that the network's own mask was not used.
+        extra: on frame 0, masks of all objects from a box or a point, also of those that were given by their mask; None
+            where not asked for.
     """
 
     decoded: Decoded
     chosen: Tensor
     logits: Tensor
     prompted: Tensor
+    extra: Decoded | None = None
 
 
 def new_backbone(seed: int, device: str = "cpu", name: str = "nano") -> Sam2Backbone:
@@ -131,6 +134,11 @@ class Stage:
         teach: probability that a memory is of the true mask, at the start and at the end of the stage.
         rate: learning rate at the start and at the end, cosine in between.
         jumps: share of the steps in which the prompted frame lies well before the others.
+        prompts: weight of the loss of boxes and points alone: one for every object, on frame 0.
+        balance: share of class-balanced cross-entropy in the mask loss, at the start and at the end.
+        by_mask: share of the objects that are given by their mask; the others by a box or a point.
+        stride: clips may take every n-th frame of their scene, up to this n.
+        plain: whether scenes hold fewer and larger objects.
     """
 
     steps: int
@@ -140,6 +148,11 @@ class Stage:
     teach: tuple[float, float]
     rate: tuple[float, float]
     jumps: float = 0.0
+    prompts: float = 0.0
+    balance: tuple[float, float] = (0.0, 0.0)
+    by_mask: float = 0.5
+    stride: int = 2
+    plain: bool = False
 
 
 def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) -> Batch:
@@ -156,7 +169,8 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
     jump = int(rng.integers(1, 25)) if rng.random() < stage.jumps else 0
     # Clips are short, videos are long: the distance to the first frame is often told to be larger than it is.
     gap = jump or (int(rng.integers(1, 100)) if rng.random() < 0.4 else 0)
-    clips = [training_clip(rng, frames, jump=jump, side=side) for _ in range(stage.clips)]
+    how = {"jump": jump, "stride": stage.stride, "plain": stage.plain, "side": side}
+    clips = [training_clip(rng, frames, **how) for _ in range(stage.clips)]
     owners, masks, kinds = [], [], []
     other = "box" if rng.random() < 0.5 else "point"  # one of them a step: they have different numbers of points
     for number, clip in enumerate(clips):
@@ -167,7 +181,7 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
         for target in targets:
             owners.append(number)
             masks.append(clip.labels == target)
-            kinds.append("mask" if rng.random() < 0.5 else other)
+            kinds.append("mask" if rng.random() < stage.by_mask else other)
     start, end = stage.teach
     teach = rng.random((frames, len(owners))) < start + (end - start) * progress
     correct = int(rng.integers(1, frames)) if rng.random() < 0.25 else 0
@@ -176,13 +190,14 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
     return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1))
 
 
-def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True) -> Iterator[FrameResult]:
+def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: bool = False) -> Iterator[FrameResult]:
     """Run the objects of a batch through their clips; yields one result per frame.
 
     Args:
         backbone: its gradients flow from every frame to the memories before it.
         batch: clips, objects and prompts.
         memory: False leaves the memory out, to see what a frame alone tells.
+        extra: on frame 0, also answer a box or a point for the objects that are given by their mask.
     """
     frames, rows = batch.masks.shape[:2]
     device, sizes = backbone.device, backbone.sizes
@@ -198,7 +213,7 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True) -> Itera
         here = slice(t * count, (t + 1) * count)
         now = ImageFeatures(features.top[here], tuple(level[here] for level in features.high))
         if t == 0:
-            result = _start(backbone, now, clips, masks[0], batch.kinds, rng)
+            result = _start(backbone, now, clips, masks[0], batch.kinds, rng, extra=extra)
         else:
             top = backbone.without_memory(now, clips)
             if memory:
@@ -235,38 +250,50 @@ def _start(
     masks: Tensor,
     kinds: tuple[Kind, ...],
     rng: np.random.Generator,
+    *,
+    extra: bool,
 ) -> FrameResult:
     """Frame 0: every object from its prompt."""
     rows = len(kinds)
     by_mask = torch.tensor([kind == "mask" for kind in kinds], device=masks.device)
-    groups = [by_mask.nonzero()[:, 0], (~by_mask).nonzero()[:, 0]]
+    given = by_mask.nonzero()[:, 0]
+    others = torch.arange(rows, device=masks.device) if extra else (~by_mask).nonzero()[:, 0]
     parts: list[Decoded] = []
-    for group, is_mask in zip(groups, (True, False), strict=True):
-        if len(group) == 0:
-            continue
-        owners = clips[group]
-        if is_mask:
-            prompts = backbone.no_prompt(len(group))
-            prompts = PromptTokens(prompts.points, prompts.labels, backbone.mask_dense_prompt(masks[group]))
-            top = now.top[owners]
-        else:
-            kind = kinds[int(group[0])]
-            prompts = _box_tokens(masks[group], rng) if kind == "box" else _point_tokens(masks[group], rng)
-            top = backbone.without_memory(now, owners)
-        parts.append(backbone.decode(top, now, owners, prompts, outputs="all"))
-    order = torch.argsort(torch.cat(groups))
-    decoded = Decoded(
-        masks=torch.cat([part.masks for part in parts])[order],
-        iou=torch.cat([part.iou for part in parts])[order],
-        tokens=torch.cat([part.tokens for part in parts])[order],
-        object_score=torch.cat([part.object_score.reshape(-1) for part in parts])[order],
-    )
+    if len(given):
+        owners, prompts = clips[given], backbone.no_prompt(len(given))
+        prompts = PromptTokens(prompts.points, prompts.labels, backbone.mask_dense_prompt(masks[given]))
+        parts.append(backbone.decode(now.top[owners], now, owners, prompts, outputs="all"))
+    if len(others):
+        owners = clips[others]
+        given_otherwise = [kind for kind in kinds if kind != "mask"] or ["point" if rng.random() < 0.3 else "box"]
+        kind = given_otherwise[0]
+        prompts = _point_tokens(masks[others], rng) if kind == "point" else _box_tokens(masks[others], rng)
+        parts.append(backbone.decode(backbone.without_memory(now, owners), now, owners, prompts, outputs="all"))
+    everything = _joined(parts)
+    # Row of each object in the joined answers: those of its own kind of prompt.
+    place = torch.empty(rows, dtype=torch.int64, device=masks.device)
+    place[others] = len(given) + torch.arange(len(others), device=masks.device)
+    place[given] = torch.arange(len(given), device=masks.device)
+    decoded = _rows(everything, place)
     several = torch.tensor([kind == "point" for kind in kinds], device=masks.device)
     best = 1 + decoded.iou[:, 1:].detach().argmax(dim=1)
     chosen = torch.where(several, best, torch.zeros(rows, dtype=torch.int64, device=masks.device))
     result = _result(decoded, chosen, by_mask)
     logits = torch.where(by_mask[:, None, None, None], _certain(masks, backbone.sizes.mask), result.logits)
-    return FrameResult(decoded, chosen, logits, by_mask)
+    return FrameResult(decoded, chosen, logits, by_mask, parts[-1] if extra else None)
+
+
+def _joined(parts: list[Decoded]) -> Decoded:
+    return Decoded(
+        masks=torch.cat([part.masks for part in parts]),
+        iou=torch.cat([part.iou for part in parts]),
+        tokens=torch.cat([part.tokens for part in parts]),
+        object_score=torch.cat([part.object_score.reshape(-1) for part in parts]),
+    )
+
+
+def _rows(decoded: Decoded, rows: Tensor) -> Decoded:
+    return Decoded(decoded.masks[rows], decoded.iou[rows], decoded.tokens[rows], decoded.object_score[rows])
 
 
 def _result(decoded: Decoded, chosen: Tensor, prompted: Tensor) -> FrameResult:
@@ -358,7 +385,8 @@ class LossWeights:
         dice: of the dice loss.
         iou: of the L1 error of the predicted IoU.
         presence: of the cross-entropy of the object score.
-        balance: share of class-balanced cross-entropy in place of the focal loss, falling from 1 to 0.
+        balance: share of class-balanced cross-entropy in place of the focal loss.
+        prompts: of what a box or a point alone gives, against the mean over the frames.
     """
 
     focal: float = 20.0
@@ -366,23 +394,24 @@ class LossWeights:
     iou: float = 1.0
     presence: float = 1.0
     balance: float = 0.0
+    prompts: float = 0.0
 
 
-def frame_loss(result: FrameResult, masks: Tensor, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
+def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of one frame and its parts.
 
     Every object trains its presence; those that show enough also train the single mask, the best of the other three,
     and the predicted IoU of all four.
 
     Args:
-        result: of R objects.
+        decoded: answers for R objects.
         masks: (R, 1, H, W) true masks.
         weights: of the parts.
     """
     area = masks.flatten(1).sum(dim=1)
     present = area >= FEWEST_PIXELS
     clear = present | (area == 0)
-    score = result.decoded.object_score.reshape(-1)
+    score = decoded.object_score.reshape(-1)
     presence = F.binary_cross_entropy_with_logits(score, present.float(), reduction="none")
     presence = (presence * clear).sum() / clear.sum().clamp(min=1)
     keep = present.nonzero()[:, 0]
@@ -390,7 +419,7 @@ def frame_loss(result: FrameResult, masks: Tensor, weights: LossWeights) -> tupl
     if len(keep) == 0:
         return weights.presence * presence, {"mask": zero, "iou": zero, "presence": presence}
     logits = F.interpolate(
-        result.decoded.masks[keep], size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
+        decoded.masks[keep], size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
     ).flatten(2)
     truth = F.adaptive_avg_pool2d(masks[keep], LOSS_SIDE).flatten(2)  # a share of a pixel counts as that share
     each = _mask_loss(logits, truth, weights)
@@ -398,7 +427,7 @@ def frame_loss(result: FrameResult, masks: Tensor, weights: LossWeights) -> tupl
     with torch.no_grad():
         inside, true = logits > 0, truth > 0.5
         iou = (inside & true).sum(dim=2) / (inside | true).sum(dim=2).clamp(min=1)
-    error = (result.decoded.iou[keep] - iou).abs().mean()
+    error = (decoded.iou[keep] - iou).abs().mean()
     loss = mask + weights.iou * error + weights.presence * presence
     return loss, {"mask": mask.detach(), "iou": error.detach(), "presence": presence.detach()}
 

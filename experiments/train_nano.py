@@ -12,6 +12,7 @@ continue), `nano.safetensors` with `nano.json` (averaged weights, ready to ship)
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import os
@@ -43,6 +44,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mosam.errors import MismatchError, MosamError
+from mosam.model.checkpoints import save_weights
+from mosam.model.networks import NETWORKS
 from mosam.model.sam2 import Sam2Backbone
 
 SETTINGS_FILE = Path(__file__).with_suffix(".toml")
@@ -61,7 +64,6 @@ class Settings:
     betas: tuple[float, float]
     clip_norm: float
     warmup: int
-    balanced_until: int
     average: float
     validate_every: int
     cuda_factor: int
@@ -195,7 +197,9 @@ class Trainer:
         rate = settings.rate(step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        weights = LossWeights(balance=max(0.0, 1 - step / settings.balanced_until))
+        stage, progress = settings.at(step)
+        balance = stage.balance[0] + (stage.balance[1] - stage.balance[0]) * progress
+        weights = LossWeights(balance=balance, prompts=stage.prompts)
         self.optimizer.zero_grad(set_to_none=False)
         sums: dict[str, float] = {}
         for part in range(self.rank, settings.parts, self.processes):
@@ -231,7 +235,9 @@ class Trainer:
             "seconds": self.seconds,
         }
         _write(self.out / "last.pt", lambda path: torch.save(state, path))
-        export(self.average, self.settings, self.out, steps=self.step, seconds=self.seconds)
+        settings = self.settings
+        notes = {"steps": self.step, "of": settings.steps, "seconds": round(self.seconds), "seed": settings.seed}
+        export(self.backbone, self.average, self.out, {**notes, "trained_by": "experiments/train_nano.py"})
         draw_curve(self.out)
 
     def _load(self) -> None:
@@ -288,13 +294,17 @@ def clip_loss(backbone: Sam2Backbone, batch: Batch, weights: LossWeights) -> tup
     sums: dict[str, Tensor] = {}
     frames = len(batch.masks)
     masks = batch.masks.to(backbone.device)
-    for t, result in enumerate(track(backbone, batch)):
-        loss, parts = frame_loss(result, masks[t], weights)
+    extra: Tensor | float = 0.0
+    for t, result in enumerate(track(backbone, batch, extra=weights.prompts > 0)):
+        loss, parts = frame_loss(result.decoded, masks[t], weights)
+        if result.extra is not None:
+            extra, _ = frame_loss(result.extra, masks[t], weights)
+            sums["prompts"] = extra.detach()
         total = loss if total is None else total + loss
         for key, value in parts.items():
             sums[key] = sums.get(key, 0.0) + value / frames
     assert total is not None
-    return total / frames, sums
+    return total / frames + weights.prompts * extra, sums
 
 
 def validation_scores(backbone: Sam2Backbone) -> dict[str, float]:
@@ -372,21 +382,18 @@ def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return round(float(spearmanr(a, b).statistic), 4)
 
 
-def export(weights: dict[str, Tensor], settings: Settings, out: Path, *, steps: int, seconds: float) -> None:
-    """Write weights as half-precision safetensors, and beside them what they are."""
-    from safetensors.torch import save_file
+def export(backbone: Sam2Backbone, weights: dict[str, Tensor], out: Path, notes: dict[str, Any]) -> None:
+    """Write weights in half precision as `<name>.safetensors`, and beside them what they are: the shipped form.
 
-    halves = {name: value.detach().to("cpu", torch.float16).contiguous() for name, value in weights.items()}
-    _write(out / f"{settings.name}.safetensors", lambda path: save_file(halves, path))
-    record = {
-        "name": settings.name,
-        "steps": steps,
-        "of_steps": settings.steps,
-        "seconds": round(seconds),
-        "seed": settings.seed,
-        "device": settings.device,
-    }
-    (out / f"{settings.name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    Args:
+        backbone: the network they belong to; it is not changed.
+        weights: fp32, by name; rounding them to 16 bits halves the file and moves no score.
+        out: folder.
+        notes: kept beside the weights.
+    """
+    halves = copy.deepcopy(backbone.model).cpu()
+    halves.load_state_dict(weights)
+    save_weights(halves.half(), NETWORKS[backbone.name], out, backbone.name, notes)
 
 
 def draw_curve(out: Path) -> None:

@@ -42,7 +42,9 @@ def program():
 @pytest.fixture
 def small(training, program):
     """Settings of a run of three short steps, without validation."""
-    stage = training.Stage(steps=3, frames=2, clips=1, targets=2, teach=(0.5, 0.0), rate=(1e-3, 1e-3), jumps=0.5)
+    stage = training.Stage(
+        steps=3, frames=2, clips=1, targets=2, teach=(0.5, 0.0), rate=(1e-3, 1e-3), jumps=0.5, prompts=0.5
+    )
     settings = program.load_settings(program.SETTINGS_FILE, seed=7, device="cpu")
     return dataclasses.replace(settings, stages=(stage,), validate_every=0)
 
@@ -69,8 +71,20 @@ def test_a_stopped_run_continues_as_if_it_had_not_stopped(tmp_path, program, sma
     program.train(small, tmp_path / "parts")
     assert losses(tmp_path / "parts") == losses(tmp_path / "whole")
     assert (tmp_path / "parts" / "validation.png").stat().st_size > 1000
-    saved = json.loads((tmp_path / "parts" / "nano.json").read_text())
-    assert saved["steps"] == 3
+    assert json.loads((tmp_path / "parts" / "nano.json").read_text())["notes"]["steps"] == 3
+
+
+def test_a_run_leaves_weights_that_load_as_a_model(tmp_path, program, small):
+    from mosam.model.checkpoints import load_model
+
+    program.train(small, tmp_path / "run", until=1)
+    weights = tmp_path / "run" / "nano.safetensors"
+    assert weights.stat().st_size < 8e6
+    backbone = load_model(str(weights), device="cpu")
+    state = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    for name, value in backbone.model.state_dict().items():
+        assert value.dtype == torch.float32
+        torch.testing.assert_close(value, state["average"][name].half().float(), rtol=0, atol=0)
 
 
 @pytest.mark.slow
@@ -153,6 +167,18 @@ def test_training_tracks_exactly_as_the_engine_does(training, kind):
             assert np.mean((logits.numpy() > 0) != output.mask) < 2e-3
 
 
+def test_extra_prompts_do_not_change_the_tracks(training):
+    backbone = training.new_backbone(0)
+    stage = training.Stage(1, 2, 2, 3, (0.0, 0.0), (0.0, 0.0))
+    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 6, correct=0)
+    with torch.no_grad():
+        plain, extra = (list(training.track(backbone, batch, extra=asked)) for asked in (False, True))
+    assert plain[0].extra is None
+    assert extra[0].extra.masks.shape == plain[0].decoded.masks.shape
+    torch.testing.assert_close(extra[1].decoded.masks, plain[1].decoded.masks)
+    torch.testing.assert_close(extra[0].decoded.masks, plain[0].decoded.masks)
+
+
 def test_gradients_reach_the_memory_from_the_frames_after_it(training):
     backbone = training.new_backbone(0)
     batch = one_object_batch(training, 3, "mask")
@@ -173,15 +199,12 @@ def test_without_memory_a_frame_does_not_know_the_prompt(training):
     assert not torch.allclose(*pairs[1])
 
 
-def result_of(training, logits, iou, score):
-    """A frame result of one object with the same four masks."""
+def answer(logits, iou, score):
+    """An answer for one object with four equal masks."""
     from mosam.model.backbone import Decoded
 
     masks = logits.expand(1, 4, *logits.shape[-2:])
-    decoded = Decoded(masks, torch.full((1, 4), iou), torch.zeros(1, 4, 8), torch.tensor([score]))
-    return training.FrameResult(
-        decoded, torch.zeros(1, dtype=torch.int64), masks[:, :1], torch.zeros(1, dtype=torch.bool)
-    )
+    return Decoded(masks, torch.full((1, 4), iou), torch.zeros(1, 4, 8), torch.tensor([score]))
 
 
 def square(side=128):
@@ -194,8 +217,8 @@ def test_the_loss_of_a_right_answer_is_near_zero_and_of_a_wrong_one_is_not(train
     truth = square()
     low = torch.nn.functional.avg_pool2d(truth, 4)[0] * 20 - 10
     weights = training.LossWeights()
-    good, parts = training.frame_loss(result_of(training, low, 1.0, 8.0), truth, weights)
-    bad, _ = training.frame_loss(result_of(training, -low, 1.0, 8.0), truth, weights)
+    good, parts = training.frame_loss(answer(low, 1.0, 8.0), truth, weights)
+    bad, _ = training.frame_loss(answer(-low, 1.0, 8.0), truth, weights)
     assert float(good) < 0.25  # corners are blurred by up-sampling
     assert float(parts["iou"]) < 0.1
     assert float(bad) > 5
@@ -206,8 +229,8 @@ def test_an_absent_object_trains_presence_only(training, balance):
     low = torch.full((1, 32, 32), 3.0)
     weights = training.LossWeights(balance=balance)
     nothing = torch.zeros(1, 1, 128, 128)
-    right, parts = training.frame_loss(result_of(training, low, 0.3, -6.0), nothing, weights)
-    wrong, _ = training.frame_loss(result_of(training, low, 0.3, 6.0), nothing, weights)
+    right, parts = training.frame_loss(answer(low, 0.3, -6.0), nothing, weights)
+    wrong, _ = training.frame_loss(answer(low, 0.3, 6.0), nothing, weights)
     assert float(right) < 0.01 < 5 < float(wrong)
     assert float(parts["mask"]) == 0
 
@@ -215,7 +238,7 @@ def test_an_absent_object_trains_presence_only(training, balance):
 def test_a_sliver_trains_nothing(training):
     sliver = torch.zeros(1, 1, 128, 128)
     sliver[..., 0, :3] = 1
-    loss, _ = training.frame_loss(result_of(training, torch.zeros(1, 32, 32), 0.5, 4.0), sliver, training.LossWeights())
+    loss, _ = training.frame_loss(answer(torch.zeros(1, 32, 32), 0.5, 4.0), sliver, training.LossWeights())
     assert float(loss) == 0
 
 
