@@ -236,6 +236,27 @@ def table(
     print(tables.tabulate(found, by=by, **chosen, format=format_, mark=mark, intervals=ci, differences=paired))
 
 
+@app.command()
+def plot(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Figure, as success; an unknown one lists them.")],
+    scores: Annotated[
+        list[Path], typer.Argument(metavar="SCORES...", help="scores.json files, files of --json, or folders of runs.")
+    ],
+    out: Annotated[Path, typer.Option(help="Path of the files without ending.")],
+    format_: Annotated[str, typer.Option("--format", help="Some of png, pdf, svg and tikz.")] = "png,pdf,svg,tikz",
+    rows: Annotated[str | None, typer.Option(help="Only these trackers.  [default: all]")] = None,
+) -> None:
+    """Draw a figure of scores that were computed before."""
+    from mosam.evaluation.figures import FIGURES, save
+    from mosam.evaluation.tables import choose_rows
+    from mosam.settings import split_list
+
+    draw = FIGURES[kind]
+    drawn = draw(choose_rows(_load_scores(scores), split_list(rows) or None))
+    for path in save(drawn, out, formats=split_list(format_)):
+        print(path)
+
+
 @data_app.command("list")
 def data_list() -> None:
     """Name every benchmark there is a loader for."""

@@ -5,10 +5,11 @@ import math
 
 import pytest
 
+from mosam.cli import run_command
 from mosam.errors import MismatchError, MosamError, UnknownNameError
 from mosam.evaluation import tables
 from mosam.evaluation.layouts import escape_latex, ranks_as_shown
-from mosam.evaluation.scores import Scores
+from mosam.evaluation.scores import Scores, save_scores
 
 
 def make_scores(tracker: str = "sam2", **changes) -> Scores:
@@ -269,3 +270,20 @@ def test_robustness_of_pysot_counts_failures():
     assert tables.column_of("robustness", "pysot[exact]").lower is True
     assert tables.column_of("robustness", "vot").lower is False
     assert tables.column_of("failures_motion_change", "vot").title == "Failures motion change"
+
+
+def test_command(tmp_path, capsys):
+    save_scores(tmp_path / "all.json", PAIR)
+    words = ["table", str(tmp_path / "all.json")]
+    assert run_command([*words, "--format", "latex", "--ci", "--paired", "--rows", "b,a"]) == 0
+    assert r"a & \underline{50.0} (50.0 to 50.0) & -10.0 (-10.0 to -10.0) \\" in capsys.readouterr().out
+    assert run_command([*words, "--by", "sequence", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "Sequence,a,b",
+        "x,50.0,60.0",
+        "y,50.0,60.0",
+        "z,50.0,60.0",
+        "overall,50.0,60.0",
+    ]
+    assert run_command([*words, "--by", "attribute"]) == 2
+    assert capsys.readouterr().err == "lasot: expected sequences with attributes, got none\n"

@@ -1,0 +1,116 @@
+"""What every figure shares: the registry, the check of its scores, an empty figure in the style."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mosam.errors import MosamError
+from mosam.evaluation.figures.style import HEIGHT, STYLE, WIDTH, Look, looks
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import Column, column_of, require_comparable, tracker_name
+from mosam.registry import Registry
+
+FIGURES: Registry[Callable[[Iterable[Scores]], Figure]] = Registry("figure", "mosam.evaluation.figures")
+# The number a benchmark is known by, the first that the scores have.
+MAIN = ("success_auc", "jf_mean", "ao", "eao", "f", "quality", "accuracy")
+Corner = Literal["lower left", "lower right", "upper right"]
+MANY = 4  # trackers; the legend of more stands beside the axes
+MARGIN = 0.15  # inches around it there
+
+
+def figure(kind: str) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[Iterable[Scores]], Figure]]:
+    """Decorator of a function from scores to a Figure: checks the scores, sets the style, files it in `FIGURES`.
+
+    Args:
+        kind: name on the command line.
+    """
+
+    def add(draw: Callable[[list[Scores]], Figure]) -> Callable[[Iterable[Scores]], Figure]:
+        @functools.wraps(draw)
+        def checked(scores: Iterable[Scores]) -> Figure:
+            items = require_comparable(scores, where=f"figure {kind}")
+            for item in items:
+                if not item.sequences:
+                    raise MosamError(
+                        f"figure {kind}: expected scored sequences, got none of {tracker_name(item)}; score it first"
+                    )
+            with matplotlib.style.context(["default", dict(STYLE)]):
+                return draw(items)
+
+        return FIGURES.register(kind)(checked)
+
+    return add
+
+
+def new_axes(*, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:
+    """An empty figure with one pair of axes, of a size in inches."""
+    made = Figure(figsize=(width, height), layout="constrained")
+    return made, made.add_subplot()
+
+
+def ranked(items: Sequence[Scores], value: str) -> list[tuple[Scores, Look]]:
+    """Trackers with their looks, the best value first, undefined ones last; looks do not depend on the ranks."""
+    column = column_of(value, items[0].protocol)
+    by_name = sorted(items, key=tracker_name)
+    pairs = zip(by_name, looks([item.tracker for item in by_name]), strict=True)
+
+    def place(pair: tuple[Scores, Look]) -> tuple[bool, float]:
+        number = pair[0].overall.get(value, math.nan)
+        return math.isnan(number), number if column.lower else -number
+
+    return sorted(pairs, key=place)
+
+
+def legend_label(item: Scores, column: Column, value: str) -> str:
+    """Tracker with its number, and how many sequences it is of where that is not all: `ATOM [51.4]`."""
+    mark = f" ({item.mark})" if item.mark else ""
+    return f"{tracker_name(item)}{mark} [{column.show(item.overall.get(value, math.nan))}]"
+
+
+def add_legend(axes: Axes, title: str, *, loc: Corner | None = None) -> float:
+    """A legend at a place inside of the axes; beside them where no place is given or there are many trackers.
+
+    Returns:
+        inches that the figure became wider.
+    """
+    if loc is not None and len(axes.get_legend_handles_labels()[1]) <= MANY:
+        axes.legend(title=title, loc=loc, alignment="left")
+        return 0.0
+    made = axes.get_figure(root=True)
+    assert made is not None
+    legend = axes.legend(title=title, loc="center left", bbox_to_anchor=(1.02, 0.5), alignment="left")
+    width = legend.get_window_extent().width / made.dpi + MARGIN
+    made.set_figwidth(made.get_figwidth() + width)
+    return width
+
+
+def main_value(items: Sequence[Scores], kind: str) -> str:
+    """The name of the number a benchmark is known by; MosamError where the scores have none of `MAIN`."""
+    for name in MAIN:
+        if any(name in item.overall for item in items):
+            return name
+    raise MosamError(f"figure {kind}: expected scores with one of {', '.join(MAIN)}, got none of {_protocol(items)}")
+
+
+def refuse(kind: str, wanted: str, items: Sequence[Scores]) -> MosamError:
+    """The error of scores that lack what a figure shows."""
+    return MosamError(f"figure {kind}: expected {wanted}, got none of {_protocol(items)}; choose another figure")
+
+
+def heading(items: Sequence[Scores]) -> str:
+    """Title of a figure: the benchmark, and how many sequences where all trackers have the same number."""
+    counts = {len(item.sequences) for item in items}
+    count = next(iter(counts))
+    number = f", {count} sequence{'s' * (count != 1)}" if len(counts) == 1 else ""
+    return f"{items[0].dataset} {items[0].split}{number}"
+
+
+def _protocol(items: Sequence[Scores]) -> str:
+    return f"{items[0].dataset} under {items[0].protocol}"

@@ -1,0 +1,143 @@
+"""A figure as files: png, pdf, svg and tikz, the same bytes each time."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter, ScalarFormatter
+
+from mosam.errors import UnknownNameError
+from mosam.evaluation.figures.style import STYLE
+from mosam.evaluation.layouts import escape_latex
+
+# Dates and versions would make every file differ from the last.
+_METADATA: Mapping[str, Mapping[str, Any]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    "svg": {"Date": None, "Creator": None},
+}
+
+
+def save(
+    figure: Figure, stem: str | os.PathLike[str], formats: Sequence[str] = ("png", "pdf", "svg", "tikz")
+) -> list[Path]:
+    r"""Write a figure, one file a format.
+
+    Args:
+        figure: of `FIGURES`.
+        stem: path without ending; a dot in its name stays, a missing folder is made.
+        formats: some of `FORMATS`. `tikz` is a `tikzpicture` to `\input` in LaTeX with pgfplots.
+    Returns:
+        the files, in order.
+    Raises:
+        UnknownNameError: another format; nothing is written then.
+    """
+    for name in formats:
+        if name not in FORMATS:
+            raise UnknownNameError("figure format", name, FORMATS)
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in formats:
+        path = stem.with_name(f"{stem.name}.{name}")
+        partial = path.with_name(f".{path.name}.part")
+        with matplotlib.style.context(["default", dict(STYLE)]):
+            partial.write_bytes(FORMATS[name](figure))
+        partial.replace(path)
+        paths.append(path)
+    return paths
+
+
+def tikz_code(figure: Figure, *, standalone: bool = False) -> str:
+    """A figure with one pair of axes as a `tikzpicture` of pgfplots, its axes of the same size.
+
+    Args:
+        figure: of `FIGURES`.
+        standalone: a whole document around it.
+    """
+    import matplot2tikz
+
+    figure.draw_without_rendering()  # settles limits and ticks
+    extent = figure.axes[0].get_window_extent()
+    with _placeholders(figure) as texts:
+        code = matplot2tikz.get_tikz_code(
+            figure=figure,
+            axis_width=f"{extent.width / figure.dpi:.3f}in",
+            axis_height=f"{extent.height / figure.dpi:.3f}in",
+            extra_axis_parameters=["scale only axis"],
+            include_disclaimer=False,
+            standalone=standalone,
+        )
+    titles = [legend.get_title().get_text() for axes in figure.axes if (legend := axes.get_legend()) is not None]
+    if any(titles):  # which matplot2tikz leaves out; pgfplots takes one as an entry without a line
+        entry = f"\\addlegendimage{{empty legend}}\n\\addlegendentry{{{escape_latex(titles[0])}}}\n"
+        code = re.sub(r"^\\add(plot|legendimage)", lambda found: entry + found[0], code, count=1, flags=re.MULTILINE)
+    for token, text in texts.items():
+        code = code.replace(token, f"{{{escape_latex(text)}}}")
+    return code
+
+
+@contextmanager
+def _placeholders(figure: Figure) -> Iterator[dict[str, str]]:
+    """Texts of a figure replaced by words of letters, since matplot2tikz escapes only some of them."""
+    tokens: dict[str, str] = {}
+    undo: list[Callable[[], object]] = []
+
+    def token(text: str) -> str:
+        letters = "".join(chr(ord("a") + int(digit)) for digit in str(len(tokens)))
+        tokens[name := f"Mosam{letters}X"] = text
+        return name
+
+    ticks = {
+        id(label)
+        for axes in figure.axes
+        for label in (*axes.get_xticklabels(which="both"), *axes.get_yticklabels(which="both"))
+    }
+    for artist in figure.findobj(Text):
+        if isinstance(artist, Text) and artist.get_text() and id(artist) not in ticks:
+            undo.append(_setter(artist.set_text, artist.get_text()))
+            artist.set_text(token(artist.get_text()))
+    for axes in figure.axes:
+        for container in axes.containers:  # whose own label, not the legend's, is what bars go by
+            if not (label := str(container.get_label())).startswith("_"):  # those with it are in no legend
+                undo.append(_setter(container.set_label, label))
+                container.set_label(token(label))
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()
+            if not isinstance(formatter, ScalarFormatter):  # names, not numbers
+                labels = [token(label.get_text()) for label in axis.get_majorticklabels()]
+                undo.append(_setter(axis.set_major_formatter, formatter))
+                axis.set_major_formatter(FixedFormatter(labels))
+    try:
+        yield tokens
+    finally:
+        for restore in undo:
+            restore()
+
+
+def _setter(set_: Callable[[Any], object], value: Any) -> Callable[[], object]:
+    return lambda: set_(value)
+
+
+def _drawn(name: str) -> Callable[[Figure], bytes]:
+    def draw(figure: Figure) -> bytes:
+        out = io.BytesIO()
+        figure.savefig(out, format=name, metadata=dict(_METADATA[name]))
+        return out.getvalue()
+
+    return draw
+
+
+FORMATS: Mapping[str, Callable[[Figure], bytes]] = {
+    **{name: _drawn(name) for name in _METADATA},
+    "tikz": lambda figure: (tikz_code(figure) + "\n").encode(),
+}

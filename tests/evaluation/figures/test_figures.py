@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+import xml.etree.ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from mosam.cli import run_command
+from mosam.datasets.base import load_dataset
+from mosam.errors import MismatchError, MosamError, UnknownNameError
+from mosam.evaluation.evaluate import evaluate
+from mosam.evaluation.figures import FIGURES, save, success_plot
+from mosam.evaluation.figures.save import tikz_code
+from mosam.evaluation.figures.style import color, looks
+from mosam.evaluation.scores import Scores, save_scores
+
+KINDS = [
+    "ablation", "ar", "attribute-bars", "attributes", "eao", "jf", "norm-precision", "precision", "sequences", "speed",
+    "success",
+]  # fmt: skip
+AWKWARD = r"a_b & 50% $x^2$ #1 {z} ~ \o <,>"
+
+
+def make_scores(tracker: str, shift: float = 0.0, **changes) -> Scores:
+    """Scores with everything any figure shows."""
+    names = ("cup-1", "cup-2", "dog_1", "zebra")
+    sequences = {name: {"success_auc": 0.3 + 0.1 * i + shift, "jf_mean": 0.2 + shift} for i, name in enumerate(names)}
+    values = {
+        "dataset": "vot2019",
+        "split": "test",
+        "tracker": tracker,
+        "model": None,
+        "protocol": "pytracking",
+        "overall": {
+            "success_auc": 0.45 + shift, "precision": 0.5 + shift, "norm_precision": 0.6 + shift, "fps": 30 + shift,
+            "jf_mean": 0.2 + shift, "eao": 0.3 + shift, "accuracy": 0.6 + shift, "robustness": 0.7 + shift,
+        },
+        "sequences": sequences,
+        "curves": {
+            "success": tuple(np.linspace(0.9 + shift, 0, 21)),
+            "precision": tuple(np.linspace(0, 0.8 + shift, 51)),
+            "norm_precision": tuple(np.linspace(0, 0.8 + shift, 51)),
+            "eao": tuple(np.linspace(0.9, 0.1 + shift, 400)),
+        },
+        "attributes": {name: {"success_auc": 0.3 + shift} for name in ("ARC", "BC", "full_occlusion", "OV")},
+    }  # fmt: skip
+    return Scores(**(values | changes))
+
+
+TWO = [make_scores("ATOM"), make_scores("SiamRPN++", 0.05)]
+
+
+def legend(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+
+
+def lines(figure: Figure) -> dict[str, np.ndarray]:
+    return {line.get_label(): line.get_xydata() for line in figure.axes[0].get_lines() if line.get_label()[0] != "_"}
+
+
+def test_every_kind_is_tested():
+    assert list(FIGURES) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_in_four_formats(kind, tmp_path):
+    scores = [*TWO, make_scores(AWKWARD, 0.1), make_scores("gone", math.nan)]
+    paths = save(FIGURES[kind](scores), tmp_path / "new" / f"v1.2-{kind}")
+    assert [path.name for path in paths] == [f"v1.2-{kind}.{ending}" for ending in ("png", "pdf", "svg", "tikz")]
+    png, pdf, svg, tikz = (path.read_bytes() for path in paths)
+    assert png.startswith(b"\x89PNG")
+    assert pdf.startswith(b"%PDF")
+    texts = "".join(xml.etree.ElementTree.fromstring(svg).itertext())
+    assert AWKWARD in texts  # as it is: neither math nor markup
+    code = tikz.decode()
+    assert "\\begin{axis}" in code
+    assert r"a\_b \& 50\% \$x\textasciicircum{}2\$ \#1 \{z\} \textasciitilde{} \textbackslash{}o \textless{}" in code
+    assert "Mosam" not in code
+    assert len(list(paths[0].parent.iterdir())) == 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_tracker(kind, tmp_path):
+    assert save(FIGURES[kind](TWO[:1]), tmp_path / kind, formats=["svg"])[0].stat().st_size > 1000
+
+
+def test_the_same_figure_gives_the_same_bytes(tmp_path):
+    first, second = save(success_plot(TWO), tmp_path / "a"), save(success_plot(TWO), tmp_path / "b")
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_writing_tikz_leaves_the_figure_as_it_was():
+    figure = FIGURES["sequences"](TWO)
+    before = legend(figure), [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    tikz_code(figure)
+    assert before == (legend(figure), [label.get_text() for label in figure.axes[0].get_xticklabels()])
+    assert before[1] == ["zebra", "dog_1", "cup-2", "cup-1"]
+
+
+def test_lasot_shows_the_official_curves(unpacked, data_root):
+    golden = json.loads((data_root / "golden.json").read_text())
+    dataset = load_dataset("lasot", root=unpacked("lasot/lasot_test_annotations"))
+    folders = [unpacked(f"lasot/results_{tracker}") / tracker for tracker in ("SiamRPN++", "ATOM")]
+    figure = success_plot([evaluate(folder, dataset) for folder in folders])
+    assert legend(figure) == ["ATOM [51.4]", "SiamRPN++ [49.6]"]
+    assert figure.axes[0].get_legend().get_title().get_text() == "AUC [%]"
+    shown = lines(figure)
+    for label, tracker in zip(legend(figure), ("ATOM", "SiamRPN++"), strict=True):
+        official = golden["lasot"]["trackers"][tracker]["pytracking"]
+        assert shown[label][:, 0] == pytest.approx(np.linspace(0, 1, 21))
+        assert shown[label][:, 1] == pytest.approx(official["success_curve_21"], abs=1e-3)
+        assert label.endswith(f"[{official['overall']['AUC']:.1f}]")
+
+
+def test_legend_ranks_and_marks_subsets():
+    scores = [make_scores("low"), make_scores("none", math.nan), make_scores("high", 0.2, official="4 of 60 official")]
+    assert legend(success_plot(scores)) == ["high (4 of 60 official) [65.0]", "low [45.0]", "none [-]"]
+
+
+def test_got10k_ranks_by_average_overlap():
+    scores = replace(TWO[0], overall={"ao": 0.123}, protocol="got10k")
+    assert legend(success_plot([scores])) == ["ATOM [12.3]"]
+    assert success_plot([scores]).axes[0].get_legend().get_title().get_text() == "AO [%]"
+
+
+def test_fewer_thresholds_span_the_same_range():
+    area = replace(TWO[0], protocol="trackingnet", curves={"precision": tuple(np.linspace(0, 1, 21))})
+    [line] = lines(FIGURES["precision"]([area])).values()
+    assert line[1, 0] == pytest.approx(2.5)
+    assert line[-1, 0] == 50
+
+
+def test_precision_over_confidences_is_another_curve():
+    longterm = replace(TWO[0], protocol="vot-lt", curves={"precision": (1.0, 0.5), "recall": (0.0, 0.5)})
+    with pytest.raises(MosamError, match="figure precision: expected scores with the curve precision, got none of vot"):
+        FIGURES["precision"]([longterm])
+
+
+def test_robustness_of_pysot_runs_backwards():
+    assert not FIGURES["ar"](TWO).axes[0].xaxis_inverted()
+    assert FIGURES["ar"]([replace(item, protocol="pysot") for item in TWO]).axes[0].xaxis_inverted()
+
+
+def test_eao_begins_after_the_start_and_shades_the_challenges_lengths():
+    figure = FIGURES["eao"](TWO)
+    assert lines(figure)["ATOM [0.300]"][0, 0] == 1
+    assert figure.axes[0].patches[0].get_x() == 46
+    assert figure.axes[0].patches[0].get_width() == 291 - 46
+
+
+def test_a_sequence_without_a_number_is_shown():
+    lacking = make_scores("short", missing=("zebra",))
+    lacking = replace(lacking, sequences={k: v for k, v in lacking.sequences.items() if k != "zebra"})
+    axes = FIGURES["jf"]([TWO[0], lacking]).axes[0]
+    [cross] = [line for line in axes.get_lines() if line.get_marker() == "x"]
+    labels = [label.get_text() for label in axes.get_xticklabels()]
+    assert [labels[int(x)] for x in cross.get_xdata()] == ["zebra"]
+
+
+def test_untimed_trackers_are_named():
+    untimed = replace(TWO[1], overall={"success_auc": 0.5})
+    assert FIGURES["speed"]([TWO[0], untimed]).axes[0].get_xlabel().endswith("without times: SiamRPN++")
+    with pytest.raises(MosamError, match="figure speed: expected results with times, got none of vot2019"):
+        FIGURES["speed"]([untimed])
+
+
+def test_ablation_draws_intervals_from_the_sequences():
+    axes = FIGURES["ablation"](TWO).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["ATOM", "SiamRPN++"]
+    low, high = axes.get_lines()[0].get_xdata()
+    assert 30 <= low < 45 < high <= 60
+
+
+def test_colors_depend_on_the_name_alone():
+    assert color("ATOM") == color("atom[x=1]")
+    alone, [_, together] = looks(["ATOM"])[0], looks(["mosam", "ATOM"])
+    assert alone == together
+    family = looks(["mosam", "mosam[stride=3]", "mosam[stride=5]"])
+    assert len({look.color for look in family}) == 1
+    assert len({look.marker for look in family}) == len({str(look.dashes) for look in family}) == 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_cannot_be_drawn(kind):
+    with pytest.raises(MismatchError, match=f"figure {kind}: expected scores of one dataset, got vot2019"):
+        FIGURES[kind]([TWO[0], replace(TWO[1], dataset="lasot")])
+    with pytest.raises(MosamError, match=f"figure {kind}: expected scores, got none"):
+        FIGURES[kind]([])
+    with pytest.raises(MosamError, match=f"figure {kind}: expected scored sequences, got none of ATOM"):
+        FIGURES[kind]([replace(TWO[0], sequences={})])
+
+
+def test_too_few_attributes_for_a_radar():
+    scores = [replace(TWO[0], attributes={"ARC": {"success_auc": 0.5}, "BC": {"success_auc": 0.5}})]
+    with pytest.raises(MosamError, match="at least 3 attributes"):
+        FIGURES["attributes"](scores)
+    assert len(FIGURES["attribute-bars"](scores).axes[0].patches) == 2
+
+
+def test_unknown_format_writes_nothing(tmp_path):
+    with pytest.raises(UnknownNameError, match="unknown figure format 'gif'"):
+        save(success_plot(TWO), tmp_path / "a", formats=["png", "gif"])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_command(tmp_path, capsys):
+    save_scores(tmp_path / "all.json", TWO)
+    words = ["plot", "success", str(tmp_path / "all.json"), "--out", str(tmp_path / "fig")]
+    assert run_command([*words, "--format", "svg,tikz", "--rows", "ATOM"]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "fig.svg"), str(tmp_path / "fig.tikz")]
+    code = (tmp_path / "fig.tikz").read_text()
+    assert "ATOM [45.0]" in code
+    assert "SiamRPN" not in code
+    assert run_command(["plot", "sucess", *words[2:]]) == 2
+    assert "unknown figure 'sucess'; did you mean success? (known: ablation, ar," in capsys.readouterr().err
+
+
+ENGINES = [name for name in ("pdflatex", "lualatex", "tectonic") if shutil.which(name)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_tikz_compiles(kind, tmp_path):
+    if not ENGINES:
+        pytest.skip("no LaTeX engine (texlive)")
+    (tmp_path / "figure.tex").write_text(tikz_code(FIGURES[kind]([*TWO, make_scores(AWKWARD)]), standalone=True))
+    options = [] if ENGINES[0] == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
+    done = subprocess.run([ENGINES[0], *options, "figure.tex"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "figure.pdf").stat().st_size > 0
