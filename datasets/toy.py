@@ -61,16 +61,16 @@ class Scenario:
 
 # VOT's words where it has one (camera_motion, illum_change, motion_change, size_change, occlusion), else plain ones.
 SCENARIOS: tuple[Scenario, ...] = (
-    Scenario("scale", 2, 66, ("size_change",), Recipe(growth=0.5, others=2)),
-    Scenario("rotation", 1, 66, ("rotation",), Recipe(spin=0.07, deform=0.09, others=2)),
-    Scenario("fast", 2, 56, ("motion_change", "fast_motion"), Recipe(speed=0.05, others=1)),
-    Scenario("camera", 2, 66, ("camera_motion",), Recipe(camera=0.16, shake=0.012, others=2)),
-    Scenario("blur", 1, 56, ("motion_blur", "camera_motion"), Recipe(camera=0.16, shake=0.01, speed=0.035, shutter=5)),
-    Scenario("light", 2, 66, ("illum_change",), Recipe(light=0.45, others=2)),
-    Scenario("partial_occlusion", 2, 66, ("occlusion", "partial_occlusion"), Recipe(posts=2, speed=0.018), (0.25, 0.8)),
+    Scenario("scale", 2, 66, ("size_change",), Recipe(growth=0.4)),
+    Scenario("rotation", 1, 66, ("rotation",), Recipe(spin=0.06, deform=0.08)),
+    Scenario("fast", 2, 56, ("motion_change", "fast_motion"), Recipe(speed=0.03)),
+    Scenario("camera", 2, 66, ("camera_motion",), Recipe(camera=0.15, shake=0.01)),
+    Scenario("blur", 1, 56, ("motion_blur", "camera_motion"), Recipe(camera=0.15, shake=0.01, speed=0.02, shutter=5)),
+    Scenario("light", 2, 66, ("illum_change",), Recipe(light=0.4)),
+    Scenario("partial_occlusion", 2, 66, ("occlusion", "partial_occlusion"), Recipe(posts=2, speed=0.012), (0.3, 0.8)),
     Scenario(
         "crossing", 1, 66, ("crossing", "occlusion"),
-        Recipe(targets=3, others=0, cross=True, radius=(0.12, 0.19)), (0.15, 0.8),
+        Recipe(targets=3, others=0, cross=True, radius=(0.14, 0.2), speed=0.01), (0.2, 0.8),
     ),
     Scenario("late", 1, 66, ("late_object",), Recipe(targets=2, late=True, others=1)),
     Scenario(

@@ -67,8 +67,8 @@ class Recipe:
     unlike: int = 0
     meet: bool = False
     cross: bool = False
-    radius: tuple[float, float] = (0.14, 0.2)
-    speed: float = 0.012
+    radius: tuple[float, float] = (0.15, 0.22)
+    speed: float = 0.008
     growth: float = 0.08
     spin: float = 0.008
     deform: float = 0.05
