@@ -88,7 +88,8 @@ def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Traject
     text = ",".join(lines)
     if "m" in text:
         masks[:] = [line.startswith("m") for line in lines]
-        text = text.replace(",m", ",").removeprefix("m")
+        if text.count("m") == masks.sum():  # else some stand where no mask begins: then they are no numbers
+            text = text.replace(",m", ",").removeprefix("m")
     numbers = _parse_numbers(text, int(counts.sum()))
     if numbers is None:
         raise _bad_number(lines, path)

@@ -100,7 +100,7 @@ def is_empty(trajectory: Trajectory, *, defects: bool = True) -> NDArray[np.bool
             # cropped masks begin at their first pixel, others where the file says
             x = left if trajectory.cropped else trajectory.masks.x
             y = top if trajectory.cropped else trajectory.masks.y
-            none |= (right == x) | (bottom == y)
+            none = none | (right == x) | (bottom == y)
         empty[masks] = none
     return empty
 
