@@ -247,6 +247,7 @@ class ZipArchive:
     def __init__(self, location: Path):
         self.location = location
         try:
+            self._size = location.stat().st_size
             self._zip = zipfile.ZipFile(location)
             members = self._zip.infolist()
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
@@ -273,8 +274,9 @@ class ZipArchive:
             raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
         path = f"{self.location}/{name}"
         most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
-        if member.file_size > min(MAX_FILE_BYTES, most):
-            raise DataError(path, f"expected a file, got a member that declares {member.file_size} bytes; refused")
+        if member.compress_size > self._size or member.file_size > min(MAX_FILE_BYTES, most):
+            declared = max(member.file_size, member.compress_size)
+            raise DataError(path, f"expected a file, got a member that declares {declared} bytes; refused")
         try:
             return self._zip.read(member)
         except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import configparser
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -20,6 +20,7 @@ from mosam.types import Size
 COUNTS = {"train": 9335, "val": 180, "test": 180}
 COVER_STEPS = 8  # `cover.label` counts the visible share in eighths
 _METADATA = "meta_info.ini"
+_RESOLUTION = re.compile(r"\(([0-9]{1,6}), *([0-9]{1,6})\)")
 
 
 @DATASETS.register("got10k")
@@ -141,11 +142,11 @@ def _resolution(path: TreePath) -> Size | None:
     try:
         parser.read_string(read_text(path))
         text = parser.get("METAINFO", "resolution", fallback=None)
-        if text is None:
-            return None
-        width, height = ast.literal_eval(text)
-        if not (type(width) is int and type(height) is int and width > 0 and height > 0):
-            raise ValueError(text)
-    except (configparser.Error, ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        raise DataError(path, "expected [METAINFO] with resolution: (width, height), got another text") from None
-    return height, width
+    except configparser.Error:
+        text = ""
+    if text is None:
+        return None
+    found = _RESOLUTION.fullmatch(text.strip())
+    if found is None or "0" in found.groups():
+        raise DataError(path, "expected [METAINFO] with resolution: (width, height), got another text")
+    return int(found[2]), int(found[1])
