@@ -298,8 +298,9 @@ def _object(kind: str, rng: np.random.Generator, count: int, number: int, tracke
 
 
 def _motion(rng: np.random.Generator, count: int) -> Motion:
-    centers = (*np.cumsum(rng.normal(0, 2.0, (count, 2)), axis=0), SIZE[1] / 2, SIZE[0] / 2)
-    sizes = np.abs((*np.cumsum(rng.normal(0, 0.5, (count, 2)), axis=0), 18, 14)) + 2
+    middle, typical = np.array([SIZE[1] / 2, SIZE[0] / 2]), np.array([18.0, 14.0])
+    centers = np.cumsum(rng.normal(0, 2.0, (count, 2)), axis=0) + middle
+    sizes = np.abs(np.cumsum(rng.normal(0, 0.5, (count, 2)), axis=0) + typical) + 2
     return Motion(np.abs(centers) % (SIZE[1], SIZE[0]), sizes)
 
 
