@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from mosam.policies.base import MemoryPolicy
     from mosam.types import FrameOutput, Image
 
-SMALL_GRID = 16  # side of the feature grid up to which a second thread costs more than it brings
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
 
 _log = logging.getLogger(__name__)
@@ -126,7 +124,7 @@ def run(
         environment=_environment(model, max_lanes),
         overwrite=overwrite,
     )
-    with store, _few_threads(model):
+    with store, _suitable_threads(model):
 
         def new_engine() -> Any:
             return _new_engine(model, policy, parity, max_lanes, log)
@@ -136,28 +134,6 @@ def run(
         failed = {name: why for name, why in store.record.failed.items() if name in set(dataset)}
         done = tuple(name for name in dataset if name not in failed)
         return RunResult(store.folder, done, failed, store.record)
-
-
-@contextlib.contextmanager
-def _few_threads(model: Backbone) -> Iterator[None]:
-    """One torch thread for a small network on a processor, unless the environment says how many.
-
-    Its layers take microseconds; with two threads they wait for each other, and on a busy machine nearly stand still.
-    """
-    small = (
-        getattr(model.device, "type", "") == "cpu" and getattr(getattr(model, "sizes", None), "grid", 64) <= SMALL_GRID
-    )
-    if not small or "OMP_NUM_THREADS" in os.environ:
-        yield
-        return
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def describe_settings(
@@ -185,6 +161,14 @@ def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:
     from mosam.environment import describe_environment
 
     return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes}
+
+
+def _suitable_threads(model: Backbone) -> contextlib.AbstractContextManager[None]:
+    if not hasattr(model, "sizes"):  # a network of a test
+        return contextlib.nullcontext()
+    from mosam.model.threads import suitable_threads
+
+    return suitable_threads(model)
 
 
 def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes: int, log: bool) -> Any:

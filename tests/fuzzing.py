@@ -40,9 +40,11 @@ BASE_BYTES = 48 << 20  # that a reader may use for the smallest file
 BYTES_PER_BYTE = 40_000  # and for each byte more: a picture's pixels are the worst
 MEASURED = 23  # of how many inputs the memory of one is measured; measuring is slow
 TOKENS = (
-    b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"4294967296", b"99999999999999999999999", b"1_000", b"0x10", b"1.5",
+    b"nan", b"inf", b"-inf", b"1e999", b"-1", b"0", b"4294967296", b"99999999999999999999999", b"1_000", b"0x10",
+    b"1.5",
     b"\n", b"\r\n", b"\t", b" ", b",,", b"..", b"/", b"\\", b"#", b'"', b"{", b"[[", b"null", b"true", b"m",
-    b"m0,0,65535,65535,", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\x93", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff",
+    b"m0,0,65535,65535,", b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\xe2\x80\x93", b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\xff",
 )  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def test_splits_and_benchmarks_without_a_server(finished, tmp_path):
 def test_one_tracker_is_submitted(finished, tmp_path):
     dataset, run = finished("davis2017")
     shutil.copytree(run, run.with_name("other"))
-    with pytest.raises(MosamError, match=r"expected one tracker to submit, got 2 \(echo, other\); choose with --tracker"):
+    with pytest.raises(MosamError, match=r"expected one tracker to submit, got 2 \(echo, other\); choose with"):
         submit(dataset, tmp_path / "results", None, tmp_path / "x.zip")
     with pytest.raises(UnknownNameError, match="unknown tracker 'otter'; did you mean other"):
         submit(dataset, tmp_path / "results", "otter", tmp_path / "x.zip")
