@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from mosam.errors import MosamError, UnknownNameError, one_line
+from mosam.errors import MosamError, one_line
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -65,6 +65,7 @@ AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: z
 BoxFromMask = Annotated[str, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
 Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
+Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py or torchvision.")]
 Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
@@ -100,14 +101,17 @@ def eval_(
     box_from_mask: BoxFromMask = "exclusive",
     overwrite: Overwrite = False,
     log: Log = False,
+    decoder: Decoder = "auto",
     protocol: Protocol = None,
     allow_missing: AllowMissing = False,
     jobs: Jobs = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run trackers on a benchmark, score them and print the table."""
+    from mosam.datasets.decoders import use_decoder
     from mosam.plan import RunOptions
 
+    use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
         lanes, absent_as, box_from_mask, overwrite, log,
@@ -115,11 +119,17 @@ def eval_(
     scores, failed = [], False
     for planned, result in _track(options):
         failed = failed or bool(result.failed)
-        if result.failed and not allow_missing:
+        data = planned.dataset
+        if not data.has_truth:
+            _note(
+                f"{result.path}: {data.name} {data.split} has no published ground truth to score with; see mosam submit"
+            )
+        elif result.failed and not allow_missing:
             _note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
         else:
-            scores.append(_score(result.path, planned.dataset, protocol, allow_missing, jobs))
-    _show(scores, json_file)
+            scores.append(_score(result.path, data, protocol, allow_missing, jobs))
+    if scores or json_file is not None:
+        _show(scores, json_file)
     raise typer.Exit(FAILED if failed else DONE)
 
 
@@ -143,10 +153,13 @@ def run(
     box_from_mask: BoxFromMask = "exclusive",
     overwrite: Overwrite = False,
     log: Log = False,
+    decoder: Decoder = "auto",
 ) -> None:
     """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
+    from mosam.datasets.decoders import use_decoder
     from mosam.plan import RunOptions
 
+    use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
         lanes, absent_as, box_from_mask, overwrite, log,
@@ -257,17 +270,48 @@ def plot(
         print(path)
 
 
+@app.command()
+def submit(
+    dataset: DatasetName,
+    results: Annotated[Path, typer.Option(help="A run's folder, or one of runs or of anybody's trackers.")],
+    out: Annotated[Path, typer.Option(help="The zip to write.")],
+    tracker: Annotated[str | None, typer.Option(help="Which one.  [default: the only one]")] = None,
+    root: Root = None,
+    split: Split = None,
+) -> None:
+    """Write the archive that the benchmark's server takes, after checking every file of it."""
+    from mosam import submit as archives
+    from mosam.plan import RunOptions, choose_dataset
+
+    data = choose_dataset(RunOptions(dataset, root, archives.server_split(dataset) if split is None else split))
+    done = archives.submit(data, results, tracker, out)
+    subset = f"; {done.subset}, which the server will not take" if done.subset else ""
+    _note(f"{data.name} {data.split}: {done.sequences} sequences, {done.files} files{subset}")
+    print(done.path)
+
+
+_DATA_COLUMNS = (
+    "name", "benchmark", "task", "splits (the first is the default)", "prompts", "protocol", "metrics", "licence",
+    "source",
+)  # fmt: skip
+
+
+def _shorten_splits(names: list[str], most: int = 5) -> str:
+    return ", ".join(names if len(names) <= most else [*names[: most - 1], f"... {names[-1]}"])
+
+
 @data_app.command("list")
 def data_list() -> None:
     """Name every benchmark there is a loader for."""
     from mosam.datasets.base import DATASETS
 
-    rows = [("name", "benchmark", "task", "splits (the first is the default)", "prompts", "protocol")]
+    rows = [_DATA_COLUMNS]
     for name in DATASETS:
         info = DATASETS[name].info
         splits = [info.default_split, *(split for split in info.splits if split != info.default_split)]
         counted = [f"{split} ({count})" if (count := info.official_counts.get(split)) else split for split in splits]
-        rows.append((name, info.title, info.task, ", ".join(counted), ", ".join(info.prompts), info.protocol))
+        about = (", ".join(info.prompts), info.protocol, ", ".join(info.metrics), info.licence, info.source)
+        rows.append((name, info.title, info.task, _shorten_splits(counted), *about))
     print(_aligned(rows))
 
 
@@ -295,26 +339,44 @@ def data_check(
     raise typer.Exit(WRONG if problems else DONE)
 
 
+@data_app.command("pack")
+def data_pack(
+    dataset: DatasetName,
+    out: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    root: Root = None,
+    split: Split = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+) -> None:
+    """Put frames and annotation, as they are, into one LMDB that --root takes in place of the tree."""
+    from mosam.datasets.pack import pack
+    from mosam.plan import RunOptions, choose_dataset
+
+    data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit))
+    folder = pack(data, out, progress=lambda name, done, total: _note(f"[{done + 1}/{total}] {name}"))
+    print(folder)
+
+
 @data_app.command("make")
 def data_make(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
-    split: Annotated[str, typer.Option(help="Split of toy to draw: train, val or test.")] = "val",
-    sequences: Sequences = None,
-    limit: Limit = None,
+    split: Split = None,
+    limit: Annotated[int | None, typer.Option(help="How many videos.  [default: 2; of toy all]", min=1)] = None,
+    frames: Annotated[int, typer.Option(help="Frames of each; toy's are written whole.", min=6)] = 12,
+    layout: Annotated[str, typer.Option(help="For toy: davis or lasot.")] = "davis",
     seed: Seed = 0,
 ) -> None:
-    """Write a small generated tree, laid out as the benchmark is."""
+    """Write a small generated tree, laid out as the benchmark is; of toy, all of it in another's layout."""
     from mosam.datasets.base import DATASETS
-    from mosam.datasets.toy import LAYOUTS, export
+    from mosam.datasets.make import SEQUENCES, make_tree
+    from mosam.datasets.toy import export
     from mosam.plan import RunOptions, choose_dataset
 
-    layouts = {DATASETS.canonical(layout): layout for layout in LAYOUTS}
-    name = DATASETS.canonical(dataset)
-    if name not in layouts:
-        raise UnknownNameError("generated tree", dataset, layouts, where="data make")
-    toy = choose_dataset(RunOptions("toy", split=split, sequences=sequences, limit=limit, seed=seed))
-    export(toy, out, layouts[name])
+    if DATASETS.canonical(dataset) == "toy":
+        export(choose_dataset(RunOptions("toy", split=split, limit=limit, seed=seed)), out, layout)
+    else:
+        make_tree(dataset, out, split=split, sequences=limit or SEQUENCES, frames=frames, seed=seed)
     print(out)
 
 

@@ -94,6 +94,14 @@ def submit(
     return Submission(target, len(dataset), len(members) + len(texts), dataset.subset)
 
 
+def server_split(name: str) -> str | None:
+    """The split of a dataset that its server scores; the usual one where it has several or none."""
+    from mosam.datasets.base import DATASETS
+
+    info = DATASETS[name].info
+    return info.default_split if info.default_split in info.no_truth or not info.no_truth else info.no_truth[0]
+
+
 def _no_server(dataset: Dataset) -> str:
     servers = [split for split in dataset.info.no_truth if dataset.info.archive_folder is not None]
     if servers:

@@ -81,7 +81,12 @@ RUN = ("run", "squares", "--tracker", "sam2", "--model", MODEL, "--device", "cpu
         ("score toyy --results .", "did you mean toy?"),
         ("table nowhere.json", "nowhere.json: expected a scores file, found none"),
         ("data check lasot", "lasot: no folder given"),
-        ("data make toy --out x", "unknown generated tree 'toy'"),
+        ("data make toy --out x --layout davos", "unknown layout 'davos'"),
+        ("data make davies --out x", "unknown dataset 'davies'; did you mean davis"),
+        ("data pack lasot --out x", "lasot: no folder given"),
+        ("data pack toy --out x", "toy: expected a benchmark on disk to pack, got a generated one"),
+        ("submit lasot --results x --out y", "lasot: no folder given"),
+        ("run toy --decoder jpg", "unknown decoder 'jpg'"),
         ("model info tinyy", "did you mean tiny?"),
     ],
 )
