@@ -1,0 +1,217 @@
+"""SAMURAI, SAM2Long and DAM4SAM against stored numbers of their own programs: memories, choices and masks."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import policy_cases
+import pytest
+import torch
+from policy_cases import CASES, FRAMES, SIZE, Case
+
+from mosam.engine.engine import Engine
+from mosam.engine.parity import Parity
+from mosam.model.sam2 import Sam2Backbone
+from mosam.policies.base import Candidate, Choice, ReadPlan, load_policy
+
+FOLDER = Path(__file__).parents[1] / "parity"
+TOLERANCE = 1e-3  # of logits up to 40
+NO_FRAME, ABSENT_POINTER = -1, -2
+
+
+@dataclass
+class Run:
+    """What our engine read, was offered, chose and showed, by frame from 1; logits and areas from 0."""
+
+    plans: list[list[ReadPlan]]
+    offers: list[list[Candidate]]
+    choices: list[list[Choice]]
+    places: list[list[tuple[int, ...]]]
+    logits: np.ndarray
+    area: np.ndarray
+    outputs: list
+
+
+class FinalMasks(Engine):
+    """Remembers the low-resolution logits of every frame as they were shown last."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.low: dict[int, torch.Tensor] = {}
+
+    def _compose(self, video, frame, objects):
+        if objects:
+            self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
+        return super()._compose(video, frame, objects)
+
+
+@cache
+def ours(name: str) -> Run:
+    """One case through our engine."""
+    case = case_of(name)
+    torch.set_num_threads(1)
+    model = Sam2Backbone(case.model(), name="random:mini", resize=case.resize)
+    policy = load_policy(case.policy)
+    run = Run([[] for _ in range(FRAMES - 1)], [], [], [], np.empty(0), np.empty(0), [])
+    read, choose = policy.read, policy.choose
+
+    def recorded_read(state, t):
+        plan = read(state, t)
+        run.plans[t - 1].append(plan)
+        return plan
+
+    def recorded_choose(states, t, candidates):
+        choices = choose(states, t, candidates)
+        run.offers.append(list(candidates))
+        run.choices.append(choices)
+        run.places.append([getattr(state, "pathways", (0,)) for state in states])
+        return choices
+
+    policy.read, policy.choose = recorded_read, recorded_choose
+    engine = FinalMasks(model, policy, parity=Parity.official(post_processing=case.post_processing), log=True)
+    video = engine.open([case.prompts()], size=SIZE, num_frames=FRAMES)
+    for image in policy_cases.clip()[0]:
+        engine.step({video: image})
+        run.outputs += engine.drain(video)
+    run.outputs += engine.close(video)
+    low = torch.stack([engine.low[t] for t in range(FRAMES)]).numpy()
+    run.logits, run.area = low[:, ::4, ::4], (low > 0).sum((1, 2))
+    return run
+
+
+@cache
+def official(name: str) -> dict[str, np.ndarray]:
+    """The stored arrays of one case."""
+    with np.load(FOLDER / f"{case_of(name).policy}_official.npz") as stored:
+        return {key.split("/")[1]: stored[key] for key in stored.files if key.split("/")[0] == name}
+
+
+def case_of(name: str) -> Case:
+    return next(case for case in CASES if case.name == name)
+
+
+ALL = [case.name for case in CASES]
+
+
+def decodes(run: Run, t: int, count: int) -> list[int]:
+    """Index of our hypothesis for each of `count` official decodes of frame `t`, which repeats equal ones."""
+    by_place = {place: h for h, places in enumerate(run.places[t - 1]) for place in places}
+    return [by_place[place] for place in range(count)]
+
+
+def theirs_at(name: str, t: int) -> int:
+    """How many decodes the program made on frame `t`."""
+    return int((~np.isnan(official(name)["presence"][t - 1])).sum())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_stored_runs_are_those_of_the_cases(name):
+    case = case_of(name)
+    meta = json.loads((FOLDER / f"{case.policy}_official.json").read_text())
+    stored = meta["cases"][name]
+    assert stored["post_processing"] == case.post_processing
+    assert (tuple(stored["shrink"]), tuple(stored["presence"])) == (case.shrink, case.presence)
+    assert len(meta["program"].split()[1]) == 40, "the commit"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_memories_are_read(name):
+    run, stored = ours(name), official(name)
+    for t in range(1, FRAMES):
+        for theirs, mine in enumerate(decodes(run, t, theirs_at(name, t))):
+            plan = run.plans[t - 1][mine]
+            slots = [tuple(s) for s in stored["slots"][t - 1, theirs] if s[0] != NO_FRAME]
+            assert [(s.entry.frame, s.temporal) for s in plan.slots] == slots, t
+            frames, positions = stored["pointer_frames"][t - 1, theirs], stored["pointer_positions"][t - 1, theirs]
+            count = int((frames != NO_FRAME).sum())
+            assert len(plan.pointers) == count, t
+            threshold = load_policy(case_of(name).policy).presence_threshold
+            for pointer, frame, position in zip(plan.pointers, frames[:count], positions[:count], strict=True):
+                assert pointer.position / (plan.span - 1) == pytest.approx(position, abs=1e-6), t
+                if frame == ABSENT_POINTER:
+                    assert pointer.entry.object_score <= threshold
+                else:
+                    assert pointer.entry.frame == frame, t
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_decoder_says_the_same(name):
+    run, stored = ours(name), official(name)
+    for t in range(1, FRAMES):
+        for theirs, mine in enumerate(decodes(run, t, theirs_at(name, t))):
+            offers = [c for c in run.offers[t - 1] if c.hypothesis == mine]
+            assert [c.iou for c in offers] == pytest.approx(stored["ious"][t - 1, theirs], abs=TOLERANCE), t
+            assert offers[0].object_score == pytest.approx(stored["presence"][t - 1, theirs], abs=TOLERANCE), t
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES if case.policy != "sam2long"])
+def test_the_same_candidate_is_chosen(name):
+    run = ours(name)
+    chosen = [offers[choices[0].candidate].index for offers, choices in zip(run.offers, run.choices, strict=True)]
+    assert chosen == official(name)["candidate"].tolist()
+
+
+def test_the_same_pathways_survive():
+    run, stored = ours("sam2long"), official("sam2long")
+    for t in range(2, FRAMES):
+        offers, places = run.offers[t - 1], run.places[t - 1]
+        survivors = {}
+        for choice in run.choices[t - 1]:
+            candidate = offers[choice.candidate]
+            for place in choice.state.pathways:
+                survivors[place] = (places[candidate.hypothesis], candidate.index)
+                assert choice.state.score == pytest.approx(stored["scores"][t - 2, place], abs=1e-2)
+        for place, (parent, index) in enumerate(stored["survivors"][t - 2]):
+            assert parent in survivors[place][0] or t == 2
+            assert index == survivors[place][1]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_same_masks_are_shown(name):
+    run, stored = ours(name), official(name)
+    difference = np.abs(run.logits - stored["logits"]).max(axis=(1, 2))
+    assert difference.max() <= TOLERANCE, difference
+    assert np.abs(run.area - stored["area"]).max() <= 2
+
+
+def test_the_same_frames_are_promoted():
+    run, stored = ours("dam4sam"), official("dam4sam")
+    promoted = [o.frame_index for o in run.outputs[1:] if o.objects[1].log.get("promoted")]
+    assert promoted == stored["promoted"].tolist()
+    assert [int(o.objects[1].mask.sum()) for o in run.outputs[1:]] == pytest.approx(stored["areas"], abs=2)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_runs_are_not_empty(name):
+    """The stored numbers show every event the comparison is about."""
+    stored = official(name)
+    presence = stored["presence"][:, 0]
+    absent = np.flatnonzero(presence <= 0) + 1
+    assert 3 <= len(absent) <= 40
+    slots = stored["slots"][:, 0, :, 0]
+    newest_gap = [t for t in range(8, FRAMES) if not set(range(t - 6, t)) <= set(slots[t - 1])]
+    assert len(newest_gap) > 5, "memory is filtered"
+    assert (stored["pointer_frames"][:, 0] == 0).any(axis=1).all(), "the prompt has a pointer of its own"
+    if name.startswith("samurai"):
+        chosen = stored["candidate"]
+        assert len(set(chosen.tolist())) == 3
+        best = stored["ious"][:, 0].argmax(axis=1)
+        assert (best != chosen).sum() >= 2, "the filter decides"
+        assert ((presence > -1) & (presence <= 0)).any(), "between the two presence thresholds"
+        states = [choices[0].log["stable"] for choices in ours(name).choices]
+        assert 15 in states
+        assert 0 in states, "the filter starts again"
+    if name == "sam2long":
+        parents = stored["survivors"][1:, :, 0]
+        assert (parents[:, 0] != 0).any(), "another pathway becomes the best"
+        assert any(len(set(row)) > 1 for row in parents.tolist()), "several parents survive"
+        assert any(len(set(row)) == 1 for row in parents.tolist()), "pathways die out"
+        sure = np.nanmax(np.abs(stored["presence"]), axis=1) > 2
+        assert 10 < sure.sum() < 55, "both ways of choosing"
+        assert len(ours(name).choices[1]) == 1, "equal pathways after the first sure frame"
+    if name == "dam4sam":
+        assert len(stored["promoted"]) >= 4

@@ -1,0 +1,134 @@
+"""The runs whose official numbers are stored in `tests/parity/{samurai,sam2long,dam4sam}_official.*`.
+
+Everything is made from seeds with whole numbers, so that it is the same on every machine. The programs that made the
+numbers import this module for their inputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mosam.types import Prompt
+
+SIZE = (288, 384)
+FRAMES = 64
+GONE = (*range(22, 30), *range(47, 52))  # the object is not there
+
+
+@lru_cache(maxsize=1)
+def clip() -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A textured ellipse and its twin over a moving texture whose brightness changes.
+
+    Returns:
+        uint8 RGB frames of `SIZE`, and the bool masks of the object.
+    """
+    generator = np.random.RandomState(11)
+    height, width = (side // 2 for side in SIZE)
+    coarse = generator.randint(30, 190, (60, 80, 3)).astype(np.uint8)
+    background = np.repeat(np.repeat(coarse, 8, axis=0), 8, axis=1)
+    skin = np.repeat(np.repeat(generator.randint(0, 256, (height // 3, width // 3, 3)), 3, 0), 3, 1)
+    light = np.repeat((-22, -28, -12, -24, -34, -18, -26, -10), FRAMES // 8)
+    y, x = np.mgrid[:height, :width]
+    frames, masks = [], []
+    for t in range(FRAMES):
+        frame = background[2 * t : 2 * t + height, 3 * t : 3 * t + width].astype(np.int64) + light[t]
+        cx, cy = 50 + (3 * t) % 90, 60 + abs(40 - t) // 2
+        inside = (x - cx) ** 2 * 400 + (y - cy) ** 2 * 600 < 400 * 600
+        twin = (x - 150 + t) ** 2 * 300 + (y - 100) ** 2 * 500 < 300 * 500
+        if t in GONE:
+            inside = np.zeros_like(inside)
+        if 12 <= t < 58:
+            frame[twin] = skin[twin] // 2 + 90
+        frame[inside] = skin[inside] // 2 + 100 + light[t]
+        frames.append(np.clip(frame, 0, 255).astype(np.uint8).repeat(2, axis=0).repeat(2, axis=1))
+        masks.append(inside.repeat(2, axis=0).repeat(2, axis=1))
+    return frames, masks
+
+
+def build_model(
+    seed: int, iou: tuple[float, tuple[float, ...]], presence: tuple[float, float], shrink: tuple[float, ...]
+) -> Any:
+    """The library model of size `mini` with random weights, fp32.
+
+    Args:
+        seed: of the weights.
+        iou: scale and four biases of the head that predicts IoU.
+        presence: scale and bias of the presence head.
+        shrink: how much smaller to make each of the four masks (features are mostly positive).
+    """
+    import torch
+
+    from mosam.model.checkpoints import build_random
+    from mosam.model.networks import NETWORKS
+
+    model = build_random(NETWORKS["mini"], seed)
+    decoder = model.mask_decoder
+    with torch.no_grad():
+        decoder.iou_prediction_head.proj_out.weight.mul_(iou[0])
+        decoder.iou_prediction_head.proj_out.bias.copy_(torch.tensor(iou[1]))
+        decoder.pred_obj_score_head.proj_out.weight.mul_(presence[0])
+        decoder.pred_obj_score_head.proj_out.bias.fill_(presence[1])
+        for mlp, less in zip(decoder.output_hypernetworks_mlps, shrink, strict=True):
+            mlp.proj_out.bias.sub_(less)
+        model.mask_downsample.bias.zero_()
+        model.mask_downsample.weight.neg_()  # so that the object is present in the decoder pass of a mask prompt
+    return model
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of an official program.
+
+    Attributes:
+        name: key in the stored files.
+        policy: ours that does the same, and the file the numbers are in.
+        prompt: `box` or `mask`, on frame 0.
+        post_processing: holes filled, binarised memory of prompted frames, stability fallback.
+        resize: filter that brings frames to the input size.
+        iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.
+    """
+
+    name: str
+    policy: str
+    prompt: str
+    post_processing: bool
+    iou: tuple[float, tuple[float, ...]]
+    presence: tuple[float, float]
+    shrink: tuple[float, ...]
+    resize: str = "pil_bicubic"
+
+    def model(self) -> Any:
+        """The library model of this case."""
+        return build_model(SEED, self.iou, self.presence, self.shrink)
+
+    def prompts(self) -> Prompt:
+        """The prompt, from the object's true mask."""
+        mask = clip()[1][0]
+        if self.prompt == "mask":
+            return Prompt(1, mask=mask)
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        x, y = float(columns[0]), float(rows[0])
+        return Prompt(1, box=np.array([x, y, columns[-1] + 1 - x, rows[-1] + 1 - y]))
+
+
+SEED = 6
+SAMURAI_IOU, SAMURAI_SHRINK = (60.0, (0.0, -13.3, -11.5, -18.3)), (0.6, 0.9, 0.65, 0.8)
+CASES = (
+    Case("samurai-box", "samurai", "box", True, SAMURAI_IOU, (40.0, 22.6), SAMURAI_SHRINK),
+    Case("samurai-mask", "samurai", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK),
+    Case("sam2long", "sam2long", "mask", False, (40.0, (0.0, -7.8, -6.6, -10.4)), (40.0, 23.6), (0.6, 0.3, 0.3, 0.3)),
+    Case(
+        "dam4sam",
+        "dam4sam",
+        "mask",
+        True,
+        (20.0, (0.0, -2.9, -4.4, -4.8)),
+        (40.0, 23.4),
+        (0.6, 1.15, 0.5, 1.1),
+        resize="tv_bilinear",
+    ),
+)
