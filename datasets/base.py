@@ -381,11 +381,14 @@ def shorten(names: Iterable[str], limit: int = 3) -> str:
 
 
 def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
-    """Where a benchmark is: `root` if given, else `$MOSAM_DATA/<name>`, else None."""
+    """Where a benchmark is: `root` if given, else `$MOSAM_DATA/<name>` or `<name>.zip` there, else None."""
     if root is not None:
         return Path(root)
     base = os.environ.get(DATA_VARIABLE)
-    return Path(base) / name if base else None
+    if not base:
+        return None
+    folder, archive = Path(base) / name, Path(base) / f"{name}.zip"
+    return archive if archive.is_file() and not folder.exists() else folder
 
 
 def load_dataset(

@@ -262,6 +262,15 @@ def test_check_finds_changed_bytes_in_a_pack(tmp_path):
     assert any("dog: expected its files as the manifest says, got others or changed ones" in line for line in problems)
 
 
+def test_the_data_folder_may_hold_zips(tmp_path, monkeypatch):
+    root = write_davis(tmp_path / "tree", {"dog": moving_square()})
+    zip_folder(root, tmp_path / "davis2017.zip")
+    monkeypatch.setenv("MOSAM_DATA", str(tmp_path))
+    assert list(load_dataset("davis")) == ["dog"]
+    write_davis(tmp_path / "davis2017", {"cat": moving_square()})
+    assert list(load_dataset("davis")) == ["cat"]
+
+
 def test_archive_paths_are_found_by_their_kind(tmp_path):
     write_frame(tmp_path / "a" / "0.jpg")
     zip_folder(tmp_path / "a", tmp_path / "a.zip")
