@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosam.geometry import box_iou
@@ -38,6 +38,7 @@ def test_worked_overlaps(a, b, expected):
     assert overlap(a, b) == pytest.approx(expected, abs=1e-7, nan_ok=True)
 
 
+@settings(deadline=None, max_examples=40)
 @given(boxes, boxes)
 def test_boxes_count_like_their_polygons(a, b):
     def polygon(box):
@@ -53,6 +54,7 @@ def test_boxes_count_like_their_polygons(a, b):
     assert overlap(five, polygon(b)) == pytest.approx(found, abs=1e-7)
 
 
+@settings(deadline=None, max_examples=40)
 @given(boxes, boxes)
 def test_exact_overlap_of_boxes_is_their_iou(a, b):
     expected = float(box_iou(np.array(a, dtype=float), np.array(b, dtype=float)))
