@@ -196,7 +196,7 @@ SA-V/
 
     def _load_train(self, name: str) -> Sequence:
         path, source = self._masklets[name], self.open_frames(name)
-        masklets = read_json(path).get("masklet")
+        masklets: Any = read_json(path).get("masklet")
         sound = isinstance(masklets, list) and masklets and all(isinstance(frame, list) for frame in masklets)
         if not sound or not masklets[0] or len({len(frame) for frame in masklets}) > 1:
             raise DataError(path, 'expected "masklet": for each frame the run lengths of each object; got another')

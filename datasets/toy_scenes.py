@@ -258,7 +258,7 @@ def _mover(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, ob
         outline=random_outline(rng),
         radius=float(rng.uniform(low, high)) * size[0],
         path=_wander(rng, recipe, frames, size),
-        angle=rng.uniform(0, 2 * np.pi) + turn * steps,
+        angle=np.asarray(rng.uniform(0, 2 * np.pi) + turn * steps, dtype=np.float64),
         scale=np.exp(recipe.growth * _wave(rng, frames, period=rng.uniform(30, 60))),
         wave=(recipe.deform, int(rng.integers(2, 5)), float(rng.uniform(0.05, 0.25))),
         shown=np.ones(frames, dtype=bool),

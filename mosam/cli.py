@@ -116,6 +116,7 @@ def eval_(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
         lanes, absent_as, box_from_mask, overwrite, log,
     )  # fmt: skip
+    _check_protocol(options, protocol)
     scores, failed = [], False
     for planned, result in _track(options):
         failed = failed or bool(result.failed)
@@ -415,6 +416,16 @@ def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
             view.note(f"{planned.title} -> {planned.out}")
             result = planned.start(model, view)
         yield planned, result
+
+
+def _check_protocol(options: RunOptions, protocol: str | None) -> None:
+    """An unknown protocol is an error before hours of tracking, not after them."""
+    from mosam.datasets.base import DATASETS
+    from mosam.evaluation.protocols.base import parse_protocol
+
+    info = DATASETS[options.dataset].info
+    if (options.split or info.default_split) not in info.no_truth:
+        parse_protocol(protocol or info.protocol)
 
 
 def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: bool, jobs: int | None) -> Scores:

@@ -337,3 +337,10 @@ def test_killed_at_any_moment_then_run_again_gives_the_same_bytes(mosam, monkeyp
     assert "done again" not in told
     assert results_of(folder) == expected
     assert not list(folder.glob(".*"))
+
+
+def test_an_unknown_protocol_is_told_before_anything_is_tracked(mosam):
+    code, out, error = mosam("eval", "toy", "--model", MODEL, "--protocol", "davis2018")
+    assert (code, out) == (2, "")
+    assert "unknown protocol 'davis2018'; did you mean davis2017?" in error
+    assert not Path("results").exists()
