@@ -64,7 +64,7 @@ from mosam.evaluation.protocols.base import (
     protocol,
     speed,
 )
-from mosam.regions.overlap import draw_once, is_empty, region_overlaps
+from mosam.regions.overlap import is_empty, region_overlaps
 from mosam.regions.pysot import exact_overlaps, pysot_overlaps
 from mosam.regions.trajectory import INITIALIZED, MASK, RECTANGLE, UNKNOWN, Special, Trajectory
 from mosam.types import Size
@@ -413,7 +413,6 @@ class Multistart(Protocol):
         if not truth.anchors:
             raise DataError(sequence.name, "expected anchor.value with an anchor; choose another protocol")
         size, defects = None if self.unbounded else _size(sequence, truth), not self.thin_masks
-        draw_once(truth.single, size)
         empty = is_empty(truth.single, defects=defects)
         runs = []
         notes: list[str] = []
@@ -425,8 +424,9 @@ class Multistart(Protocol):
             result = codec.read(results.folder, sequence, name)
             result, note = cut_to_truth(sequence, result, len(order), what=f"anchor {anchor.frame}: ")
             notes += note
-            ignore = None if truth.ignore is None else truth.ignore.take(order)
-            overlaps = region_overlaps(result, truth.single.take(order), size=size, ignore=ignore, defects=defects)
+            overlaps = region_overlaps(
+                result, truth.single, size=size, ignore=truth.ignore, defects=defects, rows=order
+            )
             runs.append(AnchorRun(overlaps, frames_before_failure(overlaps, empty[order])))
         accuracy, robustness, kept = accuracy_robustness(runs)
         interval: Interval | None = getattr(sequence, "eao_interval", None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.spans import Ints, Spans, spread
+from mosam.regions.spans import Drawing, Ints, spread
 from mosam.types import Size
 
 Edges = tuple[Ints, Ints, Ints, Ints, NDArray[np.bool_]]
@@ -47,7 +47,7 @@ class MaskTable:
     Attributes:
         x, y, w, h: (M,) crops, in image pixels.
         make_runs: gives their runs; asked once, and only where runs are needed.
-        drawn: what `mosam.regions.raster.image_spans` keeps, by image size.
+        drawings: what `mosam.regions.raster.draw` keeps, by image size.
     """
 
     x: Ints
@@ -55,7 +55,7 @@ class MaskTable:
     w: Ints
     h: Ints
     make_runs: Callable[[], Runs]
-    drawn: dict[Size, Spans] = field(default_factory=dict, repr=False, compare=False)
+    drawings: dict[Size, Drawing] = field(default_factory=dict, repr=False, compare=False)
     _runs: list[Runs] = field(default_factory=list, repr=False, compare=False)
     _edges: list[Edges] = field(default_factory=list, repr=False, compare=False)
 
@@ -84,7 +84,6 @@ class MaskTable:
         left, top, right, bottom, empty = self.edges()
         part = MaskTable(x, y, w, h, lambda: self.runs.take(masks, len(self.x)))
         part._edges.append((left[masks], top[masks], right[masks], bottom[masks], empty[masks]))
-        part.drawn.update({size: spans.take(masks, len(self.x)) for size, spans in self.drawn.items()})
         return part
 
     def edges(self) -> Edges:

@@ -10,12 +10,13 @@ Source: checked region by region against vot-toolkit 0.7.4 (0.9.0 computes the s
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.raster import MOST_PIXELS, FillRule, image_spans, mask_spans, polygon_spans
+from mosam.regions.raster import MOST_PIXELS, FillRule, draw, mask_spans, polygon_spans
 from mosam.regions.spans import Ints, Spans, Windows, clip_to_rectangles, merged, shared_area, spread, subtract
 from mosam.regions.trajectory import MASK, POLYGON, RECTANGLE, Trajectory
 from mosam.types import Size
@@ -41,15 +42,18 @@ def region_overlaps(
     size: Size | None = None,
     ignore: Trajectory | None = None,
     defects: bool = True,
+    rows: NDArray[np.integer] | None = None,
 ) -> NDArray[np.float64]:
     """Overlap of two trajectories, row by row.
 
     Args:
-        first, second: T regions each.
+        first: T regions.
+        second: T regions, or any number where `rows` says which to take.
         size: (height, width) of the image: pixels outside do not count; None = they do.
-        ignore: T regions whose pixels do not count, or None.
+        ignore: as many as `second`, whose pixels do not count; None = all count.
         defects: repeat what the toolkit does to thin regions and, without a size, to rectangles left of or above the
             image; else every pixel counts.
+        rows: (T,) rows of `second` to compare with; masks are drawn once however often a row is taken.
     Returns:
         (T,) in [0, 1]; 1 where both are empty.
     Raises:
@@ -59,21 +63,19 @@ def region_overlaps(
     >>> region_overlaps(a, b).round(3)
     array([0.333])
     """
-    for other in (second, *([ignore] if ignore is not None else [])):
-        if len(other) != len(first):
-            raise ValueError(f"region_overlaps: expected trajectories of one length, got {len(first)} and {len(other)}")
+    if ignore is not None and len(ignore) != len(second):
+        raise ValueError(f"region_overlaps: expected as many regions to ignore as {len(second)}, got {len(ignore)}")
+    if (len(second) if rows is None else len(rows)) != len(first):
+        raise ValueError(f"region_overlaps: expected trajectories of one length, got {len(first)} and {len(second)}")
+    if rows is not None:
+        return _overlaps(first, second, np.asarray(rows), size, ignore, defects)
     parts = []
     for start in range(0, len(first), PAIRS_AT_ONCE):
-        rows = slice(start, start + PAIRS_AT_ONCE)
-        hidden = None if ignore is None else ignore.take(rows)
-        parts.append(_overlaps(first.take(rows), second.take(rows), size, hidden, defects))
+        some = slice(start, start + PAIRS_AT_ONCE)
+        part = first.take(some)
+        hidden = None if ignore is None else ignore.take(some)
+        parts.append(_overlaps(part, second.take(some), np.arange(len(part)), size, hidden, defects))
     return np.concatenate([np.zeros(0), *parts])
-
-
-def draw_once(trajectory: Trajectory, size: Size | None) -> None:
-    """Draws the masks of a trajectory now, so that parts taken of it later bring their pixels with them."""
-    if size is not None and (trajectory.kinds == MASK).any():
-        image_spans(trajectory.masks, size)
 
 
 def is_empty(trajectory: Trajectory, *, defects: bool = True) -> NDArray[np.bool_]:
@@ -153,11 +155,17 @@ def region_spans(trajectory: Trajectory, windows: Windows, rule: FillRule, *, de
 
 
 def _overlaps(
-    first: Trajectory, second: Trajectory, size: Size | None, ignore: Trajectory | None, defects: bool
+    first: Trajectory,
+    second: Trajectory,
+    rows: Ints,
+    size: Size | None,
+    ignore: Trajectory | None,
+    defects: bool,
 ) -> NDArray[np.float64]:
+    """Overlap of each region of the first with one row of the second."""
     a, b = region_edges(first, defects=defects), region_edges(second, defects=defects)
-    left, top = np.minimum(a.left, b.left), np.minimum(a.top, b.top)
-    right, bottom = np.maximum(a.right, b.right), np.maximum(a.bottom, b.bottom)
+    left, top = np.minimum(a.left, b.left[rows]), np.minimum(a.top, b.top[rows])
+    right, bottom = np.maximum(a.right, b.right[rows]), np.maximum(a.bottom, b.bottom[rows])
     thin = (left >= right) | (top >= bottom)
     if size is not None:
         left, top = np.maximum(left, 0), np.maximum(top, 0)
@@ -165,79 +173,90 @@ def _overlaps(
     outside = (left >= right) | (top >= bottom)
     if not defects:
         outside = (left > right) | (top > bottom)
-        thin = is_empty(first, defects=False) & is_empty(second, defects=False)
+        thin = is_empty(first, defects=False) & is_empty(second, defects=False)[rows]
     overlaps = np.where(thin, 1.0, 0.0)
-    drawn = np.flatnonzero(~thin & ~outside)
-    if not drawn.size:
-        return overlaps
-    windows = _windows(left[drawn], top[drawn], right[drawn], bottom[drawn])
-    hidden = None if ignore is None else ignore.take(drawn)
-    shared, either = _count(first.take(drawn), second.take(drawn), windows, size, hidden, defects)
-    overlaps[drawn] = np.where(either > 0, shared / np.maximum(either, 1), 0.0)
+    drawn = ~thin & ~outside
+    for pairs, count in _groups(first, second, rows, drawn, size, ignore):
+        windows = _windows(left[pairs], top[pairs], right[pairs], bottom[pairs])
+        shared, either = count(pairs, windows, defects)
+        overlaps[pairs] = np.where(either > 0, shared / np.maximum(either, 1), 0.0)
     return overlaps
 
 
-def _count(
+_Count = Callable[[NDArray[np.intp], Windows, bool], tuple[Ints, Ints]]
+
+
+def _groups(
     first: Trajectory,
     second: Trajectory,
-    windows: Windows,
+    rows: Ints,
+    drawn: NDArray[np.bool_],
     size: Size | None,
     ignore: Trajectory | None,
-    defects: bool,
+) -> Iterator[tuple[NDArray[np.intp], _Count]]:
+    """Pairs that are counted alike, and what counts the pixels in both regions and in either."""
+    kinds = first.kinds, second.kinds[rows]
+
+    def pixels(pairs: NDArray[np.intp], windows: Windows, defects: bool) -> tuple[Ints, Ints]:
+        hidden = None if ignore is None else ignore.take(rows[pairs])
+        return _count(first.take(pairs), second.take(rows[pairs]), windows, hidden, defects)
+
+    def box_first(pairs: NDArray[np.intp], windows: Windows, defects: bool) -> tuple[Ints, Ints]:
+        return _count_with_boxes(first.take(pairs), second.take(rows[pairs]), windows, defects)
+
+    def box_second(pairs: NDArray[np.intp], windows: Windows, defects: bool) -> tuple[Ints, Ints]:
+        return _count_with_boxes(second.take(rows[pairs]), first.take(pairs), windows, defects)
+
+    def masks(pairs: NDArray[np.intp], windows: Windows, defects: bool) -> tuple[Ints, Ints]:
+        assert size is not None
+        return _count_masks(first, second, pairs, rows[pairs], size, defects)
+
+    left = drawn.copy()
+    choices: list[tuple[NDArray[np.bool_], _Count]] = []
+    if ignore is None:
+        choices += [(kinds[0] == RECTANGLE, box_first), (kinds[1] == RECTANGLE, box_second)]
+        if size is not None:
+            choices += [((kinds[0] == MASK) & (kinds[1] == MASK), masks)]
+    for chosen, count in (*choices, (left, pixels)):
+        pairs = np.flatnonzero(chosen & left)
+        left[pairs] = False
+        if pairs.size:
+            yield pairs, count
+
+
+def _count(
+    first: Trajectory, second: Trajectory, windows: Windows, ignore: Trajectory | None, defects: bool
 ) -> tuple[Ints, Ints]:
-    """Pixels in both regions, and in either."""
-    count = len(first)
+    """Pixels in both regions, and in either, drawn pair by pair."""
+    a, b = (region_spans(trajectory, windows, TOOLKIT_FILL, defects=defects) for trajectory in (first, second))
     if ignore is not None:
-        a, b, hidden = (region_spans(t, windows, TOOLKIT_FILL, defects=defects) for t in (first, second, ignore))
+        hidden = region_spans(ignore, windows, TOOLKIT_FILL, defects=defects)
         a, b = subtract(a, hidden, windows), subtract(b, hidden, windows)
-        shared = shared_area(a, b, windows)
-        return shared, a.area(count) + b.area(count) - shared
-    shared, either = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
-    flat = [trajectory.kinds == RECTANGLE for trajectory in (first, second)]
-    groups = ((flat[0], first, second), (~flat[0] & flat[1], second, first))
-    for chosen, box, other in groups:
-        rows = np.flatnonzero(chosen)
-        if rows.size:
-            shared[rows], either[rows] = _count_with_boxes(
-                box.take(rows), other.take(rows), windows.take(rows), defects
-            )
-    masks = (first.kinds == MASK) & (second.kinds == MASK)
-    rows = np.flatnonzero(masks)
-    if rows.size and size is not None:
-        shared[rows], either[rows] = _count_masks(first, second, rows, size, defects)
-        masks = ~masks
-    else:
-        masks = np.ones(count, dtype=bool)
-    rows = np.flatnonzero(~flat[0] & ~flat[1] & masks)
-    if rows.size:
-        part = windows.take(rows)
-        a, b = (
-            region_spans(trajectory.take(rows), part, TOOLKIT_FILL, defects=defects) for trajectory in (first, second)
-        )
-        shared[rows] = shared_area(a, b, part)
-        either[rows] = a.area(len(rows)) + b.area(len(rows)) - shared[rows]
-    return shared, either
+    shared = shared_area(a, b, windows)
+    return shared, a.area(len(first)) + b.area(len(first)) - shared
 
 
 def _count_masks(
-    first: Trajectory, second: Trajectory, rows: NDArray[np.intp], size: Size, defects: bool
+    first: Trajectory,
+    second: Trajectory,
+    pairs: NDArray[np.intp],
+    rows: Ints,
+    size: Size,
+    defects: bool,
 ) -> tuple[Ints, Ints]:
     """`_count` of pairs of masks, which are drawn once for all pairs: their pixels do not depend on the window."""
-    drawn: list[Spans] = []
-    areas: list[Ints] = []
-    gone = np.zeros(len(rows), dtype=bool)
-    for trajectory in (first, second):
-        position = np.cumsum(trajectory.kinds == MASK)[rows] - 1
-        table, spans = trajectory.masks, image_spans(trajectory.masks, size)
-        thin = (table.edges()[2] == table.x)[position] & trajectory.cropped & defects
-        gone |= thin
-        if len(position) < len(table.x):
-            spans = spans.take(position, len(table.x))
-        drawn.append(spans)
-        areas.append(np.where(thin, 0, spans.area(len(rows))))
-    whole = np.ones(len(rows), dtype=np.int64)
-    shared = shared_area(drawn[0], drawn[1], Windows(0 * whole, 0 * whole, size[1] * whole, size[0] * whole))
-    shared[gone] = 0
+    at = [np.cumsum(trajectory.kinds == MASK)[chosen] - 1 for trajectory, chosen in ((first, pairs), (second, rows))]
+    thin = [
+        (trajectory.masks.edges()[2] == trajectory.masks.x)[position] & trajectory.cropped & defects
+        for trajectory, position in zip((first, second), at, strict=True)
+    ]
+    drawings = draw(first.masks, size), draw(second.masks, size)
+    partner = np.full(drawings[0].count, -1, dtype=np.int64)
+    partner[at[0]] = at[1]
+    shared = np.where(thin[0] | thin[1], 0, drawings[0].shared_with(drawings[1], partner)[at[0]])
+    areas = [
+        np.where(gone, 0, drawing.area[position]) for gone, drawing, position in zip(thin, drawings, at, strict=True)
+    ]
     return shared, areas[0] + areas[1] - shared
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.regions.masks import MaskTable
-from mosam.regions.spans import Ints, Spans, Windows, joined, spread
+from mosam.regions.spans import Drawing, Ints, Spans, Windows, joined, spread
 from mosam.regions.trajectory import Trajectory
 from mosam.types import Size
 
@@ -82,12 +82,13 @@ def mask_spans(masks: MaskTable, windows: Windows) -> Spans:
     return Spans(owner[kept], row[kept], first[kept], stop[kept])
 
 
-def image_spans(masks: MaskTable, size: Size) -> Spans:
-    """Masks cut to an image of (height, width), in image pixels; drawn once for a size."""
-    if size not in masks.drawn:
+def draw(masks: MaskTable, size: Size) -> Drawing:
+    """Masks drawn into images of (height, width); once for a size."""
+    if size not in masks.drawings:
         whole = np.ones(len(masks.x), dtype=np.int64)
-        masks.drawn[size] = mask_spans(masks, Windows(0 * whole, 0 * whole, size[1] * whole, size[0] * whole))
-    return masks.drawn[size]
+        spans = mask_spans(masks, Windows(0 * whole, 0 * whole, size[1] * whole, size[0] * whole))
+        masks.drawings[size] = Drawing(spans, len(masks.x), size)
+    return masks.drawings[size]
 
 
 def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,18 +44,69 @@ class Spans:
     first: Ints
     end: Ints
 
-    def take(self, regions: NDArray[np.integer] | NDArray[np.bool_], count: int) -> Spans:
-        """Those of some of `count` regions, in the order given."""
-        counts = np.bincount(self.owner, minlength=count)
-        begin = (np.cumsum(counts) - counts)[regions]
-        counts = counts[regions]
-        spans = spread(begin, counts)
-        owner = np.repeat(np.arange(len(counts)), counts)
-        return Spans(owner, self.row[spans], self.first[spans], self.end[spans])
-
     def area(self, count: int) -> Ints:
         """(count,) pixels of each region."""
         return _sums(self.owner, self.end - self.first, count)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Stretches on one line, ascending and disjoint.
+
+    Attributes:
+        first, end: (S,) end exclusive.
+        covered: (S + 1,) length of the stretches before each, and of all.
+    """
+
+    first: Ints
+    end: Ints
+    covered: Ints
+
+    @classmethod
+    def of(cls, first: Ints, end: Ints) -> Line:
+        """From where stretches begin and end."""
+        return cls(first, end, np.concatenate([[0], np.cumsum(end - first)]))
+
+    def before(self, position: Ints) -> Ints:
+        """How much of the line is covered before each position."""
+        if not self.first.size:
+            return np.zeros_like(position)
+        index = np.searchsorted(self.first, position, side="right") - 1
+        inside = np.minimum(position, self.end[index]) - self.first[index]
+        return np.where(index >= 0, self.covered[index] + inside, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """M regions drawn into images of one size.
+
+    Attributes:
+        spans: in image pixels.
+        count: M.
+        size: (height, width).
+    """
+
+    spans: Spans
+    count: int
+    size: tuple[int, int]
+
+    @cached_property
+    def area(self) -> Ints:
+        """(M,) pixels of each region."""
+        return self.spans.area(self.count)
+
+    @cached_property
+    def line(self) -> Line:
+        """All images row after row, one image after the other."""
+        begin = (self.spans.owner * self.size[0] + self.spans.row) * self.size[1]
+        return Line.of(begin + self.spans.first, begin + self.spans.end)
+
+    def shared_with(self, other: Drawing, partner: Ints) -> Ints:
+        """(M,) pixels that each region shares with region `partner` (M,) of another drawing; 0 where that is -1."""
+        begin = (partner[self.spans.owner] * self.size[0] + self.spans.row) * self.size[1]
+        lengths = other.line.before(begin + self.spans.end) - other.line.before(begin + self.spans.first)
+        shared = _sums(self.spans.owner, lengths, self.count)
+        return np.where(partner >= 0, shared, 0)
 
 
 def shared_area(a: Spans, b: Spans, windows: Windows) -> Ints:
@@ -66,19 +118,9 @@ def shared_area(a: Spans, b: Spans, windows: Windows) -> Ints:
     Returns:
         (N,).
     """
-    count = len(windows.w)
-    if not a.owner.size or not b.owner.size:
-        return np.zeros(count, dtype=np.int64)
-    a_first, a_end = _line(a, windows)
-    b_first, b_end = _line(b, windows)
-    covered = np.concatenate([[0], np.cumsum(b_end - b_first)])
-
-    def covered_before(position: Ints) -> Ints:
-        index = np.searchsorted(b_first, position, side="right")
-        inside = np.minimum(position, b_end[index - 1]) - b_first[index - 1]
-        return np.where(index > 0, covered[index - 1] + inside, 0)
-
-    return _sums(a.owner, covered_before(a_end) - covered_before(a_first), count)
+    first, end = _line(a, windows)
+    line = Line.of(*_line(b, windows))
+    return _sums(a.owner, line.before(end) - line.before(first), len(windows.w))
 
 
 def subtract(spans: Spans, without: Spans, windows: Windows) -> Spans:

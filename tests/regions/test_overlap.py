@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from vot_cases import FOLDER, SIZE, RandomRegions, toolkit_overlaps
 
 from mosam.regions.files import parse_text
-from mosam.regions.overlap import draw_once, is_empty, region_overlaps
+from mosam.regions.overlap import is_empty, region_overlaps
 from mosam.regions.raster import rasterize
 from mosam.regions.trajectory import Rectangle, RunMask, Special, Trajectory, mask_region
 
@@ -84,7 +84,13 @@ def test_overlap_is_symmetric_within_0_and_1_and_the_same_row_by_row(seed):
     overlap = region_overlaps(first, second, size=SIZE, ignore=ignore)
     np.testing.assert_array_equal(overlap, region_overlaps(second, first, size=SIZE, ignore=ignore))
     assert ((overlap >= 0) & (overlap <= 1)).all()
-    draw_once(first, SIZE)
+    rows = np.random.default_rng(seed).integers(0, 12, 20)
+    taken = region_overlaps(first.take(rows), second, size=SIZE, ignore=ignore, rows=rows)
+    np.testing.assert_array_equal(taken, overlap[rows])
+    np.testing.assert_array_equal(
+        region_overlaps(first.take(rows), second, size=SIZE, rows=rows),
+        region_overlaps(first, second, size=SIZE)[rows],
+    )
     for index in range(len(first)):
         one = np.array([index])
         parts = (trajectory.take(one) for trajectory in (first, second))
