@@ -293,29 +293,28 @@ class Trajectory:
         masks = np.flatnonzero((self.kinds == MASK) & (np.diff(self.starts) >= 5))
         if not masks.size:
             return masks, lambda i: ""
-        counts = np.diff(self.starts)[masks]
-        numbers = self.numbers[spread(self.starts[masks], counts)]
-        first = np.concatenate([[0], np.cumsum(counts)[:-1]])
-        broken = np.add.reduceat((numbers != np.floor(numbers)).astype(np.int64), first) > 0
-        x, y, w, h = (numbers[first + i] for i in range(4))
-        offset = (np.maximum(np.abs(x), np.abs(y)) > LARGEST_OFFSET) | broken
+        numbers, head = self.numbers, self.starts[masks][:, None] + np.arange(4)
+        x, y, w, h = numbers[head].T
+        fraction = numbers != np.floor(numbers)
+        at = np.flatnonzero(fraction | (numbers < 0))
+        owner = np.searchsorted(self.starts, at, side="right") - 1
+        broken = np.zeros(len(self), dtype=bool)
+        broken[owner[fraction[at] | (at >= self.starts[owner] + 4)]] = True  # x and y may be negative
+        broken[masks] |= np.maximum(np.abs(x), np.abs(y)) > LARGEST_OFFSET
+        broken = broken[masks]
         side = (np.minimum(w, h) < 0) | (np.maximum(w, h) > LARGEST_SIDE)
-        head = np.zeros(len(numbers), dtype=bool)
-        head[(first[:, None] + np.arange(4)).ravel()] = True
-        runs = np.where(head, 0.0, numbers)
-        negative = np.minimum.reduceat(runs, first) < 0
-        filled = np.add.reduceat(runs, first)
-        wrong = offset | side | negative | ~(filled <= w * h)
+        with np.errstate(over="ignore", invalid="ignore"):
+            filled = np.add.reduceat(numbers, self.starts[:-1])[masks] - (x + y + w + h)
+        wrong = broken | side | ~(filled <= w * h)
 
         def text(index: int) -> str:
-            at = int(np.flatnonzero(masks == index)[0])
-            if side[at]:
-                return f"expected a mask with sides of 0 to {LARGEST_SIDE}, got {w[at]:g} x {h[at]:g}"
-            if offset[at] or negative[at]:
+            row = int(np.flatnonzero(masks == index)[0])
+            if side[row]:
+                return f"expected a mask with sides of 0 to {LARGEST_SIDE}, got {w[row]:g} x {h[row]:g}"
+            if broken[row]:
                 return f"expected a mask of whole numbers, runs not negative, got {self._row(index)}"
-            return (
-                f"expected runs of at most {w[at] * h[at]:.0f} pixels ({w[at]:.0f} x {h[at]:.0f}), got {filled[at]:.0f}"
-            )
+            sides = f"{w[row] * h[row]:.0f} pixels ({w[row]:.0f} x {h[row]:.0f})"
+            return f"expected runs of at most {sides}, got {filled[row]:.0f}"
 
         return masks[wrong], text
 
