@@ -271,11 +271,17 @@ class Trainer:
 
     def _reduce(self, sums: dict[str, float]) -> dict[str, float]:
         """Adds gradients and log numbers over the processes."""
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
-        flat = torch.cat([gradient.reshape(-1) for gradient in gradients] + [torch.tensor(list(sums.values()))])
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        # a process whose clips had no box, say, has no gradient where another has one: all send the same layout
+        pieces = [torch.zeros_like(p).view(-1) if p.grad is None else p.grad.reshape(-1) for p in parameters]
+        used = torch.tensor([float(p.grad is not None) for p in parameters])
+        flat = torch.cat([*pieces, used, torch.tensor(list(sums.values()))])
         dist.all_reduce(flat)
-        for gradient, piece in zip(gradients, flat.split([g.numel() for g in gradients] + [len(sums)]), strict=False):
-            gradient.copy_(piece.view_as(gradient))
+        used = flat[-len(sums) - len(parameters) : -len(sums)]
+        for p, piece, count in zip(
+            parameters, flat.split([*map(len, pieces), len(flat) - sum(map(len, pieces))])[:-1], used, strict=True
+        ):
+            p.grad = piece.view_as(p).clone() if count > 0 else None
         return dict(zip(sums, flat[-len(sums) :].tolist(), strict=True))
 
     def _update_average(self) -> None:
