@@ -21,16 +21,18 @@ class Conditions:
         precision: type the network computes in.
         resize: filter that brings frames to the network's input size.
         post_processing: the official program's hole filling, stability fallback and binarised prompt memory.
+        holes: post-processing fills holes; DAM4SAM's program discards the result.
     """
 
     precision: str | None = None
     resize: Literal["pil_bicubic", "tv_bilinear_aa", "tv_bilinear"] = "pil_bicubic"
     post_processing: bool = False
+    holes: bool = True
 
     @property
     def parity(self) -> Parity:
         """What the engine imitates."""
-        return Parity.official(post_processing=self.post_processing)
+        return Parity.official(post_processing=self.post_processing, holes=self.holes)
 
 
 # What the authors' own programs do, by tracker and the task of the dataset (None = any): SAM 2's `vos_inference.py`,
@@ -40,7 +42,7 @@ PUBLISHED: dict[tuple[str, str | None], Conditions] = {
     ("samurai", None): Conditions(precision="bf16"),
     ("samurai", "box"): Conditions(precision="fp16", post_processing=True),
     ("sam2long", None): Conditions(precision="bf16"),
-    ("dam4sam", None): Conditions(precision="fp16", resize="tv_bilinear", post_processing=True),
+    ("dam4sam", None): Conditions(precision="fp16", resize="tv_bilinear", post_processing=True, holes=False),
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from mosam.engine.parity import Parity
 from mosam.types import Prompt
 
 SIZE = (288, 384)
@@ -87,7 +88,8 @@ class Case:
         name: key in the stored files.
         policy: ours that does the same, and the file the numbers are in.
         prompt: `box` or `mask`, on frame 0.
-        post_processing: holes filled, binarised memory of prompted frames, stability fallback.
+        post_processing: binarised memory of prompted frames, stability fallback.
+        holes: and holes filled.
         resize: filter that brings frames to the input size.
         iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.
     """
@@ -100,10 +102,16 @@ class Case:
     presence: tuple[float, float]
     shrink: tuple[float, ...]
     resize: str = "pil_bicubic"
+    holes: bool = True
 
     def model(self) -> Any:
         """The library model of this case."""
         return build_model(SEED, self.iou, self.presence, self.shrink)
+
+    @property
+    def parity(self) -> Parity:
+        """What our engine imitates."""
+        return Parity.official(post_processing=self.post_processing, holes=self.holes)
 
     def prompts(self) -> Prompt:
         """The prompt, from the object's true mask."""
@@ -130,5 +138,6 @@ CASES = (
         (40.0, 23.4),
         (0.6, 1.15, 0.5, 1.1),
         resize="tv_bilinear",
+        holes=False,
     ),
 )

@@ -39,11 +39,14 @@ class Parity:
     binarize_scope: Literal["object", "frame"] = "object"
 
     @classmethod
-    def official(cls, *, post_processing: bool = False) -> Parity:
-        """The official predictor; with `apply_postprocessing` as its library default and box-tracking forks have it."""
+    def official(cls, *, post_processing: bool = False, holes: bool = True) -> Parity:
+        """The official predictor; with `apply_postprocessing` as its library default and box-tracking forks have it.
+
+        DAM4SAM's fork computes the filled holes and then throws them away: `holes=False`.
+        """
         if not post_processing:
             return cls()
-        return cls(cond_memory="official_post", stability=True, fill_holes=HOLE_AREA)
+        return cls(cond_memory="official_post", stability=True, fill_holes=HOLE_AREA if holes else 0)
 
     @classmethod
     def port(cls) -> Parity:

@@ -36,14 +36,16 @@ def load_pixels(images: Sequence[np.ndarray], side: int, *, resize: Resize, devi
         ValueError: an image is not uint8 RGB.
     """
     pixels = torch.stack([_resized(image, side, resize) for image in images]).to(device, non_blocking=True)
-    pixels = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    pixels = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    if resize != "tv_bilinear":  # DAM4SAM divides first
+        pixels.div_(255)
     mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
     std = torch.tensor(STD, device=device).view(3, 1, 1)
     return pixels.sub_(mean).div_(std)
 
 
 def _resized(image: np.ndarray, side: int, resize: Resize) -> Tensor:
-    """(H, W, 3) uint8 -> (side, side, 3) uint8, or float32 where the filter works on floats."""
+    """(H, W, 3) uint8 -> (side, side, 3): uint8, or float32 in [0, 1] where the filter works on floats."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"preprocess: expected a uint8 RGB image (H, W, 3), got {image.dtype} {image.shape}")
     if resize == "pil_bicubic":
@@ -58,7 +60,7 @@ def _resized(image: np.ndarray, side: int, resize: Resize) -> Tensor:
     if antialias:  # on uint8, as the port's image processor does
         out = F.interpolate(planes, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
     else:
-        out = F.interpolate(planes.float(), size=(side, side), mode="bilinear", align_corners=False)
+        out = F.interpolate(planes.float() / 255, size=(side, side), mode="bilinear", align_corners=False)
     return out[0].permute(1, 2, 0)
 
 

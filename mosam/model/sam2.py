@@ -165,7 +165,7 @@ class Sam2Backbone:
         temporal = model.memory_temporal_positional_encoding[:, 0, 0][read.temporal]
         keys = memory + (self._memory_position + temporal[:, :, None])
         if read.slot_scale is not None:
-            keys = keys * read.slot_scale[:, :, None, None]
+            keys = keys * self._scale(read.slot_scale)[:, :, None, None]
         keys, values = keys.flatten(1, 2), memory.flatten(1, 2)
         if read.pointers.shape[1] == 0:
             return keys, values
@@ -175,8 +175,12 @@ class Sam2Backbone:
         pointers = read.pointers.reshape(rows, -1, self.sizes.memory)
         pointer_keys = pointers + place
         if read.pointer_scale is not None:
-            pointer_keys = pointer_keys * read.pointer_scale.repeat_interleave(parts, dim=1)[:, :, None]
+            pointer_keys = pointer_keys * self._scale(read.pointer_scale).repeat_interleave(parts, dim=1)[:, :, None]
         return torch.cat((keys, pointer_keys), dim=1), torch.cat((values, pointers), dim=1)
+
+    def _scale(self, scale: Tensor) -> Tensor:
+        """Key weights in fp32; SAM2Long's program forms them from presence logits, which are bfloat16 in a bf16 run."""
+        return scale.bfloat16().float() if self.dtype == torch.bfloat16 else scale
 
     def without_memory(self, features: ImageFeatures, rows: Tensor) -> Tensor:
         """Top features of `rows` plus the no-memory embedding -> (R, width, grid, grid)."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosam.policies.base import (
     POLICIES,
@@ -205,9 +206,37 @@ class Sam2Long(MemoryPolicy):
     def _scales(self, reads: Sequence[SlotRead] | Sequence[PointerRead]) -> list[float]:
         """Evenly spaced weights, the lowest where the object is least surely there; one entry alone gets the lowest."""
         scores = [CONDITIONING_SCORE if r.entry.kind == "prompt" else r.entry.object_score for r in reads]
+        spaced = evenly_spaced(self.config.key_low, self.config.key_high, len(reads))
+        if all(read.entry.kind == "prompt" for read in reads):
+            spaced = to_bfloat16(spaced)  # the program holds the score of prompted frames in this type
         weights = np.empty(len(reads))
-        weights[np.argsort(scores, kind="stable")] = np.linspace(self.config.key_low, self.config.key_high, len(reads))
+        weights[np.argsort(scores, kind="stable")] = spaced
         return weights.tolist()
+
+
+def evenly_spaced(low: float, high: float, count: int) -> NDArray[np.float64]:
+    """(count,) from low to high, with the fp32 rounding of the program (`torch.linspace`: from both ends); low if one.
+
+    >>> evenly_spaced(0.0, 1.0, 3).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    if count == 1:
+        return np.array([np.float32(low)], dtype=np.float64)
+    first, last, index = float(np.float32(low)), float(np.float32(high)), np.arange(count)
+    step = float((np.float32(high) - np.float32(low)) / np.float32(count - 1))
+    spaced = np.where(index < count // 2, first + step * index, last - step * (count - 1 - index))
+    return spaced.astype(np.float32).astype(np.float64)
+
+
+def to_bfloat16(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rounded to the 8 significant bits of bfloat16, ties to even.
+
+    >>> to_bfloat16(np.array([0.95, 1.0])).tolist()
+    [0.94921875, 1.0]
+    """
+    bits = values.astype(np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF0000)
+    return rounded.astype(np.uint32).view(np.float32).astype(np.float64)
 
 
 def _present(candidate: Candidate) -> float:
