@@ -1,8 +1,9 @@
 """Processor seconds of scoring VOT, ours against the VOT toolkit: whole processes, in turn, caches empty.
 
-    python benchmarks/vot_scoring.py PYTHON [--annotations DIR --results DIR] [--rounds N]
+    python benchmarks/vot_scoring.py [PYTHON] [--annotations DIR --results DIR] [--rounds N]
 
-PYTHON is an interpreter with vot-toolkit 0.7.4 (and attributee 0.1.9). With the annotation and one tracker's results of
+PYTHON is an interpreter with vot-toolkit 0.7.4 (and attributee 0.1.9), else $MOSAM_VOT_PYTHON; without one nothing can
+be compared, which is said. With the annotation and one tracker's results of
 VOT2019 the supervised protocol is timed; multistart always, on masks of moving ellipses made here, as binary files.
 """
 
@@ -96,12 +97,15 @@ def compare(title: str, python: str, dataset: str, root: Path, rounds: int) -> N
 def main() -> None:
     """Prints one line for each comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("python")
+    parser.add_argument("python", nargs="?", default=os.environ.get("MOSAM_VOT_PYTHON"))
     parser.add_argument("--annotations", type=Path, help="folder with list.txt and the sequences of VOT2019")
     parser.add_argument("--results", type=Path, help="folder of one tracker, holding baseline/")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sequences", type=int, default=12)
     options = parser.parse_args()
+    if options.python is None:
+        print("not measured: no interpreter with vot-toolkit given (MOSAM_VOT_PYTHON)")
+        return
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         if options.annotations and options.results:

@@ -159,7 +159,7 @@ class ObjectRange:
 
     Attributes:
         start, end: 0-based frames, the last one included.
-        count: how many frames it says these are.
+        count: how many frames it says these are (LVOS reserves values for all but two of them).
     """
 
     start: int

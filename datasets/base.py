@@ -145,6 +145,7 @@ class DatasetInfo:
         protocol: the protocol it is scored under unless another is asked for.
         result_format: name of the codec of its raw results.
         official_counts: sequences of each split.
+        box_from_mask: how its results turn a mask into a box unless asked otherwise, see `mosam.geometry.mask_to_box`.
         box_origin: coordinate of the first pixel in its box files; recorded, never applied.
         tree: the folder layout expected under the root, shown when a root is wrong.
         no_truth: splits whose ground truth is withheld.
@@ -160,6 +161,7 @@ class DatasetInfo:
     protocol: str
     result_format: str
     official_counts: Mapping[str, int] = field(default_factory=dict)
+    box_from_mask: str = "exclusive"
     box_origin: int = 0
     frame_name_format: str = "%05d"
     frame_index_base: int = 0

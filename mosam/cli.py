@@ -62,7 +62,9 @@ Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of ra
 Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
 Lanes = Annotated[int, typer.Option(help="Sequences tracked together in one batch.", min=1)]
 AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
-BoxFromMask = Annotated[str, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.")]
+BoxFromMask = Annotated[
+    str | None, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.  [default: the benchmark's]")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
 Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
 Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py or torchvision.")]
@@ -98,7 +100,7 @@ def eval_(
     results: Results = Path("results"),
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
-    box_from_mask: BoxFromMask = "exclusive",
+    box_from_mask: BoxFromMask = None,
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
@@ -151,7 +153,7 @@ def run(
     results: Results = Path("results"),
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
-    box_from_mask: BoxFromMask = "exclusive",
+    box_from_mask: BoxFromMask = None,
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosam.codecs import CodecOptions
-from mosam.datasets.base import load_dataset
+from mosam.datasets.base import DATASETS, load_dataset
 from mosam.errors import MosamError, UnknownNameError
 from mosam.policies.base import load_policy, parse_tracker
 from mosam.runner import Progress, RunResult, run
@@ -40,7 +40,7 @@ class RunOptions:
     results: Path = Path("results")
     lanes: int = 1
     absent_as: str = "zeros"
-    box_from_mask: str = "exclusive"
+    box_from_mask: str | None = None
     overwrite: bool = False
     log: bool = False
 
@@ -96,7 +96,8 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
         MosamError: an unknown name or value, or data that are not there; nothing has been run then.
     """
     try:
-        output = CodecOptions(options.absent_as, options.box_from_mask)
+        usual = DATASETS[options.dataset].info.box_from_mask
+        output = CodecOptions(options.absent_as, options.box_from_mask or usual)
     except ValueError as error:
         option, _, rest = str(error).partition(":")
         raise MosamError(f"--{option.replace('_', '-')}:{rest}") from None

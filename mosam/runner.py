@@ -96,7 +96,7 @@ def run(
         out: the run's folder.
         max_lanes: sequences tracked together, and rows of one batch; when one ends the next takes its place.
         parity: which program the engine imitates; None = the official one.
-        options: how results are written; None = the usual.
+        options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
         log: also write what was read and chosen on every frame, `log/<sequence>.jsonl` (`mosam.frame_log`); sequences
             that were done before have none.
@@ -113,7 +113,7 @@ def run(
         raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
     dataset.require(frames=True)
     parity = Parity() if parity is None else parity
-    options = CodecOptions() if options is None else options
+    options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
     codec = CODECS[dataset.info.result_format]
     settings = describe_settings(dataset, model, policy, parity=parity, options=options)
     store = RunStore(

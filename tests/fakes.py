@@ -10,7 +10,7 @@ import numpy as np
 from mosam.datasets.base import BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
-from mosam.policies.base import MemoryPolicy
+from mosam.policies.sam2 import Sam2
 from mosam.types import FrameOutput, ObjectOutput, Prompt
 
 SIZE = (24, 32)
@@ -93,8 +93,8 @@ class FakeConfig:
     stride: int = 1
 
 
-class FakePolicy(MemoryPolicy):
-    """Decides nothing; the fake engine does not ask it."""
+class FakePolicy(Sam2):
+    """A policy with another name and parameter; the fake engine asks it nothing."""
 
     name = "fake"
     Config = FakeConfig

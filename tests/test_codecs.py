@@ -176,7 +176,7 @@ def test_an_id_that_does_not_fit_is_refused():
 
 def test_toy_writes_boxes_of_each_object(tmp_path):
     sequence = make_sequence(2, (1, 5))
-    codec = write("toy", tmp_path, sequence, [output(0, o1=BOX), output(1, o5=BOX)])
+    codec = write("toy", tmp_path, sequence, [output(0, o1=BOX), output(1, o5=BOX)], box_from_mask="inclusive")
     boxes = codec.read_boxes(tmp_path, sequence)
     np.testing.assert_array_equal(boxes[1], [[2, 3, 4, 5], [0, 0, 0, 0]])
     np.testing.assert_array_equal(boxes[5], [[0, 0, 0, 0], [2, 3, 4, 5]])

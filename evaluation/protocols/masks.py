@@ -12,6 +12,7 @@ from typing import Protocol as Interface
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.datasets.annotations import ObjectRange
 from mosam.datasets.base import BoxTruth, MaskTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.evaluation.metrics.boundary import boundary_accuracy
@@ -185,20 +186,6 @@ class VosBenchmark(Protocol):
         scores = _arrays({object_id: pairs[object_id] for object_id in sorted(annotated)})
         values = jf_values(scores)
         return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectRange:
-    """Where LVOS says that an object lives.
-
-    Attributes:
-        start, end: 0-based frames, the last one included.
-        count: how many frames it says these are; values are reserved for all but two of them.
-    """
-
-    start: int
-    end: int
-    count: int
 
 
 @runtime_checkable

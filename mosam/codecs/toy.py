@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,16 +19,13 @@ if TYPE_CHECKING:
 
 
 class ToyCodec(LabelMapCodec):
-    """The toy benchmark's: masks as DAVIS, and with them `<object id>.txt` of boxes and `times.txt`, in one folder.
-
-    Its boxes always hold all of the mask (`inclusive`): no published number depends on another reading.
-    """
+    """The toy benchmark's: masks as DAVIS, and with them `<object id>.txt` of boxes and `times.txt`, in one folder."""
 
     boxes = True
 
     def writer(self, folder: Path, sequence: Sequence, options: CodecOptions) -> ResultWriter:
         """See `Codec.writer`."""
-        return _ToyWriter(folder, sequence, replace(options, box_from_mask="inclusive"))
+        return _ToyWriter(folder, sequence, options)
 
     def files(self, sequence: Sequence) -> tuple[str, ...]:
         """See `Codec.files`."""

@@ -15,6 +15,7 @@ import dataclasses
 import re
 import types
 import typing
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -259,8 +260,8 @@ class Update:
     log: Mapping[str, object] | None = None
 
 
-class MemoryPolicy:
-    """Answers as SAM 2 does unless overridden: see `mosam.policies.sam2` for the plain reading and keeping rules.
+class MemoryPolicy(ABC):
+    """What a tracker remembers and takes: see `mosam.policies.sam2` for the plainest answers.
 
     Class attributes:
         Config: frozen dataclass of its parameters: the command line's options and the record in `run.json`.
@@ -301,17 +302,17 @@ class MemoryPolicy:
         """Most memory entries one track keeps at once (sizes the feature pool)."""
         return info.slots * self.hypotheses
 
+    @abstractmethod
     def start(self, track: TrackInfo, entry: Entry) -> Update:
         """First prompt of a track: the initial state and what it keeps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prompted(self, state: Any, t: int, entry: Entry) -> Update:
         """A later prompt of the same object: `entry` is one more conditioning frame."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, state: Any, t: int) -> ReadPlan:
         """What to attend to on frame `t`."""
-        raise NotImplementedError
 
     def motion(self) -> MotionNeeds | None:
         """What motion to estimate, or None where the policy reads none."""
@@ -326,9 +327,9 @@ class MemoryPolicy:
         best = int(np.argmax([candidate.iou for candidate in candidates]))
         return [Choice(best, states[0])]
 
+    @abstractmethod
     def wrote(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Frame `t` is memorised as `entry`: the next state and what it keeps."""
-        raise NotImplementedError
 
 
 def load_policy(name: str, **options: Any) -> MemoryPolicy:

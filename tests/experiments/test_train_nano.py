@@ -99,8 +99,8 @@ def test_two_processes_give_the_losses_of_one(tmp_path, program, small):
         command = [sys.executable, EXPERIMENTS / "train_nano.py", "--out", tmp_path / f"run{processes}"]
         command += ["--settings", tmp_path / "settings.toml", "--processes", str(processes)]
         subprocess.run(command, check=True)
-    # gradients are added in another order, so the second step may differ in the last digits
-    assert np.allclose(losses(tmp_path / "run1"), losses(tmp_path / "run2"), rtol=1e-3)
+    # sums in another order: measured 1e-6, the last digit that the log keeps
+    assert np.allclose(losses(tmp_path / "run1"), losses(tmp_path / "run2"), rtol=0, atol=5e-6)
 
 
 def test_another_runs_folder_is_refused_in_one_line(tmp_path, program, small, capsys):

@@ -19,7 +19,7 @@ def write(folder, dataset, change=lambda frame_index, masks: masks) -> None:
     codec = CODECS["toy"]
     for name in dataset:
         sequence = dataset[name]
-        writer = codec.writer(folder, sequence, CodecOptions())
+        writer = codec.writer(folder, sequence, CodecOptions(box_from_mask="inclusive"))
         for frame_index in range(len(sequence)):
             masks = change(frame_index, dict(sequence.truth.read(frame_index)))
             objects = {i: ObjectOutput(mask, 1.0, 1.0) for i, mask in masks.items()}
