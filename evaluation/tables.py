@@ -15,7 +15,7 @@ from mosam.evaluation.scores import Scores
 
 __all__ = [  # with what is laid out elsewhere
     "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence", "choose_rows",
-    "column_of", "compare", "comparison", "render", "require_comparable", "sequence_table", "tabulate", "tracker_name",
+    "column_of", "compare", "comparison", "profile_table", "render", "require_comparable", "sequence_table", "tabulate", "tracker_name",
 ]  # fmt: skip
 
 SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
@@ -246,6 +246,26 @@ def attribute_table(scores: Iterable[Scores], value: str) -> Table:
     title = f"{_title(items)}, {column.title} by attribute"
     table = _table(title, attributes, items, _transposed(cells, items))
     return replace(table, ranks=_behind_names(table, _transposed(ranks, items), 0))
+
+
+def profile_table(item: Scores, columns: Sequence[str]) -> Table:
+    """Several numbers of one tracker, a row an attribute and one for all sequences.
+
+    Args:
+        item: with attributes.
+        columns: names of values.
+    """
+    chosen = _columns([item], columns)
+    names = sorted(item.attributes)
+    rows = [[column.show(values.get(name, math.nan)) for name, column in chosen.items()]
+            for values in (*(item.attributes[name] for name in names), item.overall)]  # fmt: skip
+    return Table(
+        title=f"{tracker_name(item)} by attribute ({_title([item])})",
+        header=("Attribute", *(column.title for column in chosen.values())),
+        rows=tuple((name, *row) for name, row in zip([*names, "all sequences"], rows, strict=True)),
+        marks=(None,) * len(rows),
+        groups=(*("",) * len(names), "all"),
+    )
 
 
 def sequence_table(scores: Iterable[Scores], value: str) -> Table:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 DEBUG_VARIABLE = "MOSAM_DEBUG"
+PROFILE = ("jf_mean", "success_auc", "precision", "norm_precision", "ao", "presence", "fps")  # shown by attribute
 
 # The class of every error in the call, in all versions of typer (it is exported under this child only).
 _CallError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
@@ -132,7 +133,7 @@ def eval_(
         else:
             scores.append(_score(result.path, data, protocol, allow_missing, jobs))
     if scores or json_file is not None:
-        _show(scores, json_file)
+        _show(scores, json_file, profile=True)
     raise typer.Exit(FAILED if failed else DONE)
 
 
@@ -452,8 +453,8 @@ def _load_scores(paths: list[Path]) -> list[Scores]:
     return [item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]
 
 
-def _show(scores: list[Scores], json_file: Path | None) -> None:
-    """Prints the table, and writes the scores to a file where asked."""
+def _show(scores: list[Scores], json_file: Path | None, *, profile: bool = False) -> None:
+    """Prints the table, with `profile` one by attribute too where the benchmark has one, and writes the scores."""
     from mosam.evaluation import tables
     from mosam.evaluation.scores import save_scores
 
@@ -462,6 +463,10 @@ def _show(scores: list[Scores], json_file: Path | None) -> None:
         save_scores(json_file, scores)
     if scores:
         print(tables.compare(scores))
+    for item in scores if profile else ():
+        columns = [name for name in PROFILE if name in item.overall]
+        if item.attributes and columns:
+            print(f"\n{tables.render(tables.profile_table(item, columns), 'text')}")
 
 
 def _aligned(rows: Collection[tuple[str, ...]]) -> str:

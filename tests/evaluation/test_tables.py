@@ -95,6 +95,12 @@ def test_one_name_does_not_hide_two_meanings():
     assert "P area [%]" in tables.compare([make_scores(protocol="trackingnet")])
 
 
+def test_profile_of_one_tracker():
+    scores = make_scores(attributes={"FM": {"success_auc": 0.25, "fps": 20.0}, "ARC": {"success_auc": 0.5}})
+    lines = tables.render(tables.profile_table(scores, ["success_auc", "fps"]), "csv").split("\n")
+    assert lines == ["Attribute,AUC [%],Speed [frames/s]", "ARC,50.0,", "FM,25.0,20.0", "all sequences,12.3,12.3"]
+
+
 def test_attributes():
     scores = [
         make_scores(attributes={"ARC": {"success_auc": 0.5}, "FM": {"success_auc": 0.25}}),
