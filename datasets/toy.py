@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -96,6 +96,25 @@ SCENARIOS: tuple[Scenario, ...] = (
         "distractor", 3, 66, ("distractor", "crossing"), Recipe(twins=2, unlike=25, meet=True, others=0), (0.08, 0.8)
     ),
 )  # fmt: skip
+
+
+def scenario_recipe(rng: np.random.Generator) -> Recipe:
+    """The recipe of one of the benchmark's scenarios with its amounts varied, for training clips."""
+    counts = np.array([scenario.count for scenario in SCENARIOS])
+    recipe = SCENARIOS[int(rng.choice(len(SCENARIOS), p=counts / counts.sum()))].recipe
+    more, (low, high) = np.exp(rng.uniform(-0.5, 0.6, size=5)), recipe.radius
+    return replace(
+        recipe,
+        radius=(low * 0.9, high * 1.1),
+        speed=recipe.speed * float(more[0]),
+        growth=recipe.growth * float(more[1]),
+        spin=recipe.spin * float(more[2]),
+        deform=recipe.deform * float(more[3]),
+        camera=recipe.camera * float(more[4]),
+        unlike=int(rng.integers(15, 71)),
+        others=recipe.others + int(rng.random() < 0.25),
+        contrast=float(rng.uniform(0.5, 1.0)),
+    )
 
 
 @dataclass(eq=False)

@@ -6,6 +6,7 @@ it is asked about, with other draws.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -131,35 +132,38 @@ def training_clip(
     rng: np.random.Generator,
     frames: int,
     *,
+    recipe_of: Callable[[np.random.Generator], Recipe] | None = None,
     jump: int = 0,
     stride: int = 2,
-    plain: bool = False,
     size: Size = (144, 192),
     side: int = 128,
 ) -> Clip:
-    """A clip of a scene with a random recipe, resized to the square a model sees.
+    """A clip of a scene with a drawn recipe, resized to the square a model sees.
 
-    Half of the objects have look-alikes, backgrounds are as strong as the objects, and any object may be asked for, so
-    that neither saliency nor one frame's appearance tells which one is meant.
+    Any moving body of the scene may be asked for, look-alikes included, so that neither saliency nor one frame's
+    appearance tells which one is meant.
 
     Args:
         rng: source of everything.
         frames: length of the clip.
+        recipe_of: draws a recipe; by default `random_recipe`.
         jump: frames of the scene left out after the first one: the object may be anywhere, and look otherwise.
         stride: some clips take only every second, third ... frame, up to this.
-        plain: recipes with fewer and larger objects.
         size: (height, width) the scene is painted at before it is resized.
         side: pixels of the square result.
     Returns:
         The clip; at least one of its objects can be tracked.
     """
     while True:
-        recipe = plain_recipe(rng) if plain else random_recipe(rng)
+        recipe = (recipe_of or random_recipe)(rng)
         share, draw = min(0.25 * (stride - 1), 0.75), rng.random()
         step = 2 + int(draw / share * (stride - 1)) if draw < share else 1
-        length = max(40, frames * step + jump + 8)
+        span = frames * step + jump
+        if recipe.hide != "no":  # away for no longer than half of what is seen
+            recipe = replace(recipe, absence=int(rng.integers(2, max(4, span // 2))))
+        length = max(40, span + 8)
         scene = build_scene(rng, recipe, length, size)
-        first = _first_frame(rng, recipe, length, frames * step + jump)
+        first = _first_frame(rng, recipe, length, span)
         indices = [first] + [first + jump + step * k for k in range(1, frames)]
         start = label(scene, indices[0])
         if not (start.visible >= MIN_TARGET_SHARE * size[0] * size[1]).any():
@@ -168,8 +172,11 @@ def training_clip(
             scene = replace(scene, shutter=3)
         images = [cv2.resize(paint(scene, i), (side, side), interpolation=cv2.INTER_AREA) for i in indices]
         labels = [cv2.resize(label(scene, i).index, (side, side), interpolation=cv2.INTER_NEAREST) for i in indices]
-        counts = np.bincount(labels[0].ravel(), minlength=len(scene.bodies) + 1)
-        targets = tuple(int(n) for n in np.flatnonzero(counts >= MIN_TARGET_SHARE * side * side) if n > 0)
+        counts = np.bincount(labels[0].ravel(), minlength=len(scene.bodies) + 1)[1:]
+        large = counts >= MIN_TARGET_SHARE * side * side
+        targets = tuple(
+            n + 1 for n, body in enumerate(scene.bodies) if large[n] and len(body.outline) > len(_RECTANGLE)
+        )
         if targets:
             main = next(n + 1 for n, body in enumerate(scene.bodies) if body.object_id == 1)
             return Clip(np.stack(images), np.stack(labels), targets, main if main in targets else 0)
@@ -202,20 +209,6 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
         shake=float(rng.uniform(0, 0.02)) if rng.random() < 0.3 else 0.0,
         light=float(rng.uniform(0, 0.5)) if rng.random() < 0.4 else 0.0,
         contrast=float(rng.uniform(0.3, 1.0)),
-    )
-
-
-def plain_recipe(rng: np.random.Generator) -> Recipe:
-    """A recipe with fewer and larger objects, on which following one is learned before telling many apart."""
-    recipe = random_recipe(rng)
-    return replace(
-        recipe,
-        targets=1 + int(rng.random() < 0.4),
-        others=int(rng.random() < 0.5),
-        twins=int(rng.random() < 0.35),
-        radius=(0.13, 0.24),
-        speed=float(np.exp(rng.uniform(np.log(0.004), np.log(0.04)))),
-        growth=float(rng.uniform(0, 0.4)),
     )
 
 

@@ -16,7 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mosam.datasets.toy_scenes import training_clip
+from mosam.datasets.toy import scenario_recipe
+from mosam.datasets.toy_scenes import random_recipe, training_clip
 from mosam.model.backbone import Decoded, ImageFeatures, MemoryRead, PromptTokens
 from mosam.model.networks import NETWORKS, library_config
 from mosam.model.sam2 import Sam2Backbone
@@ -138,7 +139,7 @@ class Stage:
         balance: share of class-balanced cross-entropy in the mask loss, at the start and at the end.
         by_mask: share of the objects that are given by their mask; the others by a box or a point.
         stride: clips may take every n-th frame of their scene, up to this n.
-        plain: whether scenes hold fewer and larger objects.
+        scenarios: share of the clips whose scene is one of the benchmark's; the others mix all difficulties.
     """
 
     steps: int
@@ -152,7 +153,7 @@ class Stage:
     balance: tuple[float, float] = (0.0, 0.0)
     by_mask: float = 0.5
     stride: int = 2
-    plain: bool = False
+    scenarios: float = 0.0
 
 
 def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) -> Batch:
@@ -169,8 +170,10 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
     jump = int(rng.integers(1, 25)) if rng.random() < stage.jumps else 0
     # Clips are short, videos are long: the distance to the first frame is often told to be larger than it is.
     gap = jump or (int(rng.integers(1, 100)) if rng.random() < 0.4 else 0)
-    how = {"jump": jump, "stride": stage.stride, "plain": stage.plain, "side": side}
-    clips = [training_clip(rng, frames, **how) for _ in range(stage.clips)]
+    clips = []
+    for _ in range(stage.clips):
+        recipe_of = scenario_recipe if rng.random() < stage.scenarios else random_recipe
+        clips.append(training_clip(rng, frames, recipe_of=recipe_of, jump=jump, stride=stage.stride, side=side))
     owners, masks, kinds = [], [], []
     other = "box" if rng.random() < 0.5 else "point"  # one of them a step: they have different numbers of points
     for number, clip in enumerate(clips):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mosam.datasets.base import load_dataset
-from mosam.datasets.toy import SCENARIOS, ToyTruth, export, longest_run, visible_shares
+from mosam.datasets.toy import SCENARIOS, ToyTruth, export, longest_run, scenario_recipe, visible_shares
 from mosam.datasets.toy_render import label, paint
 from mosam.datasets.toy_scenes import Recipe, build_scene, random_recipe, training_clip
 from mosam.errors import MosamError, UnknownNameError
@@ -223,3 +223,18 @@ def test_bad_input_is_refused_in_one_line(tmp_path, val):
 def test_longest_run_counts_the_longest_stretch():
     assert longest_run(np.zeros(3, dtype=bool)) == 0
     assert longest_run(np.array([1, 1, 0, 1], dtype=bool)) == 2
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_clips_of_the_scenarios_hide_their_object_for_part_of_the_clip_only(seed):
+    clip = training_clip(np.random.default_rng(seed), 8, recipe_of=scenario_recipe, stride=3)
+    shown = np.array([(clip.labels == target).any(axis=(1, 2)) for target in clip.targets])
+    assert shown[:, 0].all()
+    assert shown.sum(axis=1).min() >= 2  # neither a wall nor a target that is gone for good
+
+
+def test_scenery_is_never_a_target():
+    recipe = Recipe(posts=2, others=0, camera=0.0)
+    for seed in range(4):
+        clip = training_clip(np.random.default_rng(seed), 2, recipe_of=lambda rng: recipe)
+        assert len(clip.targets) == 1

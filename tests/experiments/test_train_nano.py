@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -87,12 +88,11 @@ def test_a_run_leaves_weights_that_load_as_a_model(tmp_path, program, small):
         torch.testing.assert_close(value, state["average"][name].half().float(), rtol=0, atol=0)
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one(tmp_path, program, small):
     import subprocess
 
     text = program.SETTINGS_FILE.read_text()
-    head = text[: text.index("[[stage]]")].replace("validate_every = 250", "validate_every = 0")
+    head = re.sub("validate_every = [0-9]+", "validate_every = 0", text[: text.index("[[stage]]")])
     stage = "[[stage]]\nsteps = 2\nframes = 2\nclips = 1\ntargets = 2\nteach = [0.5, 0.0]\nrate = [1e-3, 1e-3]\n"
     (tmp_path / "settings.toml").write_text(head + stage)
     for processes in (1, 2):
@@ -241,6 +241,22 @@ def test_a_sliver_trains_nothing(training):
     sliver[..., 0, :3] = 1
     loss, _ = training.frame_loss(answer(torch.zeros(1, 32, 32), 0.5, 4.0), sliver, training.LossWeights())
     assert float(loss) == 0
+
+
+def test_a_stage_can_draw_the_scenarios_of_the_benchmark(training, monkeypatch):
+    asked = []
+
+    def spy(rng, frames, *, recipe_of, **how):
+        asked.append(recipe_of.__name__)
+        return plain(rng, frames, recipe_of=recipe_of, **how)
+
+    plain = training.training_clip
+    monkeypatch.setattr(training, "training_clip", spy)
+    stage = training.Stage(1, 2, 2, 1, (0.0, 0.0), (0.0, 0.0))
+    for share, expected in ((0.0, {"random_recipe"}), (1.0, {"scenario_recipe"})):
+        asked.clear()
+        training.make_batch((6, 0), dataclasses.replace(stage, scenarios=share), 0.0, 128)
+        assert set(asked) == expected
 
 
 def test_batches_mix_prompts_and_always_ask_for_what_the_scene_is_about(training):
