@@ -15,7 +15,8 @@ from mosam.evaluation.scores import Scores
 
 __all__ = [  # with what is laid out elsewhere
     "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence", "choose_rows",
-    "column_of", "compare", "comparison", "profile_table", "render", "require_comparable", "sequence_table", "tabulate", "tracker_name",
+    "column_of", "compare", "comparison", "profile_table", "render", "require_comparable", "sequence_table",
+    "tabulate", "tracker_name",
 ]  # fmt: skip
 
 SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
