@@ -20,10 +20,22 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: eval test test-slow lint bench gpu clean
+.PHONY: paper results eval test test-slow lint bench gpu clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
+
+TABLE ?=
+# the published tables beside our numbers; TABLE=mosam-sizes for one of them
+paper: $(INSTALLED)
+	@$(BIN)/mosam paper $(TABLE) $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
+
+# the shipped scores of the toy experiments; what is done is kept
+results: $(INSTALLED)
+	@for name in policies ablation; do \
+	  $(BIN)/mosam experiment experiments/$$name.toml --format markdown $(ARGS) > results/.$$name.part \
+	    && mv results/.$$name.part results/$$name.md || exit 1; \
+	done
 
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
 test test-slow: export OMP_NUM_THREADS ?= 1
