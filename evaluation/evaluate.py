@@ -58,14 +58,7 @@ def evaluate(
         protocol if isinstance(protocol, Protocol) else parse_protocol(protocol or dataset.info.protocol, task=task)
     )
     chosen.check_suits(dataset)
-    found = find_runs(path, dataset)
-    if len(found) > 1:
-        trackers = ", ".join(name for name, _ in found)
-        raise MismatchError(
-            f"{path}: expected results of one tracker, got {len(found)} ({trackers}); choose one of them"
-        )
-    tracker, folder = found[0]
-    record = read_record(folder) if (folder / RECORD).is_file() else None
+    tracker, folder, record = find_run(path, dataset)
     names = _wanted(dataset, record, folder)
     dataset.select(names).require()
 
@@ -76,6 +69,27 @@ def evaluate(
     if lacking and not (allow_missing and scores):
         raise MissingDataError(_describe_lacking(folder, lacking, len(names), record))
     return _collect(dataset, chosen, tracker, record, scores, tuple(lacking))
+
+
+def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path, RunRecord | None]:
+    """The only tracker below a folder.
+
+    Args:
+        path, dataset: see `find_runs`.
+    Returns:
+        tracker, folder, and the record of a run of ours.
+    Raises:
+        MissingDataError, MismatchError: as `find_runs`; also of several trackers.
+        DataError: a damaged `run.json`.
+    """
+    found = find_runs(path, dataset)
+    if len(found) > 1:
+        trackers = ", ".join(name for name, _ in found)
+        raise MismatchError(
+            f"{path}: expected results of one tracker, got {len(found)} ({trackers}); choose one of them"
+        )
+    tracker, folder = found[0]
+    return tracker, folder, read_record(folder) if (folder / RECORD).is_file() else None
 
 
 def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:

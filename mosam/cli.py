@@ -295,9 +295,10 @@ def table(
 ) -> None:
     """Print a table of scores that were computed before."""
     from mosam.evaluation import tables
+    from mosam.plotting import load_all_scores
     from mosam.settings import split_list
 
-    found = _load_scores(scores)
+    found = load_all_scores(scores)
     chosen = {"columns": split_list(columns) or None, "rows": split_list(rows) or None}
     print(tables.tabulate(found, by=by, **chosen, format=format_, mark=mark, intervals=ci, differences=paired))
 
@@ -306,20 +307,30 @@ def table(
 def plot(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Figure, as success; an unknown one lists them.")],
     scores: Annotated[
-        list[Path], typer.Argument(metavar="SCORES...", help="scores.json files, files of --json, or folders of runs.")
+        list[Path],
+        typer.Argument(
+            metavar="SCORES...",
+            help="scores.json files, files of --json, or folders of runs; for frames and jf-time runs.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Path of the files without ending.")],
     format_: Annotated[str, typer.Option("--format", help="Some of png, pdf, svg and tikz.")] = "png,pdf,svg,tikz",
     rows: Annotated[str | None, typer.Option(help="Only these trackers.  [default: all]")] = None,
+    sequence: Annotated[str | None, typer.Option(help="For frames and jf-time: which one.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Benchmark of results that are no runs of ours.")] = None,
+    root: Root = None,
+    split: Split = None,
+    object_id: Annotated[int | None, typer.Option("--object", help="For jf-time.  [default: mean over all]")] = None,
+    frames: Annotated[str | None, typer.Option(help="For frames: which, as 0,25,80.  [default: telling ones]")] = None,
+    log: Annotated[bool, typer.Option("--log", help="For frames: add what the run's log says.")] = False,
 ) -> None:
-    """Draw a figure of scores that were computed before."""
-    from mosam.evaluation.figures import FIGURES, save
-    from mosam.evaluation.tables import choose_rows
+    """Draw a figure of scores that were computed before, or of one sequence from raw results."""
+    from mosam.evaluation.figures import save
+    from mosam.plotting import PlotOptions, draw
     from mosam.settings import split_list
 
-    draw = FIGURES[kind]
-    drawn = draw(choose_rows(_load_scores(scores), split_list(rows) or None))
-    for path in save(drawn, out, formats=split_list(format_)):
+    options = PlotOptions(split_list(rows), sequence, dataset, root, split, object_id, frames, log)
+    for path in save(draw(kind, scores, options), out, formats=split_list(format_)):
         print(path)
 
 
@@ -493,13 +504,6 @@ def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: 
     if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
         save_scores(folder / SCORES, scores)
     return scores
-
-
-def _load_scores(paths: list[Path]) -> list[Scores]:
-    from mosam.evaluation.scores import load_scores
-    from mosam.store import SCORES
-
-    return [item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]
 
 
 def _show(scores: list[Scores], json_file: Path | None) -> None:

@@ -37,13 +37,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.layouts": BASE,
     "evaluation.tables": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"},
+    "evaluation.failures": BASE | {"evaluation.metrics"},
     "evaluation.figures": BASE
-    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
+    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"}
+    | {"evaluation.failures", "evaluation.framewise"},
+    "evaluation.framewise": BASE | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "plotting": BASE
+    | {"plan", "datasets", "frame_log", "store", "evaluation"}
+    | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import matplotlib.style
 from matplotlib.axes import Axes
@@ -17,7 +17,12 @@ from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import Column, column_of, require_comparable, tracker_name
 from mosam.registry import Registry
 
+if TYPE_CHECKING:
+    from mosam.evaluation.framewise import TrackedSequence
+
 FIGURES: Registry[Callable[[Iterable[Scores]], Figure]] = Registry("figure", "mosam.evaluation.figures")
+# Of one sequence, from what trackers did on it: `SEQUENCE_FIGURES[kind](title or sequence, tracked sequences, ...)`.
+SEQUENCE_FIGURES: Registry[Callable[..., Figure]] = Registry("figure of a sequence", "mosam.evaluation.figures")
 # The number a benchmark is known by, the first that the scores have.
 MAIN = ("success_auc", "jf_mean", "ao", "eao", "f", "quality", "accuracy")
 Corner = Literal["lower left", "lower right", "upper right"]
@@ -47,6 +52,42 @@ def figure(kind: str) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[
         return FIGURES.register(kind)(checked)
 
     return add
+
+
+F = TypeVar("F", bound=Callable[..., Figure])
+
+
+def of_sequence(kind: str) -> Callable[[F], F]:
+    """Decorator of a function from trackers on one sequence to a Figure: refuses none, sets the style, files it.
+
+    Args:
+        kind: name on the command line.
+    """
+
+    def add(draw: F) -> F:
+        @functools.wraps(draw)
+        def checked(first: Any, items: Iterable[TrackedSequence], **options: Any) -> Figure:
+            found = list(items)
+            if not found:
+                raise MosamError(f"figure {kind}: expected results of at least one tracker, got none")
+            with matplotlib.style.context(["default", dict(STYLE)]):
+                return draw(first, found, **options)
+
+        return SEQUENCE_FIGURES.register(kind)(cast("F", checked))
+
+    return add
+
+
+def sequence_looks(items: Sequence[TrackedSequence]) -> list[Look]:
+    """Looks of trackers on one sequence, in their order; the same as in figures of scores of these trackers."""
+    order = sorted(range(len(items)), key=lambda number: tracked_name(items[number]))
+    found = dict(zip(order, looks([items[number].tracker for number in order]), strict=True))
+    return [found[number] for number in range(len(items))]
+
+
+def tracked_name(item: TrackedSequence) -> str:
+    """The tracker with its model, if it has one."""
+    return f"{item.tracker} {item.model}" if item.model else item.tracker
 
 
 def new_axes(*, width: float = WIDTH, height: float = HEIGHT) -> tuple[Figure, Axes]:

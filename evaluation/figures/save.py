@@ -35,7 +35,8 @@ def save(
     Args:
         figure: of `FIGURES`.
         stem: path without ending; a dot in its name stays, a missing folder is made.
-        formats: some of `FORMATS`. `tikz` is a `tikzpicture` to `\input` in LaTeX with pgfplots.
+        formats: some of `FORMATS`. `tikz` is a `tikzpicture` to `\input` in LaTeX with pgfplots; pictures in it become
+            files `<stem>-000.png` beside it.
     Returns:
         the files, in order.
     Raises:
@@ -51,18 +52,19 @@ def save(
         path = stem.with_name(f"{stem.name}.{name}")
         partial = path.with_name(f".{path.name}.part")
         with matplotlib.style.context(["default", dict(STYLE)]):
-            partial.write_bytes(FORMATS[name](figure))
+            partial.write_bytes(FORMATS[name](figure, path))
         partial.replace(path)
         paths.append(path)
     return paths
 
 
-def tikz_code(figure: Figure, *, standalone: bool = False) -> str:
+def tikz_code(figure: Figure, *, standalone: bool = False, path: Path | None = None) -> str:
     """A figure with one pair of axes as a `tikzpicture` of pgfplots, its axes of the same size.
 
     Args:
         figure: of `FIGURES`.
         standalone: a whole document around it.
+        path: of the file it is for; pictures in the figure are written beside it. None = the figure has none.
     """
     import matplot2tikz
 
@@ -71,6 +73,8 @@ def tikz_code(figure: Figure, *, standalone: bool = False) -> str:
     with _placeholders(figure) as texts:
         code = matplot2tikz.get_tikz_code(
             figure=figure,
+            filepath=path,
+            override_externals=True,
             axis_width=f"{extent.width / figure.dpi:.3f}in",
             axis_height=f"{extent.height / figure.dpi:.3f}in",
             extra_axis_parameters=["scale only axis"],
@@ -128,8 +132,8 @@ def _setter(set_: Callable[[Any], object], value: Any) -> Callable[[], object]:
     return lambda: set_(value)
 
 
-def _drawn(name: str) -> Callable[[Figure], bytes]:
-    def draw(figure: Figure) -> bytes:
+def _drawn(name: str) -> Callable[[Figure, Path], bytes]:
+    def draw(figure: Figure, path: Path) -> bytes:
         out = io.BytesIO()
         figure.savefig(out, format=name, metadata=dict(_METADATA[name]))
         return out.getvalue()
@@ -137,7 +141,7 @@ def _drawn(name: str) -> Callable[[Figure], bytes]:
     return draw
 
 
-FORMATS: Mapping[str, Callable[[Figure], bytes]] = {
+FORMATS: Mapping[str, Callable[[Figure, Path], bytes]] = {
     **{name: _drawn(name) for name in _METADATA},
-    "tikz": lambda figure: (tikz_code(figure) + "\n").encode(),
+    "tikz": lambda figure, path: (tikz_code(figure, path=path) + "\n").encode(),
 }
