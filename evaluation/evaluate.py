@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.base import Dataset
@@ -192,6 +193,9 @@ def _timing(record: RunRecord | None) -> dict[str, tuple[int, float]]:
 # ---------------------------------------------------------------------------------------------- scoring
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class _Raised:
     """An error of a worker process; ours take other arguments than they keep, so pickle cannot carry them."""
@@ -204,6 +208,18 @@ class _Raised:
         error = self.kind.__new__(self.kind, *self.args)
         error.__dict__.update(self.state)
         return error
+
+
+def carry(error: MosamError) -> _Raised:
+    """An error as a value, so that a worker process can hand it back."""
+    return _Raised(type(error), error.args, dict(error.__dict__))
+
+
+def raised(outcome: T | _Raised) -> T:
+    """What a worker handed back; an error is raised."""
+    if isinstance(outcome, _Raised):
+        raise outcome.error()
+    return outcome
 
 
 def _score_all(
@@ -219,18 +235,21 @@ def _score_all(
     present = [name for name in names if name in listed]
     outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
     work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
-    for name, outcome in zip(present, _map(work, present, jobs), strict=True):
-        if isinstance(outcome, _Raised):
-            raise outcome.error()
-        outcomes[name] = outcome
+    for name, outcome in zip(present, map_sequences(work, present, jobs), strict=True):
+        outcomes[name] = raised(outcome)
         if progress is not None:
             progress(name)
     return {name: outcomes[name] for name in names}
 
 
-def _map(
-    work: Callable[[str], SequenceScore | str | _Raised], names: list[str], jobs: int
-) -> Iterator[SequenceScore | str | _Raised]:
+def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iterator[T]:
+    """Something done for each sequence, in order.
+
+    Args:
+        work: a function of a sequence's name that other processes can import; it hands errors back, see `carry`.
+        names: of the sequences.
+        jobs: processes.
+    """
     jobs = min(jobs, len(names))
     if jobs <= 1:
         yield from map(work, names)
@@ -251,7 +270,7 @@ def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Result
     except ShortResultError as error:
         return error.detail
     except MosamError as error:
-        return _Raised(type(error), error.args, dict(error.__dict__))
+        return carry(error)
 
 
 def _describe_lacking(folder: Path, lacking: Mapping[str, str], total: int, record: RunRecord | None) -> str:

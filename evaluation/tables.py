@@ -19,6 +19,7 @@ __all__ = [  # with what is laid out elsewhere
 ]  # fmt: skip
 
 SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
+NAMED = 5  # sequences that a note names
 BY = ("tracker", "attribute", "sequence")
 T = TypeVar("T")
 
@@ -199,7 +200,7 @@ def comparison(
         differences: behind each column another one with the paired difference from the first row, and its interval.
     """
     items = require_comparable(scores)
-    chosen = _columns(items, columns)
+    chosen, whole = _columns(items, columns), _whole(items)
     header, cells, details, ranks = [], [], [], []
     without: list[str] = []
     for name, column in chosen.items():
@@ -210,7 +211,7 @@ def comparison(
         header.append(column.title)
         cells.append(shown)
         details.append([_between(column.show, one) for one in found])
-        ranks.append(_ranks(column, shown))
+        ranks.append(_ranks(column, shown, whole))
         if differences:
             header.append(f"{column.heading} - {tracker_name(items[0])}" + (f" [{column.unit}]" if column.unit else ""))
             pairs = [None, *(difference(item, items[0], name) for item in items[1:])]
@@ -242,7 +243,8 @@ def attribute_table(scores: Iterable[Scores], value: str) -> Table:
     if not attributes:
         raise MosamError(f"{items[0].dataset}: expected sequences with attributes, got none")
     cells = [[column.show(item.attributes.get(name, {}).get(value, math.nan)) for item in items] for name in attributes]
-    ranks = [_ranks(column, shown) for shown in cells]
+    whole = _whole(items)
+    ranks = [_ranks(column, shown, whole) for shown in cells]
     title = f"{_title(items)}, {column.title} by attribute"
     table = _table(title, attributes, items, _transposed(cells, items))
     return replace(table, ranks=_behind_names(table, _transposed(ranks, items), 0))
@@ -256,7 +258,9 @@ def sequence_table(scores: Iterable[Scores], value: str) -> Table:
     if not names:
         raise MosamError(f"{items[0].dataset}: expected scored sequences, got none")
     lines = [[column.show(item.sequences.get(name, {}).get(value, math.nan)) for item in items] for name in names]
+    ranks = [_ranks(column, line) for line in lines]
     lines.append([column.show(item.overall.get(value, math.nan)) for item in items])
+    ranks.append(_ranks(column, lines[-1], _whole(items)))
     marks = [f"{tracker_name(item)}: {item.mark}" for item in items if item.mark]
     return Table(
         title=f"{_title(items)}, {column.title} by sequence",
@@ -264,7 +268,7 @@ def sequence_table(scores: Iterable[Scores], value: str) -> Table:
         rows=tuple((name, *line) for name, line in zip([*names, "overall"], lines, strict=True)),
         marks=(None,) * len(lines),
         notes=(*marks, *(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))),
-        ranks=tuple((0, *_ranks(column, line)) for line in lines),
+        ranks=tuple((0, *line) for line in ranks),
         groups=(*("",) * len(names), "overall"),
     )
 
@@ -275,6 +279,8 @@ def require_comparable(scores: Iterable[Scores], *, where: str = "tables") -> li
     Args:
         scores: at least one.
         where: what is made of them, for errors.
+    Returns:
+        they, those marked as a subset that lack a sequence which others have.
     Raises:
         MismatchError: of different datasets, splits or protocols (says which).
         MosamError: no scores.
@@ -289,7 +295,22 @@ def require_comparable(scores: Iterable[Scores], *, where: str = "tables") -> li
         if len(trackers) > 1:
             found = "; ".join(f"{value} ({', '.join(names)})" for value, names in trackers.items())
             raise MismatchError(f"{where}: expected scores of one {what}, got {found}; make one of each")
-    return items
+    return _marked(items)
+
+
+def _marked(items: list[Scores]) -> list[Scores]:
+    """The scores; one that lacks a sequence which others have says so, with a mark and a note."""
+    everything = list(dict.fromkeys(name for item in items for name in item.sequences))
+    found = []
+    for item in items:
+        lacking = [name for name in everything if name not in item.sequences and name not in item.missing]
+        if lacking and item.sequences:
+            subset = item.subset or f"{len(item.sequences)} of {len(everything)} sequences"
+            more = f" and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
+            note = f"lacks {', '.join(lacking[:NAMED])}{more}, which others have"
+            item = replace(item, subset=subset, notes=(*item.notes, *(() if note in item.notes else (note,))))
+        found.append(item)
+    return found
 
 
 def choose_rows(scores: Iterable[Scores], rows: Sequence[str] | None) -> list[Scores]:
@@ -359,8 +380,18 @@ def _size(model: str | None) -> str:
     return next((size for size in SIZES if (model or "").endswith(size)), model or "")
 
 
-def _ranks(column: Column, cells: Sequence[str]) -> list[int]:
-    return [0] * len(cells) if column.lower is None else ranks_as_shown(cells, lower=column.lower)
+def _ranks(column: Column, cells: Sequence[str], whole: Sequence[bool] = ()) -> list[int]:
+    """Ranks of a column's cells; 0 for trackers that are not `whole`, where that is said."""
+    if column.lower is None:
+        return [0] * len(cells)
+    kept = [cell if use else MISSING for cell, use in zip(cells, whole or [True] * len(cells), strict=True)]
+    return ranks_as_shown(kept, lower=column.lower)
+
+
+def _whole(items: Sequence[Scores]) -> list[bool]:
+    """Which trackers have every sequence that any has: a mean over fewer is neither best nor second."""
+    everything = {name for item in items for name in item.sequences}
+    return [everything <= set(item.sequences) for item in items]
 
 
 def _behind_names(table: Table, rows: Sequence[Sequence[T]], fill: T) -> tuple[tuple[T, ...], ...]:
@@ -393,8 +424,8 @@ def _notes(item: Scores) -> list[str]:
 
 
 def _title(items: Sequence[Scores]) -> str:
-    item, counts = items[0], {len(item.sequences) for item in items}
-    count = f", {len(item.sequences)} sequence{'s' * (counts != {1})}" if len(counts) == 1 else ""
+    item, kinds = items[0], {frozenset(item.sequences) for item in items}
+    count = f", {len(item.sequences)} sequence{'s' * (len(item.sequences) != 1)}" if len(kinds) == 1 else ""
     return f"{item.dataset} {item.split}, protocol {item.protocol}{count}"
 
 

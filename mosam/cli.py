@@ -267,6 +267,7 @@ def score(
     allow_missing: AllowMissing = False,
     jobs: Jobs = None,
     json_file: JsonFile = None,
+    parquet: Annotated[Path | None, typer.Option(help="Also write a table there, a row a frame.")] = None,
 ) -> None:
     """Score raw results, ours or anyone's; needs no network and no pictures."""
     from mosam.evaluation.evaluate import find_runs
@@ -275,7 +276,10 @@ def score(
 
     data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit, seed=seed))
     folders = choose_runs(find_runs(results, data), split_list(tracker))
-    _show([_score(folder, data, protocol, allow_missing, jobs) for folder in folders], json_file)
+    found = [_score(folder, data, protocol, allow_missing, jobs) for folder in folders]
+    if parquet is not None:
+        _write_frames(parquet, data, list(zip(folders, found, strict=True)), jobs)
+    _show(found, json_file)
 
 
 @app.command()
@@ -537,6 +541,19 @@ def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: 
     if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
         save_scores(folder / SCORES, scores)
     return scores
+
+
+def _write_frames(path: Path, dataset: Dataset, runs: list[tuple[Path, Scores]], jobs: int | None) -> None:
+    """Writes the table of frames, and says what is not in it."""
+    from mosam.evaluation.frame_table import write_frame_table
+    from mosam.progress import scoring_view
+
+    with scoring_view(path.name, sum(len(scores.sequences) for _, scores in runs)) as view:
+        rows = write_frame_table(path, dataset, runs, jobs=jobs or os.cpu_count() or 1, progress=view)
+    _note(f"{path}: {rows} rows")
+    for folder, scores in runs:
+        if scores.missing:
+            _note(f"{path}: {folder.name} has no rows of {', '.join(scores.missing)}, which it has no results of")
 
 
 def _show(scores: list[Scores], json_file: Path | None) -> None:

@@ -41,6 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.figures": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"}
     | {"evaluation.failures", "evaluation.framewise"},
+    "evaluation.frame_table": BASE
+    | {"datasets", "codecs", "evaluation", "evaluation.framewise", "evaluation.scores", "frame_log", "store"},
     "evaluation.framewise": BASE | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},

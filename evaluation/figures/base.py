@@ -146,10 +146,10 @@ def refuse(kind: str, wanted: str, items: Sequence[Scores]) -> MosamError:
 
 
 def heading(items: Sequence[Scores]) -> str:
-    """Title of a figure: the benchmark, and how many sequences where all trackers have the same number."""
-    counts = {len(item.sequences) for item in items}
-    count = next(iter(counts))
-    number = f", {count} sequence{'s' * (count != 1)}" if len(counts) == 1 else ""
+    """Title of a figure: the benchmark, and how many sequences where all trackers have the same ones."""
+    count = len(items[0].sequences)
+    same = len({frozenset(item.sequences) for item in items}) == 1
+    number = f", {count} sequence{'s' * (count != 1)}" if same else ""
     return f"{items[0].dataset} {items[0].split}{number}"
 
 

@@ -9,9 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mosam.evaluation.figures.base import add_legend, figure, heading, legend_label, new_axes, ranked, refuse
-from mosam.evaluation.metrics.eao import INTERVALS
+from mosam.evaluation.metrics.eao import INTERVALS, TOY_INTERVAL
+from mosam.evaluation.metrics.supervised import reliability
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of
+
+PER_FRAMES = 100  # pysot's robustness is failures in so many frames
 
 
 @figure("eao")
@@ -74,7 +77,46 @@ def ar_plot(scores: Sequence[Scores]) -> Figure:
     return made
 
 
+@figure("eao-ar")
+def eao_ar_plot(scores: Sequence[Scores]) -> Figure:
+    """Expected average overlap against accuracy (filled) and robustness (open), a line joining a tracker's two.
+
+    It shows which of the two the ranking follows. The robustness of `pysot`, failures in 100 frames, is shown as the
+    probability of 30 frames without one, as the VOT toolkit has it.
+
+    Args:
+        scores: of one dataset, split and protocol.
+    Raises:
+        MosamError: they do not go together, or hold no EAO, accuracy and robustness.
+    """
+    if not any({"eao", "accuracy", "robustness"} <= item.overall.keys() for item in scores):
+        raise refuse("eao-ar", "scores with eao, accuracy and robustness", scores)
+    made, axes = new_axes()
+    column, backwards = column_of("eao", scores[0].protocol), column_of("robustness", scores[0].protocol).lower
+    for item, look in ranked(scores, "eao"):
+        height, accuracy, robustness = (item.overall.get(name, np.nan) for name in ("eao", "accuracy", "robustness"))
+        if backwards:
+            robustness = reliability(robustness, PER_FRAMES)
+        axes.plot([accuracy, robustness], [height, height], color=look.color, linewidth=0.8, linestyle=look.dashes)
+        label = legend_label(item, column, "eao")
+        axes.plot([accuracy], [height], color=look.color, linestyle="none", marker=look.marker, label=label)
+        axes.plot(
+            [robustness],
+            [height],
+            color=look.color,
+            linestyle="none",
+            marker=look.marker,
+            markerfacecolor="white",
+        )
+    axes.margins(0.12, 0.2)
+    axes.set(title=heading(scores), xlabel="Accuracy (filled), robustness (open)", ylabel="Expected average overlap")
+    add_legend(axes, column.title)
+    return made
+
+
 def _interval(dataset: str) -> tuple[int, int] | None:
-    """The lengths a challenge averages, by the year in the benchmark's name."""
+    """The lengths a challenge averages, by the year in the benchmark's name; those of the generated benchmark."""
+    if dataset == "toy":
+        return TOY_INTERVAL
     year = re.match(r"vot(\d{4})", dataset)
     return INTERVALS.get(int(year[1])) if year else None

@@ -28,6 +28,8 @@ INTERVALS: Mapping[int, tuple[int, int]] = {
     2022: (115, 755),
 }
 
+TOY_INTERVAL = (42, 80)  # of the generated benchmark: from its shortest sequence to the longest of `val`
+
 
 def eao_score(curve: Floats, interval: tuple[int, int]) -> float:
     """Mean of the curve's entries `low` to `high`, both included; NaN where it ends before.

@@ -1,4 +1,8 @@
-"""The generated benchmark's own protocol: masks and boxes of every object, and whether it knows when one is gone."""
+"""The generated benchmark's own protocols.
+
+`toy` compares masks and boxes of every object, and asks whether a tracker knows when one is gone; `toy-vot` scores the
+same results as VOT would.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +11,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.evaluation.metrics.eao import TOY_INTERVAL, eao_score, multistart_sums
+from mosam.evaluation.metrics.multistart import AnchorRun, accuracy_robustness, frames_before_failure
 from mosam.evaluation.metrics.overlap import overlap_precision
-from mosam.evaluation.metrics.precision import PRECISION_AT, center_error, precision_curve
+from mosam.evaluation.metrics.precision import (
+    NORM_PRECISION_AT,
+    NORM_PRECISION_THRESHOLDS,
+    PRECISION_AT,
+    center_error,
+    normalized_center_error,
+    precision_curve,
+)
 from mosam.evaluation.metrics.success import success_auc, success_curve
-from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
 from mosam.evaluation.protocols.masks import (
     FrameScores,
     frame_jf,
@@ -19,9 +32,12 @@ from mosam.evaluation.protocols.masks import (
     means_over_objects,
     read_pair,
 )
+from mosam.evaluation.protocols.vot import MultistartScore, expected_overlap
 from mosam.geometry import box_iou, mask_to_box
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence as Listed
+
     from mosam.datasets.base import Sequence
     from mosam.types import Mask
 
@@ -51,14 +67,56 @@ class Toy(Protocol):
                     tracks[object_id] = _Track()
         jf = jf_values({object_id: track.frame_scores() for object_id, track in tracks.items()})
         values = {object_id: jf[object_id] | track.values(boxes[object_id]) for object_id, track in tracks.items()}
-        curves = [curve for i, track in tracks.items() if not np.isnan(curve := track.success(boxes[i])).any()]
+        curves = [track.curves(boxes[i]) for i, track in tracks.items() if track.shown]
+        names = ("success", "precision", "norm_precision") if curves else ()
         return SequenceScore(
             {**means_over_objects(values), **speed(sequence, results)},
-            curves={"success": np.mean(curves, axis=0)} if curves else {},
+            curves={name: np.mean([curve[name] for curve in curves], axis=0) for name in names},
             curve_weight=len(curves),
             objects=dict(sorted(values.items())),
             notes=notes,
         )
+
+
+@protocol("toy-vot", needs="masks")
+class ToyVot(Protocol):
+    """The generated benchmark as VOT 2020 would score it, with one run an object, from its first frame to the end.
+
+    A run has failed where the masks' overlap stays at or below 0.1 on 10 frames in a row that show the object; what
+    follows counts 0. Accuracy, robustness and expected average overlap (over lengths of 42 to 80 frames) are those of
+    `multistart`.
+    """
+
+    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth, result = mask_truth(sequence), results.masks(sequence)
+        overlaps: dict[int, list[tuple[float, bool]]] = {}
+        for frame_index in truth.frame_indices:
+            true, found = read_pair(truth, result, frame_index, sequence)
+            for object_id, mask in true.items():
+                if object_id in overlaps or mask.any():
+                    j, _ = frame_jf(found.get(object_id), mask)
+                    overlaps.setdefault(object_id, []).append((j, not mask.any()))
+        runs = []
+        for rows in overlaps.values():
+            j, gone = np.array(rows, dtype=np.float64).T
+            runs.append(AnchorRun(j, frames_before_failure(j, gone.astype(bool))))
+        accuracy, robustness, kept = accuracy_robustness(runs)
+        count = sum(len(run.overlaps) for run in runs)
+        means = {"accuracy": Mean(accuracy * kept, kept), "robustness": Mean(robustness * count, count)}
+        return MultistartScore(
+            {**means, **speed(sequence, results)},
+            sums=multistart_sums([run.run for run in runs], max(len(run.overlaps) for run in runs)),
+            interval=TOY_INTERVAL,
+        )
+
+    def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
+        """See `Protocol.overall`."""
+        return {"eao": eao_score(expected_overlap(scores), TOY_INTERVAL), **Protocol.overall(self, scores)}
+
+    def curves(self, scores: Listed[SequenceScore]) -> dict[str, NDArray[np.float64]]:
+        """`eao`: expected average overlap by length."""
+        return {"eao": expected_overlap(scores)}
 
 
 class _Track:
@@ -84,19 +142,31 @@ class _Track:
         return FrameScores(pairs[:, 0], pairs[:, 1])
 
     def values(self, predicted: Boxes) -> dict[str, float]:
-        iou, error = self._compare(predicted)
+        iou, error, norm = self._compare(predicted)
         return {
             "success_auc": success_auc(success_curve(iou)),
             "op50": overlap_precision(iou, 0.5),
             "precision": precision_curve(error)[PRECISION_AT],
+            "norm_precision": precision_curve(norm, thresholds=NORM_PRECISION_THRESHOLDS)[NORM_PRECISION_AT],
             "presence": float(np.mean(self._agrees)) if self._agrees else float("nan"),
         }
 
-    def success(self, predicted: Boxes) -> NDArray[np.float64]:
-        return success_curve(self._compare(predicted)[0])
+    @property
+    def shown(self) -> bool:
+        """Whether the object shows on a frame that counts."""
+        return bool(self._frames)
 
-    def _compare(self, predicted: Boxes) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Overlap and center error on the frames that show the object."""
+    def curves(self, predicted: Boxes) -> dict[str, NDArray[np.float64]]:
+        iou, error, norm = self._compare(predicted)
+        return {
+            "success": success_curve(iou),
+            "precision": precision_curve(error),
+            "norm_precision": precision_curve(norm, thresholds=NORM_PRECISION_THRESHOLDS),
+        }
+
+    def _compare(self, predicted: Boxes) -> tuple[Boxes, Boxes, Boxes]:
+        """Overlap, and center error in pixels and in sizes of the object, on the frames that show it."""
         rows, true = predicted[self._frames], np.array(self._boxes, dtype=np.float64).reshape(-1, 4)
         there = np.isfinite(rows).all(axis=1) & (rows[:, 2:] > 0).all(axis=1)
-        return np.where(there, box_iou(rows, true), 0.0), np.where(there, center_error(rows, true), np.inf)
+        errors = (center_error(rows, true), normalized_center_error(rows, true))
+        return np.where(there, box_iou(rows, true), 0.0), *(np.where(there, error, np.inf) for error in errors)

@@ -391,6 +391,14 @@ class MultistartScore(SequenceScore):
     interval: Interval | None = None
 
 
+def expected_overlap(scores: Listed[SequenceScore]) -> Floats:
+    """Expected average overlap by length, as far as the longest of some `MultistartScore`s reaches."""
+    sums = [score.sums for score in scores if isinstance(score, MultistartScore)]
+    longest = max(len(total) for total, _ in sums)
+    padded = [tuple(np.pad(part, (0, longest - len(part))) for part in pair) for pair in sums]
+    return multistart_curve([(total, count) for total, count in padded])
+
+
 @protocol("multistart", needs="regions")
 class Multistart(Protocol):
     """VOT 2020-2022: runs from every anchor, scored as the VOT toolkit does.
@@ -450,10 +458,7 @@ class Multistart(Protocol):
 
     def curves(self, scores: Listed[SequenceScore]) -> dict[str, Floats]:
         """`eao`: expected average overlap by length."""
-        sums = [score.sums for score in scores if isinstance(score, MultistartScore)]
-        longest = max(len(total) for total, _ in sums)
-        padded = [tuple(np.pad(part, (0, longest - len(part))) for part in pair) for pair in sums]
-        return {"eao": multistart_curve([(total, count) for total, count in padded])}
+        return {"eao": expected_overlap(scores)}
 
 
 # ---- long-term -------------------------------------------------------------------------------------------------------

@@ -73,6 +73,7 @@ def test_subsets_are_marked_under_the_table():
     assert text.split("\n")[9:] == [
         "* 2 of 280 official sequences",
         "** 1 of 3 sequences",
+        "few: lacks cup-2, which others have",
         "same: cup-1: cut",
         "same: 1 without results left out: cup-3",
     ]
@@ -89,6 +90,21 @@ def test_subsets_are_marked_under_the_table():
 def test_what_cannot_be_compared_is_not_mixed(changes, message):
     with pytest.raises(MismatchError, match=message):
         tables.compare([make_scores(), make_scores("other", **changes)])
+
+
+def test_a_tracker_that_lacks_a_sequence_says_so():
+    one = make_scores("A", sequences={"cup": {"success_auc": 0.5}, "dog": {"success_auc": 0.5}})
+    other = make_scores("B", sequences={"cup": {"success_auc": 0.6}, "zebra": {"success_auc": 0.6}})
+    text = tables.compare([one, other])
+    assert "2 sequences" not in text.split("\n")[0]  # of which two?
+    assert [line.split("  ")[0] for line in text.split("\n")[4:6]] == ["A *", "B *"]
+    notes = "* 2 of 3 sequences\nA: lacks zebra, which others have\nB: lacks dog, which others have"
+    assert text.endswith(notes)
+    rows = [line.split() for line in tables.by_sequence([one, other], "success_auc").split("\n")]
+    assert ["dog", "50.0", "-"] in rows
+    assert ["zebra", "-", "60.0"] in rows
+    assert "textbf" not in tables.compare([one, other], format="latex")  # they are means over other sequences
+    assert "lacks" not in tables.compare([one, make_scores("C", sequences=one.sequences)])
 
 
 def test_one_name_does_not_hide_two_meanings():
@@ -243,7 +259,7 @@ def test_sequences():
         "| x | <u>50.0</u> | **80.0** |",
         "| y | **50.0** | <u>40.0</u> |",
         "| z | 50.0 | - |",
-        "| overall | <u>50.0</u> | **60.0** |",
+        "| overall | 50.0 | 60.0 |",  # c has no z: neither is best
         "",
         "c: 2 of 3 official sequences",
         "c: 1 without results left out: z",

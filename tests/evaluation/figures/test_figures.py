@@ -21,8 +21,8 @@ from mosam.evaluation.figures.style import color, looks
 from mosam.evaluation.scores import Scores, save_scores
 
 KINDS = [
-    "ablation", "ar", "attribute-bars", "attributes", "eao", "jf", "norm-precision", "precision", "sequences", "speed",
-    "success",
+    "ablation", "ar", "attribute-bars", "attributes", "eao", "eao-ar", "jf", "norm-precision", "precision",
+    "sequences", "speed", "success",
 ]  # fmt: skip
 AWKWARD = r"a_b & 50% $x^2$ #1 {z} ~ \o <,>"
 
@@ -145,6 +145,21 @@ def test_precision_over_confidences_is_another_curve():
 def test_robustness_of_pysot_runs_backwards():
     assert not FIGURES["ar"](TWO).axes[0].xaxis_inverted()
     assert FIGURES["ar"]([replace(item, protocol="pysot") for item in TWO]).axes[0].xaxis_inverted()
+
+
+def test_eao_against_accuracy_and_robustness():
+    figure = FIGURES["eao-ar"](TWO)
+    joined = [line.get_xydata().tolist() for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
+    assert joined == [
+        pytest.approx(np.array([[0.65, 0.35], [0.75, 0.35]])),
+        pytest.approx(np.array([[0.6, 0.3], [0.7, 0.3]])),
+    ]
+    pysot = FIGURES["eao-ar"](
+        [replace(TWO[0], protocol="pysot", overall={"eao": 0.3, "accuracy": 0.6, "robustness": 1.0})]
+    )
+    assert pysot.axes[0].get_lines()[0].get_xdata()[1] == pytest.approx(math.exp(-0.3))
+    with pytest.raises(MosamError, match="figure eao-ar: expected scores with eao, accuracy and robustness"):
+        FIGURES["eao-ar"]([replace(TWO[0], overall={"eao": 0.3})])
 
 
 def test_eao_begins_after_the_start_and_shades_the_challenges_lengths():

@@ -33,7 +33,18 @@ def test_perfect(tmp_path, dataset):
     assert scores.overall == pytest.approx(
         {
             **dict.fromkeys(
-                ("jf_mean", "j_mean", "f_mean", "j_recall", "f_recall", "op50", "precision", "presence"), 1.0
+                (
+                    "jf_mean",
+                    "j_mean",
+                    "f_mean",
+                    "j_recall",
+                    "f_recall",
+                    "op50",
+                    "precision",
+                    "norm_precision",
+                    "presence",
+                ),
+                1.0,
             ),
             **{"j_decay": 0.0, "f_decay": 0.0, "success_auc": 20 / 21, "fps": 2.0},
         }
@@ -69,3 +80,33 @@ def test_nothing_found(tmp_path, dataset):
     assert (values["success_auc"], values["precision"], values["op50"]) == (0, 0, 0)
     assert 0 < values["presence"] < 0.5  # right only while the object was gone
     assert values["jf_mean"] == pytest.approx(values["presence"])
+
+
+def test_as_vot_would_score_it(tmp_path, dataset):
+    write(tmp_path / "perfect", dataset)
+    perfect = evaluate(tmp_path / "perfect", dataset, protocol="toy-vot")
+    assert {name: perfect.overall[name] for name in ("eao", "accuracy", "robustness")} == {
+        "eao": pytest.approx(1), "accuracy": 1, "robustness": 1,
+    }  # fmt: skip
+    # lost for good on frame 20: robustness is the share of frames before it, and nothing after it counts
+    one = dataset.select(["late-1"])
+    write(tmp_path / "lost", one, lambda frame_index, masks: masks if frame_index < 20 else {})
+    lost = evaluate(tmp_path / "lost", one, protocol="toy-vot")
+    starts = [prompt.frame_index for prompt in one["late-1"].prompts]
+    assert min(starts) == 0
+    tracked, length = sum(max(0, 20 - start) for start in starts), len(one["late-1"])
+    assert lost.overall["robustness"] == pytest.approx(tracked / sum(length - start for start in starts))
+    assert lost.overall["accuracy"] == 1
+    assert 0.1 < lost.overall["eao"] < 0.5
+    assert len(lost.curves["eao"]) == length
+
+
+def test_every_curve_of_boxes(tmp_path, dataset):
+    write(tmp_path, dataset)
+    curves = evaluate(tmp_path, dataset).curves
+    assert {name: len(curve) for name, curve in curves.items()} == {
+        "success": 21,
+        "precision": 51,
+        "norm_precision": 51,
+    }
+    assert set(curves["norm_precision"]) == {1.0}
