@@ -54,12 +54,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
-    "matplotlib": {"evaluation.figures"},
+    "matplotlib": {"evaluation.figures", "report"},
     "typer": {"cli"},
     "rich": {"cli", "progress"},
 }
