@@ -52,6 +52,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plotting": BASE
     | {"plan", "datasets", "frame_log", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
+    "report": BASE
+    | {"plan", "datasets", "codecs", "store", "evaluation"}
+    | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
+    | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
