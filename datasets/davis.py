@@ -208,7 +208,8 @@ class Davis2017(_Davis):
         licence="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2017/code.html",
         metrics=_METRICS,
-        tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}"),
+        tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}")
+        + "\n  Annotations_unsupervised/480p/<sequence>/00000.png ...   (optional, for davis2017-unsupervised)",
     )
 
 
