@@ -3,9 +3,10 @@
     python benchmarks/reading.py [--frames 1000] [--rounds 2] [--work 10]
 
 A made sequence of 1280x720 JPEGs is read by every method in turn, round after round in one process; the median of the
-rounds is printed, once with nothing done with the frames and once with some milliseconds of waiting for each, as a GPU
-makes one wait, where reading ahead shows. Files are in the page cache. Then the 280 annotations of LaSOT's test set are
-read, where the test data are (MOSAM_TEST_DATA).
+rounds is printed: frames a second and the processor's milliseconds a frame (all threads; what others do on the machine
+hardly moves it), and frames a second with some milliseconds of waiting after each, as a GPU makes one wait, where
+reading ahead shows (`--work 0` leaves that out). Files are in the page cache. Then the 280 annotations of LaSOT's test
+set are read, where the test data are (MOSAM_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ def read_pillow(paths: list[Path]) -> Iterator[np.ndarray]:
         yield np.array(Image.open(path).convert("RGB"))
 
 
-def seconds_to_read(frames: Iterable[np.ndarray], work: float) -> float:
-    """Wall seconds for all frames with `work` seconds of waiting after each."""
-    started = time.perf_counter()
+def seconds_to_read(frames: Iterable[np.ndarray], work: float) -> tuple[float, float]:
+    """Wall and processor seconds for all frames with `work` seconds of waiting after each."""
+    started, processor = time.perf_counter(), time.process_time()
     for _ in frames:
         if work:
             time.sleep(work)
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - processor
 
 
 def compare(folder: Path, archive: Path, packed: Path, *, rounds: int, work: float) -> None:
@@ -95,15 +96,18 @@ def compare(folder: Path, archive: Path, packed: Path, *, rounds: int, work: flo
     pairs = [("folder", "pillow"), *((name, fastest) for name in sources)]
     for name, decoder in dict.fromkeys(pairs):
         methods.append((f"ours, {name}, {decoder}", decoder, lambda source=sources[name]: prefetch(source)))  # type: ignore[misc]
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name, _, _ in methods}
+    taken: dict[str, list[tuple[float, ...]]] = {name: [] for name, _, _ in methods}
     for _ in range(rounds):
         for name, decoder, frames in methods:
             use_decoder(decoder)
-            taken[name].append((seconds_to_read(frames(), 0), seconds_to_read(frames(), work)))
-    print(f"{'':28} {'frames/s':>9} {f'with {work * 1000:.0f} ms of work':>20}")
+            plain = seconds_to_read(frames(), 0)
+            taken[name].append((*plain, seconds_to_read(frames(), work)[0] if work else 0.0))
+    working = f"with {work * 1000:.0f} ms of work" if work else ""
+    print(f"{'':28} {'frames/s':>9} {'CPU ms/frame':>13} {working:>20}")
     for name, seconds in taken.items():
-        plain, working = (len(paths) / statistics.median(column) for column in zip(*seconds, strict=True))
-        print(f"{name:28} {plain:9.1f} {working:20.1f}")
+        wall, processor, busy = (statistics.median(column) for column in zip(*seconds, strict=True))
+        last = f"{len(paths) / busy:20.1f}" if work else ""
+        print(f"{name:28} {len(paths) / wall:9.1f} {processor / len(paths) * 1000:13.2f} {last}", flush=True)
 
 
 def read_annotations() -> None:

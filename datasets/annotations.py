@@ -179,7 +179,9 @@ class LabelMapTruth:
         void_label: the value of pixels that do not count, or None.
         binary: any value but 0 is object 1.
         object_ids: the objects, where a benchmark lists them; they may appear later and have gaps.
-        ranges: frames on which each object counts, where a benchmark lists them (LVOS).
+        ranges: first and last frame of each object, where a benchmark lists them (LVOS).
+        listed: the frames on which each object counts, where a benchmark lists them (YouTube-VOS).
+        groups: `seen` or `unseen` for each object, where its category is known (YouTube-VOS).
     Raises:
         DataError: the first map is unreadable, holds no object (unless they are listed), or ids above 255.
 
@@ -187,7 +189,7 @@ class LabelMapTruth:
         first_ids: ids of the first map, ascending; may have gaps.
         object_ids: every object, ascending.
         size: (height, width) of the first map; all must have it.
-        ranges: as given, else empty.
+        ranges, listed, groups: as given, else empty.
     """
 
     def __init__(
@@ -198,6 +200,8 @@ class LabelMapTruth:
         binary: bool = False,
         object_ids: Iterable[int] | None = None,
         ranges: Mapping[int, ObjectRange] | None = None,
+        listed: Mapping[int, tuple[int, ...]] | None = None,
+        groups: Mapping[int, str] | None = None,
     ):
         self._files = dict(sorted(files.items()))
         self._void_label = None if binary else void_label
@@ -207,7 +211,7 @@ class LabelMapTruth:
         self.size: Size = read_image_size(path)
         labels = self._labels(self.frame_indices[0])
         self.first_ids = self._ids(labels)
-        self.ranges = dict(ranges or {})
+        self.ranges, self.listed, self.groups = dict(ranges or {}), dict(listed or {}), dict(groups or {})
         if object_ids is not None:
             self.object_ids = tuple(sorted(object_ids))
             return

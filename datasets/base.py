@@ -90,6 +90,7 @@ class Sequence:
         load_prompts: reads the prompts that start each object.
         load_truth: reads the annotation, or None where the split publishes none.
         attributes: what makes the sequence hard, in the benchmark's own words.
+        load_unsupervised: reads the annotation of the unsupervised task, where there is another for it (DAVIS 2017).
         load_size: (height, width); read from the first frame or, without frames, from the annotation; None = not known.
     """
 
@@ -102,6 +103,7 @@ class Sequence:
     attributes: frozenset[str] = frozenset()
     load_size: Callable[[], Size | None] = lambda: None
     result_frames: tuple[int, ...] | None = None
+    load_unsupervised: Callable[[], MaskTruth] | None = None
 
     def __len__(self) -> int:
         return len(self.frame_names)

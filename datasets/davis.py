@@ -96,8 +96,9 @@ class _Davis(Dataset):
         return (path for path in self._lists() if path.is_file())
 
     def annotation_files(self, name: str) -> Iterable[TreePath]:
-        """The label maps in frame order."""
-        return [self._masks(name) / file for file in list_files(self._masks(name), (".png",))]
+        """The label maps in frame order, those of the unsupervised task last."""
+        folders = (self._masks(name), *self._unsupervised(name))
+        return [folder / file for folder in folders for file in list_files(folder, (".png",))]
 
     def load(self, name: str) -> Sequence:
         """One sequence; decodes its first label map, which says what the objects are.
@@ -115,6 +116,12 @@ class _Davis(Dataset):
         files = {indices[stem]: path for stem, path in masks.items() if stem in indices}
         load_truth = partial(LabelMapTruth, files, void_label=self.info.void_label, binary=self.binary)
         first = load_truth()
+        load_unsupervised = None
+        for folder in self._unsupervised(name):
+            others = list_label_maps(folder)
+            check_same_frames(folder, stems, others, of=self._images(name))
+            other_files = {indices[stem]: path for stem, path in others.items()}
+            load_unsupervised = partial(LabelMapTruth, other_files, void_label=self.info.void_label, binary=self.binary)
         return Sequence(
             name=name,
             source=source,
@@ -124,6 +131,7 @@ class _Davis(Dataset):
             load_truth=load_truth if self.has_truth else None,
             attributes=self._attributes(name),
             load_size=lambda: first.size,
+            load_unsupervised=load_unsupervised,
         )
 
     def _prompts(self, truth: LabelMapTruth, source: StoredFrames) -> tuple[Prompt, ...]:
@@ -143,6 +151,12 @@ class _Davis(Dataset):
     def _masks(self, name: str) -> TreePath:
         assert self.root is not None
         return self.root / "Annotations" / self.resolution / name
+
+    def _unsupervised(self, name: str) -> tuple[TreePath, ...]:
+        """The folder of the unsupervised task's label maps, where the tree has it."""
+        assert self.root is not None
+        folder = self.root / "Annotations_unsupervised" / self.resolution / name
+        return (folder,) if self.has_truth and folder.is_dir() else ()
 
     def _images(self, name: str) -> TreePath:
         assert self.root is not None
@@ -194,7 +208,8 @@ class Davis2017(_Davis):
         licence="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2017/code.html",
         metrics=_METRICS,
-        tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}"),
+        tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}")
+        + "\n  Annotations_unsupervised/480p/<sequence>/00000.png ...   (optional, for davis2017-unsupervised)",
     )
 
 

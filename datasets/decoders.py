@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -27,7 +27,8 @@ PILLOW = "pillow"
 # Fastest first. Measured on 1280x720 JPEGs, one core: simplejpeg 0.6 and torchvision 0.7 of Pillow's time; jpeg4py is
 # a thin layer over the same library as simplejpeg, but converts colors in a second pass.
 FAST = ("simplejpeg", "jpeg4py", "torchvision")
-DECODERS = ("auto", PILLOW, *FAST)
+TORCHCODEC = "torchcodec"  # of video files: PyAV is what says what is right there
+DECODERS = ("auto", PILLOW, *FAST, TORCHCODEC)
 _PLAIN_MODES = ("RGB", "L")  # of a JPEG: neither CMYK nor YCCK
 _WIDE_MODES = ("I", "F")  # Pillow's prefixes of 16-bit, 32-bit and float pictures, whose range nobody states
 
@@ -61,12 +62,13 @@ def decode_size(data: bytes | BinaryIO, where: str | os.PathLike[str]) -> Size:
 
 
 def use_decoder(name: str) -> str:
-    """Choose how this process decodes JPEG frames.
+    """Choose how this process decodes frames.
 
     Args:
-        name: one of `DECODERS`; `auto` (the default) is the fastest installed one that gives Pillow's pixels.
+        name: one of `DECODERS`; `auto` (the default) is the fastest installed one that gives Pillow's pixels, and PyAV
+            for video files. `torchcodec` is for those, and leaves pictures to `auto`.
     Returns:
-        The one in use from now on.
+        The one in use for pictures from now on.
     Raises:
         UnknownNameError: another name.
         MosamError: that one is not installed.
@@ -75,8 +77,28 @@ def use_decoder(name: str) -> str:
         raise UnknownNameError("decoder", name, DECODERS, where="--decoder")
     if name in FAST and _load(name) is None:
         raise MosamError(f"--decoder {name}: expected it to be installed; pip install {name}, or choose auto")
-    _State.name = name
+    if name == TORCHCODEC and load_torchcodec() is None:
+        raise MosamError(
+            "--decoder torchcodec: expected it and the system's FFmpeg to be installed; pip install torchcodec and "
+            "install FFmpeg's libraries, or choose auto"
+        )
+    _State.torchcodec = name == TORCHCODEC
+    _State.name = "auto" if name == TORCHCODEC else name
     return decoder_in_use()
+
+
+def video_decoder() -> Any:
+    """torchcodec's `VideoDecoder` where that was chosen, else None for PyAV."""
+    return load_torchcodec() if _State.torchcodec else None
+
+
+@cache
+def load_torchcodec() -> Any:
+    """The class `VideoDecoder`, or None where torchcodec or the FFmpeg it needs is not installed; loads torch."""
+    try:
+        return importlib.import_module("torchcodec.decoders").VideoDecoder
+    except (ImportError, OSError, RuntimeError):  # it finds out at import that no FFmpeg fits
+        return None
 
 
 def decoder_in_use() -> str:
@@ -96,6 +118,7 @@ class _State:
     """The choice of this process."""
 
     name = "auto"
+    torchcodec = False
 
 
 def _chosen() -> JpegDecoder | None:

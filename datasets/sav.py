@@ -49,6 +49,11 @@ class ObjectMaskTruth:
         """Every object; number `000` of the files is 1 here."""
         return tuple(self.files)
 
+    @property
+    def listed(self) -> Mapping[int, tuple[int, ...]]:
+        """The frames annotated for each object."""
+        return {object_id: tuple(maps) for object_id, maps in self.files.items()}
+
     def read(self, frame_index: int) -> Mapping[int, Mask]:
         """Masks (H, W) of the objects annotated on a frame; they may overlap.
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mosam.datasets.archives import TreePath, as_path
+from mosam.datasets.decoders import video_decoder
 from mosam.errors import DataError
 from mosam.types import Image, Size
 
@@ -21,7 +22,8 @@ VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpe
 class VideoFrames:
     """Frames of a video file in the order they are shown; reading forward decodes each once.
 
-    Frames are counted by walking through the packets, without decoding. A jump goes to the key frame before.
+    Frames are counted by walking through the packets, without decoding. A jump goes to the key frame before. PyAV
+    decodes; torchcodec does where it was chosen (`use_decoder`), if it finds as many frames and the same first one.
 
     Args:
         path: the file; inside an archive it is read into memory whole.
@@ -36,6 +38,7 @@ class VideoFrames:
     def __init__(self, path: str | os.PathLike[str], *, count: int | None = None):
         self.folder = as_path(path)
         self._times, self._keys = self._index()
+        self._total = len(self._times)
         self._times = self._times[:count]
         self.stems = tuple(f"{index:05d}" for index in range(len(self._times)))
         self._lock = threading.Lock()
@@ -43,12 +46,13 @@ class VideoFrames:
         self._frames: Iterator[Any] = iter(())
         self._next = 0
         self._size: Size | None = None
+        self._other: Any = None  # torchcodec's decoder of this file; False where it does not agree
 
     def __len__(self) -> int:
         return len(self._times)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {**self.__dict__, "_container": None, "_frames": iter(()), "_next": 0}
+        state = {**self.__dict__, "_container": None, "_frames": iter(()), "_next": 0, "_other": None}
         del state["_lock"]
         return state
 
@@ -113,6 +117,26 @@ class VideoFrames:
     def _decode(self, index: int) -> Image:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.folder}: expected a frame of 0 to {len(self) - 1}, got {index}")
+        decoder = video_decoder()
+        return self._decode_pyav(index) if decoder is None else self._decode_torchcodec(index, decoder)
+
+    def _decode_torchcodec(self, index: int, decoder: Any) -> Image:
+        if self._other is None:
+            first = self._decode_pyav(0)  # a file that PyAV cannot read is its error
+        with self._lock:
+            try:
+                if self._other is None:
+                    source = str(self.folder) if isinstance(self.folder, Path) else self.folder.read_bytes()
+                    other = decoder(source, dimension_order="NHWC", seek_mode="exact")
+                    same = len(other) == self._total and np.array_equal(other[0].numpy(), first)
+                    self._other = other if same else False
+                if self._other is not False:
+                    return np.asarray(self._other[index].numpy())
+            except (OSError, ValueError, RuntimeError, IndexError):
+                self._other = False  # PyAV says whether the file or torchcodec is to blame
+        return self._decode_pyav(index)
+
+    def _decode_pyav(self, index: int) -> Image:
         wanted = self._times[index]
         with self._lock:
             try:

@@ -99,6 +99,14 @@ class VideoFolders(Dataset):
         """Frames on which each object of a video counts, where the list says so."""
         return {}
 
+    def listed(self, name: str, stems: tuple[str, ...]) -> Mapping[int, tuple[int, ...]]:
+        """Frames on which each object of a video counts, where the list names every one."""
+        return {}
+
+    def groups(self, name: str) -> Mapping[int, str]:
+        """`seen` or `unseen` for each object of a video, where the benchmark divides them by category."""
+        return {}
+
     def attributes(self, name: str) -> frozenset[str]:
         """Attributes of a video."""
         return frozenset()
@@ -133,7 +141,14 @@ class VideoFolders(Dataset):
         self._check_frames(name, stems, maps, wanted)
         indices = {stem: index for index, stem in enumerate(stems)}
         files = {indices[stem]: path for stem, path in maps.items()}
-        read = partial(LabelMapTruth, files, void_label=self.info.void_label, ranges=self.ranges(name, stems))
+        read = partial(
+            LabelMapTruth,
+            files,
+            void_label=self.info.void_label,
+            ranges=self.ranges(name, stems),
+            listed=self.listed(name, stems),
+            groups=self.groups(name),
+        )
         listed = self.listed_objects(name)
         object_ids = self.find_objects(name, read) if listed is None else tuple(sorted(listed))
         load_truth = partial(read, object_ids=object_ids)
@@ -148,6 +163,24 @@ class VideoFolders(Dataset):
             load_size=lambda: load_truth().size,
             result_frames=None if wanted is None else tuple(sorted(indices[stem] for stem in wanted)),
         )
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether the split's ground truth is published, or the tree holds it all the same."""
+        return super().has_truth or self._holds_truth
+
+    @cached_property
+    def _holds_truth(self) -> bool:
+        """Whether every frame that counts is annotated; the first video of a tree as published says that it is not."""
+        return len(self) > 0 and all(map(self._is_annotated, self))
+
+    def _is_annotated(self, name: str) -> bool:
+        folder, images = self.masks_of(name), self.images_of(name)
+        if not folder.is_dir():
+            return False
+        maps = {file.rpartition(".")[0] for file in list_files(folder, (".png",))}
+        wanted = self.result_names(name) or (set(frames_or_none(images).stems) if images.is_dir() else set())
+        return wanted <= maps if wanted else len(maps) > 2  # only a prompt or two where frames are not there to tell
 
     def masks_of(self, name: str) -> TreePath:
         """The folder of a video's label maps."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+
+from mosam.datasets.annotations import read_json
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.frames import has_frames
@@ -13,7 +17,7 @@ YouTube-VOS/
   {train,valid,test}/                          (or such a folder itself)
     JPEGImages/<video>/00000.jpg, 00005.jpg ...
     Annotations/<video>/00000.png ...          (valid, test: where an object appears)
-    meta.json                                  (videos, objects, the frames to submit)
+    meta.json                                  (videos, objects, the frames to submit; train's says what is seen)
   {train,valid,test}_all_frames/
     JPEGImages/<video>/00000.jpg, 00001.jpg ...   (optional; scores are about four points lower without)"""
 
@@ -31,16 +35,57 @@ class _YouTubeVos(VideoFolders):
 
     def result_names(self, name: str) -> set[str] | None:
         """The frames that the list gives for any object; a split without a list wants those that are annotated."""
+        frames = self._listed_names(name)
+        return None if frames is None else set().union(*frames.values())
+
+    def listed(self, name: str, stems: tuple[str, ...]) -> Mapping[int, tuple[int, ...]]:
+        """The frames that the list gives for each object, which are where it shows."""
+        index = {stem: number for number, stem in enumerate(stems)}
+        frames = self._listed_names(name) or {}
+        return {object_id: tuple(sorted(index[stem] for stem in names)) for object_id, names in frames.items()}
+
+    def groups(self, name: str) -> Mapping[int, str]:
+        """`seen` where the list of the training set, if the tree has it, has a category, else `unseen`."""
+        if not self._seen:
+            return {}
+        return {
+            object_id: "seen" if isinstance(value, dict) and value.get("category") in self._seen else "unseen"
+            for object_id, value in (self.listed_objects(name) or {}).items()
+        }
+
+    def shared_files(self) -> Iterable[TreePath]:
+        """The split's list, and that of the training set."""
+        path = self._training_list()
+        return dict.fromkeys((*super().shared_files(), *(() if path is None else (path,))))
+
+    @cached_property
+    def _seen(self) -> frozenset[str]:
+        """Categories of the training set; empty where its list is not there."""
+        path = self._training_list()
+        videos = read_json(path).get("videos") if path is not None else {}
+        if not isinstance(videos, dict):
+            raise DataError(str(path), 'expected {"videos": {<video>: {...}}}, got another structure')
+        objects = (video.get("objects") for video in videos.values() if isinstance(video, dict))
+        values = (value for found in objects if isinstance(found, dict) for value in found.values())
+        found = (value.get("category") for value in values if isinstance(value, dict))
+        return frozenset(category for category in found if isinstance(category, str))
+
+    def _training_list(self) -> TreePath | None:
+        assert self.root is not None
+        path = self._list() if self.split == "train" else self.root / "train" / "meta.json"
+        return path if path is not None and path.is_file() else None
+
+    def _listed_names(self, name: str) -> dict[int, list[str]] | None:
         objects = self.listed_objects(name)
         if objects is None:
             return None
-        frames: set[str] = set()
+        frames: dict[int, list[str]] = {}
         for object_id, value in objects.items():
             listed = value.get("frames") if isinstance(value, dict) else None
             if not isinstance(listed, list) or not all(isinstance(frame, str) for frame in listed):
                 where = f"{self._list()}: {name}, object {object_id}"
                 raise DataError(where, 'expected "frames": a list of names, got another')
-            frames.update(listed)
+            frames[object_id] = listed
         return frames
 
 

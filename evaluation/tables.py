@@ -83,6 +83,10 @@ COLUMNS: Mapping[str, Column] = {
     "v_seen": Column("V seen", lower=True),
     "v_unseen": Column("V unseen", lower=True),
     "jf_objects": Column("J&F by object"),
+    "jf_disappear": Column("J&F away"),
+    "jf_reappear": Column("J&F back"),
+    "f_classic": Column("F"),
+    "jf_classic": Column("J&F"),
     "presence": Column("Presence"),
     "eao": Column("EAO", unit="", digits=3),
     "accuracy": Column("Accuracy", unit="", digits=3),
@@ -98,6 +102,11 @@ COLUMNS: Mapping[str, Column] = {
 HEADINGS: Mapping[str, Mapping[str, Column]] = {
     "trackingnet": {"precision": Column("P area"), "norm_precision": Column("Pnorm area")},
     "pysot": {"robustness": Column("Failures per 100 frames", unit="", digits=3, lower=True)},
+    "mose-v2": {
+        "jf_mean": Column("J&F adapted"),
+        "j_mean": Column("J adapted"),
+        "f_mean": Column("F adapted"),
+    },
     "vot-lt": {
         "precision": Column("Precision", unit="", digits=3),
         "recall": Column("Recall", unit="", digits=3),

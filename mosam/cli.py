@@ -68,7 +68,7 @@ BoxFromMask = Annotated[
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
 Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
-Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py or torchvision.")]
+Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py, torchvision; torchcodec (videos).")]
 Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]

@@ -7,6 +7,7 @@ the two masks, 64 pixels to a machine word: a shift of the words moves an outlin
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -18,6 +19,7 @@ BOUNDARY_TOLERANCE = 0.008  # of the image diagonal: davis2017-evaluation, vos-b
 
 _WORD = 64
 Words = NDArray[np.uint64]
+FloatArray = NDArray[np.float64]
 
 
 def boundary_accuracy(
@@ -47,17 +49,72 @@ def boundary_accuracy(
         raise ValueError(f"boundary_accuracy: expected a mask of {truth.shape}, got {predicted.shape}")
     if void is not None:
         predicted, truth = predicted & ~void, truth & ~void
+    return boundary_scores(predicted, truth, (boundary_radius(predicted.shape, tolerance),))[0]
+
+
+def boundary_scores(predicted: Mask, truth: Mask, radii: Sequence[float]) -> tuple[float, ...]:
+    """F of one object on one frame at several distances.
+
+    Args:
+        predicted, truth: (H, W) bool.
+        radii: pixels within which outlines agree, above 0. One that is no whole number is taken as MOSE v2's program
+            takes it: `_disk_off_center`.
+    Returns:
+        one value in [0, 1] for each radius.
+
+    >>> square = np.zeros((40, 40), dtype=bool)
+    >>> square[10:20, 10:20] = True
+    >>> boundary_scores(square, square, (1, 2.5))
+    (1.0, 1.0)
+    """
     window = _window(predicted | truth)
     if window is None:
-        return 1.0
-    radius = boundary_radius(predicted.shape, tolerance)
-    edge, true_edge = _outline(predicted[window], radius), _outline(truth[window], radius)
+        return (1.0,) * len(radii)
+    margin = _margin(max(radii))
+    edge, true_edge = _outline(predicted[window], margin), _outline(truth[window], margin)
     count, true_count = _count(edge), _count(true_edge)
     if count == 0 or true_count == 0:
-        return 1.0 if count == true_count else 0.0
-    precision = _count(edge & _thicken(true_edge, radius)) / count
-    recall = _count(true_edge & _thicken(edge, radius)) / true_count
+        return (1.0 if count == true_count else 0.0,) * len(radii)
+    near = ((_thicken(edge, radius, margin), _thicken(true_edge, radius, margin)) for radius in radii)
+    return tuple(_f(_count(edge & wide) / count, _count(true_edge & thick) / true_count) for thick, wide in near)
+
+
+def boundary_table(predicted: Sequence[Mask], truths: Sequence[Mask], *, void: Mask | None = None) -> FloatArray:
+    """F of every predicted mask with every true one on one frame; each outline is made and thickened once.
+
+    Args:
+        predicted: P masks (H, W) bool.
+        truths: N masks of the same size.
+        void: see `boundary_accuracy`.
+    Returns:
+        (P, N) in [0, 1], as `boundary_accuracy` gives for each pair.
+    """
+    table = np.ones((len(predicted), len(truths)))
+    masks = [*predicted, *truths] if void is None else [mask & ~void for mask in (*predicted, *truths)]
+    window = _window(np.logical_or.reduce(masks)) if table.size else None
+    if window is None:
+        return table
+    radius = boundary_radius(masks[0].shape)
+    edges = [_outline(mask[window], radius) for mask in masks]
+    counts = [_count(edge) for edge in edges]
+    thick = [_thicken(edge, radius, radius) if count else edge for edge, count in zip(edges, counts, strict=True)]
+    for p in range(len(predicted)):
+        for n, true in enumerate(range(len(predicted), len(masks))):
+            if counts[p] == 0 or counts[true] == 0:
+                table[p, n] = float(counts[p] == counts[true])
+            else:
+                precision = _count(edges[p] & thick[true]) / counts[p]
+                table[p, n] = _f(precision, _count(edges[true] & thick[p]) / counts[true])
+    return table
+
+
+def _f(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+
+
+def _margin(radius: float) -> int:
+    """Pixels that a disk may reach to one side."""
+    return math.ceil(radius) + (0 if radius == int(radius) else 1)
 
 
 def boundary_radius(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE) -> int:
@@ -111,13 +168,16 @@ def _outline(mask: Mask, margin: int) -> Words:
     return edge
 
 
-def _thicken(edge: Words, radius: int) -> Words:
+def _thicken(edge: Words, radius: float, margin: int) -> Words:
     """Pixels within a Euclidean distance of `radius` of a set pixel, but for the rows of the margin."""
-    height = len(edge) - 2 * radius
+    height = len(edge) - 2 * margin
     thick = np.zeros_like(edge)
-    inner = thick[radius : radius + height]
+    inner = thick[margin : margin + height]
+    if radius != int(radius):
+        _thicken_off_center(edge, radius, margin, inner)
+        return thick
     wide, reach = edge, 0  # the outline drawn out sideways as far as the next rows of the disk need it
-    for half_width, rows in _rows_of_disk(radius):
+    for half_width, rows in _rows_of_disk(int(radius)):
         while reach < half_width:
             step = min(half_width - reach, 2 * reach + 1)  # a longer step would leave gaps
             drawn = wide.copy()
@@ -125,8 +185,23 @@ def _thicken(edge: Words, radius: int) -> Words:
             _add_moved(drawn, wide, -step)
             wide, reach = drawn, reach + step
         for row in rows:
-            inner |= wide[radius + row : radius + row + height]
+            inner |= wide[margin + row : margin + row + height]
     return thick
+
+
+def _thicken_off_center(edge: Words, radius: float, margin: int, inner: Words) -> None:
+    """As `_thicken`, where a row of the disk reaches further to one side than to the other."""
+    run, length = edge, 1  # the outline drawn out to the left
+    for width, left, rows in _disk_off_center(radius):
+        while length < width:
+            step = min(width - length, length)
+            drawn = run.copy()
+            _add_moved(drawn, run, -step)
+            run, length = drawn, length + step
+        wide = np.zeros_like(run)
+        _add_moved(wide, run, -left)
+        for row in rows:
+            inner |= wide[margin + row : margin + row + len(inner)]
 
 
 def _add_moved(target: Words, words: Words, distance: int) -> None:
@@ -153,6 +228,29 @@ def _rows_of_disk(radius: int) -> tuple[tuple[int, tuple[int, ...]], ...]:
     for y in range(-radius, radius + 1):
         rows.setdefault(math.isqrt(radius * radius - y * y), []).append(y)
     return tuple((half_width, tuple(rows[half_width])) for half_width in sorted(rows))
+
+
+@lru_cache(maxsize=64)
+def _disk_off_center(radius: float) -> tuple[tuple[int, int, tuple[int, ...]], ...]:
+    """Rows of a disk whose radius is no whole number, as MOSE v2's program draws it.
+
+    It takes `disk` of scikit-image at its word: pixels `-radius, -radius + 1 ...`, none of which is 0, and thickens
+    about the middle one. So the disk lies up to a pixel off its center, both ways. (Under 0.8 pixels, on pictures of
+    less than 100 across, it may be empty, and what follows is up to OpenCV; here it is the center alone.)
+
+    Returns:
+        width in pixels, leftmost pixel and rows, relative to the center; widths ascend.
+    """
+    along = np.arange(-radius, radius + 1)
+    inside = along[:, None] ** 2 + along**2 <= radius**2
+    center = len(along) // 2
+    if not inside.any():
+        inside[center, center] = True
+    rows: dict[tuple[int, int], list[int]] = {}
+    for y in np.flatnonzero(inside.any(axis=1)):
+        columns = np.flatnonzero(inside[y])
+        rows.setdefault((len(columns), int(columns[0]) - center), []).append(int(y) - center)
+    return tuple((width, left, tuple(rows[width, left])) for width, left in sorted(rows))
 
 
 if hasattr(np, "bitwise_count"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, runtime_checkable
@@ -84,11 +84,16 @@ def means_over_objects(values: Mapping[int, Mapping[str, float]]) -> dict[str, M
 
 
 def read_pair(
-    truth: MaskTruth, result: MaskResult, frame_index: int, sequence: Sequence
+    truth: MaskTruth,
+    result: MaskResult,
+    frame_index: int,
+    sequence: Sequence,
+    object_ids: Iterable[int] | None = None,
 ) -> tuple[Mapping[int, Mask], dict[int, Mask]]:
     """True and predicted masks by object id of one frame.
 
-    A sequence of one object whose result says 255 for it (the masks of DAVIS 2016) is read as if it said the id.
+    Where masks are files of their own, only those of `object_ids` (None = all) must be there. A sequence of one object
+    whose result says 255 for it (the masks of DAVIS 2016) is read as if it said the id.
 
     Raises:
         ShortResultError: the result lacks the frame.
@@ -96,7 +101,7 @@ def read_pair(
     """
     true = truth.read(frame_index)
     try:
-        found = result.read(frame_index)
+        found = result.read(frame_index, object_ids)
     except MissingDataError:
         raise ShortResultError(sequence.name, f"no mask of frame {sequence.frame_names[frame_index]}") from None
     if len(sequence.object_ids) == 1 and set(found) == {VOID}:
@@ -121,6 +126,39 @@ def frame_jf(predicted: Mask | None, true: Mask | None) -> tuple[float, float]:
     predicted = np.zeros_like(some) if predicted is None else predicted
     true = np.zeros_like(some) if true is None else true
     return region_similarity(predicted, true), boundary_accuracy(predicted, true)
+
+
+@runtime_checkable
+class ListedTruth(Interface):
+    """Mask annotation that lists for each object the frames it counts on."""
+
+    @property
+    def listed(self) -> Mapping[int, tuple[int, ...]]:
+        """0-based frames by object id, ascending; empty where nothing is listed."""
+
+
+def listed_frames(truth: MaskTruth) -> Mapping[int, tuple[int, ...]]:
+    """The frames that are annotated for each object: those a `ListedTruth` names, else all annotated ones."""
+    listed = truth.listed if isinstance(truth, ListedTruth) else {}
+    return listed or dict.fromkeys(truth.object_ids, truth.frame_indices)
+
+
+def means_of_groups(groups: Iterable[str], mean_of: Callable[[str, str], float]) -> dict[str, float]:
+    """The headline of LVOS and YouTube-VOS: the mean of seen and unseen categories, or of the only one there is.
+
+    Args:
+        groups: their names.
+        mean_of: of a measure (`j`, `f`) and a group, the mean over its objects; NaN without objects.
+    Returns:
+        `jf_mean`, and for each measure its mean over the groups and the means of these (`j_mean`, `j_seen` ...).
+    """
+    values: dict[str, float] = {"jf_mean": float("nan")}
+    for short in ("j", "f"):
+        means = {group: mean_of(short, group) for group in groups}
+        values[f"{short}_mean"] = Mean.of(means.values()).value
+        values |= {f"{short}_{group}": value for group, value in means.items()}
+    values["jf_mean"] = (values["j_mean"] + values["f_mean"]) / 2
+    return values
 
 
 @protocol("davis2017", needs="masks")
@@ -229,14 +267,14 @@ class Lvos(Protocol):
 
     def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
         """Per group, the mean over its objects; then the mean of the two groups, or of the only one there is."""
-        values: dict[str, float] = {}
-        for short in ("j", "f", "v"):
-            groups = {}
-            for group in ("seen", "unseen"):
-                groups[group] = pooled(score.means[f"{short}_mean"] for score in scores if group in score.groups)
-            values[f"{short}_mean"] = Mean.of(groups.values()).value
-            values |= {f"{short}_{group}": value for group, value in groups.items()}
-        values["jf_mean"] = (values["j_mean"] + values["f_mean"]) / 2
+
+        def mean_of(short: str, group: str) -> float:
+            return pooled(score.means[f"{short}_mean"] for score in scores if group in score.groups)
+
+        values = means_of_groups(("seen", "unseen"), mean_of)
+        instabilities = {group: mean_of("v", group) for group in ("seen", "unseen")}
+        values["v_mean"] = Mean.of(instabilities.values()).value
+        values |= {f"v_{group}": value for group, value in instabilities.items()}
         values["jf_objects"] = pooled(score.means["jf_objects"] for score in scores)
         if speeds := [score.means["fps"] for score in scores if "fps" in score.means]:
             values["fps"] = pooled(speeds)

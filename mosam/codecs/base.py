@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -56,8 +57,11 @@ class ResultWriter(Protocol):
 class MaskResult(Protocol):
     """Written masks of one sequence, read frame by frame."""
 
-    def read(self, frame_index: int) -> dict[int, Mask]:
-        """Masks (H, W) by object id; an object without pixels is left out. MissingDataError without a file."""
+    def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
+        """Masks (H, W) by object id; an object without pixels is left out. MissingDataError without a file.
+
+        Where masks are files of their own, only those of `object_ids` (None = all) are read.
+        """
 
     def labels(self, frame_index: int) -> NDArray[np.integer]:
         """(H, W) object ids, 0 = background."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.codecs.base import CODECS, CodecOptions, FrameWriter, MaskResult, ResultWriter
-from mosam.codecs.images import labels_of_masks, masks_of_labels, read_labels, write_labels
-from mosam.errors import MismatchError, MissingDataError
+from mosam.codecs.images import label_ids, labels_of_masks, masks_of_labels, read_labels, write_labels
+from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.types import FrameOutput, Mask, Size
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ class LabelMaps:
         """(H, W) object ids, 0 = background; see `read_labels` for the errors."""
         return read_labels(self.folder / f"{self.frame_names[frame_index]}.png")
 
-    def read(self, frame_index: int) -> dict[int, Mask]:
-        """Masks (H, W) by object id; an object without pixels is left out."""
+    def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
+        """Masks (H, W) by object id; an object without pixels is left out. `object_ids` makes no difference."""
         return masks_of_labels(self.labels(frame_index))
 
 
@@ -147,11 +147,22 @@ class ObjectMasks:
         """Raises MismatchError: masks of several objects may overlap, which a label map cannot hold."""
         raise MismatchError(f"{self.folder}: expected a use for masks that overlap, got one for a single label map")
 
-    def read(self, frame_index: int) -> dict[int, Mask]:
-        """Masks (H, W) by object id; an object without pixels is left out. Errors as `read_labels`."""
+    def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
+        """Masks (H, W) by object id, of all objects or of some; an object without pixels is left out.
+
+        Raises:
+            DataError: as `read_labels`; a map of several objects.
+        """
         name = f"{self.frame_names[frame_index]}.png"
-        masks = {key: read_labels(self.folder / object_folder(key) / name) != 0 for key in self.object_ids}
+        wanted = self.object_ids if object_ids is None else object_ids
+        masks = {key: self._mask(self.folder / object_folder(key) / name) for key in wanted}
         return {key: mask for key, mask in masks.items() if mask.any()}
+
+    def _mask(self, path: Path) -> Mask:
+        labels = read_labels(path)
+        if len(label_ids(labels)) > 1:
+            raise DataError(path, f"expected one object, 0 and one other value, got {len(label_ids(labels))} others")
+        return labels != 0
 
 
 def object_folder(object_id: int) -> str:

@@ -7,6 +7,7 @@ are repeated as `_001` to `_015`. A run from an anchor is `<sequence>_<frame, 8 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,12 +179,12 @@ class RegionMasks:
     objects: dict[int, Trajectory]
     size: Size
 
-    def read(self, frame_index: int) -> dict[int, Mask]:
+    def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
         """Masks (H, W) by object id; an object without pixels, or whose result ends before, is left out."""
         masks = {
             object_id: trajectory.mask(frame_index, self.size)
             for object_id, trajectory in self.objects.items()
-            if frame_index < len(trajectory)
+            if frame_index < len(trajectory) and (object_ids is None or object_id in object_ids)
         }
         return {object_id: mask for object_id, mask in masks.items() if mask.any()}
 

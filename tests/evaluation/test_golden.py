@@ -9,16 +9,18 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mosam.codecs import CODECS
 from mosam.datasets.base import Sequence, load_dataset
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.protocols.base import Results
-from mosam.evaluation.protocols.masks import Lvos
+from mosam.evaluation.protocols.masks import Lvos, frame_jf, read_pair
 from mosam.evaluation.scores import Scores
 
 TOLERANCE = 1e-6
+PER_FRAME = Path(__file__).parents[1] / "parity" / "masks_per_frame.npz"
 TRACKERS = ("SiamRPN++", "ATOM")
 # names in golden.json -> ours
 BOX_NAMES = {
@@ -156,6 +158,44 @@ def test_six_sequences(golden, unpacked, block):
     protocol = VOS_BLOCKS.get(block, "davis2017")
     scores = score_masks(unpacked, "davis/osvos_vs_rvos_6seq", "pairs", "rvos_matched", protocol)
     check_masks(expected, scores, 1.0 if block == "davis2017" else 0.01)
+
+
+def test_unsupervised(golden, unpacked):
+    expected = golden["davis"]["unsupervised_judo_shooting_osvos_as_ground_truth_vs_rvos_raw"]["davis2017"]
+    root = unpacked("davis/osvos_vs_rvos_6seq")
+    dataset = load_dataset("davis2017", root=root / "pairs").select(["judo", "shooting"])
+    scores = evaluate(root / "pairs-predictions" / "rvos_raw", dataset, protocol="davis2017-unsupervised")
+    assert differences(expected["overall"], scores.overall, DAVIS_NAMES, 1.0) == []
+    got = {}
+    for name, objects in scores.objects.items():  # the official program numbers them by their proposals
+        for number, values in enumerate(sorted(objects.values(), key=lambda item: item["proposal"]), 1):
+            got[f"{name}_{number}"] = values
+    assert set(got) == set(expected["per_object"])
+    for key, values in expected["per_object"].items():
+        assert (key, differences(values, got[key], DAVIS_NAMES, 1.0)) == (key, [])
+
+
+def test_every_frame_of_the_six_sequences(unpacked):
+    """J and F of davis2017-evaluation (`db_eval_iou`, `db_eval_boundary`) for each frame and object."""
+    root = unpacked("davis/osvos_vs_rvos_6seq")
+    dataset = load_dataset("davis2017", root=root / "pairs")
+    results = Results(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
+    with np.load(PER_FRAME) as stored:
+        count = 0
+        for name in dataset:
+            sequence = dataset[name]
+            truth, result = sequence.truth, results.masks(sequence)
+            for t in truth.frame_indices:
+                true, found = read_pair(truth, result, t, sequence)
+                for i in truth.object_ids:
+                    expected = stored[f"{name}_{i}"][:, t]
+                    assert frame_jf(found.get(i), true.get(i)) == pytest.approx(tuple(expected), abs=1e-12), (
+                        name,
+                        i,
+                        t,
+                    )
+                    count += 1
+        assert count == sum(values.shape[1] for values in stored.values())
 
 
 LVOS_NAMES = {
