@@ -42,9 +42,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
     "progress": BASE | {"runner"},
-    "settings": BASE | {"policies", "engine", "model"},
+    "choose": BASE | {"datasets"},
+    "quick_options": set(),
+    "scoring": BASE | {"choose", "datasets", "evaluation", "evaluation.scores", "progress", "store", "codecs"},
+    "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
-    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
+    "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "__init__"}  # may import everything
 ONLY_IN = {
@@ -52,7 +55,7 @@ ONLY_IN = {
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
     "matplotlib": {"evaluation.figures"},
-    "typer": {"cli"},
+    "typer": {"cli", "quick_options"},
     "rich": {"cli", "progress"},
 }
 NUMPY_ONLY = BASE | {"policies"}
