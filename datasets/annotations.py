@@ -100,7 +100,7 @@ def read_flags(path: str | os.PathLike[str], count: int) -> NDArray[np.bool_]:
 
 
 def numbered(form: str, first: int, count: int) -> tuple[str, ...]:
-    """Stems of `count` frames numbered from `first`; sequences share them, since long ones take as long to name as to read.
+    """Stems of `count` frames numbered from `first`, shared by sequences: naming takes as long as reading.
 
     >>> numbered("%04d", 1, 2)
     ('0001', '0002')

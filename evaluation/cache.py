@@ -1,8 +1,8 @@
 """Scores kept by what they were made of, so that the same results are not scored twice.
 
 The key of a kept score is a hash over the content of the results, the content of the annotation, the source of every
-module a score comes from, the version of NumPy, and what was asked for. Names and dates of files play no part: a changed
-byte is another key, and what lies under the old one is never looked at again.
+module a score comes from, the version of NumPy, and what was asked for. Dates play no part: a changed byte is another
+key, and what lies under the old one is never looked at again.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def interval(scores: Scores, name: str) -> Interval | None:
         scores: of one tracker.
         name: of the value.
     Returns:
-        the interval; None where the number is undefined, or no weighted mean over sequences (EAO, the long-term F, LVOS'
-        mean of seen and unseen) and was scored without drawing sequences again (`Scores.draws`).
+        the interval; None where the number is undefined, or is no weighted mean over sequences (EAO, the long-term F,
+        LVOS' mean of seen and unseen) and was scored without drawing sequences again (`Scores.draws`).
     """
     names = list(scores.sequences)
     found = bootstrap_interval(_values(scores, name, names), weights=_weights(scores, name, names))

@@ -20,7 +20,6 @@ from mosam.errors import MosamError, one_line
 from mosam.quick_options import read_options_plainly
 
 if TYPE_CHECKING:
-    from mosam.datasets.base import Dataset
     from mosam.evaluation.scores import Scores
     from mosam.plan import PlannedRun, RunOptions
     from mosam.runner import RunResult
@@ -260,8 +259,8 @@ def table(
     ] = None,
 ) -> None:
     """Print a table of scores that were computed before."""
-    from mosam.evaluation import tables
     from mosam.choose import split_list
+    from mosam.evaluation import tables
 
     found = _load_scores(scores)
     chosen = {"columns": split_list(columns) or None, "rows": split_list(rows) or None}
@@ -279,9 +278,9 @@ def plot(
     rows: Annotated[str | None, typer.Option(help="Only these trackers.  [default: all]")] = None,
 ) -> None:
     """Draw a figure of scores that were computed before."""
+    from mosam.choose import split_list
     from mosam.evaluation.figures import FIGURES, save
     from mosam.evaluation.tables import choose_rows
-    from mosam.choose import split_list
 
     draw = FIGURES[kind]
     drawn = draw(choose_rows(_load_scores(scores), split_list(rows) or None))
