@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.base import Dataset
@@ -20,6 +21,8 @@ from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
 from mosam.evaluation.scores import Scores
 from mosam.store import RECORD, RunRecord, read_record
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -215,7 +218,7 @@ def _score_all(
     present = [name for name in names if name in listed]
     outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
     work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
-    for name, outcome in zip(present, _map(work, present, jobs), strict=True):
+    for name, outcome in zip(present, map_sequences(work, present, jobs), strict=True):
         if isinstance(outcome, _Raised):
             raise outcome.error()
         outcomes[name] = outcome
@@ -224,9 +227,8 @@ def _score_all(
     return {name: outcomes[name] for name in names}
 
 
-def _map(
-    work: Callable[[str], SequenceScore | str | _Raised], names: list[str], jobs: int
-) -> Iterator[SequenceScore | str | _Raised]:
+def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iterator[T]:
+    """What a function that can be sent to other processes makes of each sequence, in order."""
     jobs = min(jobs, len(names))
     if jobs <= 1:
         yield from map(work, names)

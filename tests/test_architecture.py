@@ -39,12 +39,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"},
     "evaluation.figures": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
+    "evaluation.explain": BASE
+    | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores", "evaluation.tables"}
+    | {"evaluation.explain_regions", "evaluation.layouts"},
+    "evaluation.explain_regions": BASE
+    | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),
-    "scoring": BASE | {"choose", "datasets", "evaluation", "evaluation.scores", "progress", "store", "codecs"},
+    "scoring": BASE
+    | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
     "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},

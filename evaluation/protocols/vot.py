@@ -313,7 +313,7 @@ class PysotVot(Protocol):
         for result in passes:
             codes = result.codes
             try:
-                inner, overlaps = self._both_overlaps(result.take(slice(0, count)), true, size)
+                inner, overlaps = self.both_overlaps(result.take(slice(0, count)), true, size)
             except ValueError as error:
                 raise MismatchError(f"{results.source(sequence)}: {error} (pysot knows no others)") from None
             for start in np.flatnonzero(codes[:count] == STARTED):
@@ -381,7 +381,7 @@ class PysotVot(Protocol):
         ]
         return [fragment for score in scores for fragment in score.fragments], np.concatenate(weights, axis=1)
 
-    def _both_overlaps(self, result: Trajectory, true: Trajectory, size: Size) -> tuple[Floats, Floats]:
+    def both_overlaps(self, result: Trajectory, true: Trajectory, size: Size) -> tuple[Floats, Floats]:
         """Overlaps clipped to one pixel less than the image, for EAO, and to the image, for accuracy."""
         compute = exact_overlaps if self.exact else pysot_overlaps
         overlaps = compute(result, true, size)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError
 
-
 _COMMA, _LINE_FEED = b",\n"
 
 
