@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.errors import MismatchError, MissingDataError, UnknownNameError
+from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.evaluation.metrics.bootstrap import drawn_counts
 from mosam.evaluation.metrics.speed import total_time
 from mosam.registry import Registry
@@ -72,8 +72,16 @@ class Results:
             (count, 4) boxes by object id, longer results cut, and a note if one was.
         Raises:
             ShortResultError: fewer rows.
+            DataError: an infinite number.
         """
         found = self.codec.read_boxes(self.folder, sequence)
+        for boxes in found.values():
+            infinite = np.isinf(boxes)
+            if infinite.any():
+                row = int(np.flatnonzero(infinite.any(axis=1))[0])
+                raise DataError(
+                    self.source(sequence), "expected finite numbers or nan, got an infinite one", line=row + 1
+                )
         lengths = {len(boxes) for boxes in found.values()}
         if min(lengths) < count:
             raise ShortResultError(sequence.name, f"{min(lengths)} of {count} rows")

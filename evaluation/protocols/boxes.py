@@ -109,10 +109,16 @@ class _Curves(Protocol):
 
 
 def box_truth(sequence: Sequence) -> BoxTruth:
-    """A sequence's boxes; MismatchError where its annotation is of another kind."""
+    """A sequence's boxes; MismatchError where its annotation is of another kind, DataError where none of them counts."""
     truth = sequence.truth
     if not isinstance(truth, BoxTruth):
         raise MismatchError(f"{sequence.name}: expected annotated boxes, got masks; choose a protocol for masks")
+    sized = (truth.boxes[:, 2] > 0) & (truth.boxes[:, 3] > 0)
+    if not (sized & ~truth.absent).any():
+        raise DataError(
+            sequence.name,
+            f"expected a frame that shows the object, got none in {len(truth)} annotated frames; leave the sequence out",
+        )
     return truth
 
 

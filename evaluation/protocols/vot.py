@@ -84,10 +84,14 @@ UNTAGGED = "empty"
 
 
 def region_truth(sequence: Sequence) -> RegionTruth:
-    """A sequence's regions; MismatchError where its annotation is of another kind."""
+    """A sequence's regions; MismatchError where its annotation is of another kind, DataError where it has none."""
     truth = sequence.truth
     if not isinstance(truth, RegionTruth):
         raise MismatchError(f"{sequence.name}: expected annotated regions (VOT), got {type(truth).__name__}")
+    if not any((regions.codes < 0).any() for regions in truth.objects.values()):
+        raise DataError(
+            sequence.name, f"expected a frame with a region, got none in {len(truth)} annotated frames; leave it out"
+        )
     return truth
 
 
@@ -251,6 +255,8 @@ class Vot(Protocol):
             number = np.stack([np.zeros(length_of) if p is None else p.counted.sum(axis=0) for p in parts])
             with np.errstate(invalid="ignore", divide="ignore"):
                 curve = (counts @ total) / (counts @ number)
+            reach = ((counts > 0) * np.array([0 if part is None else part.longest for part in parts])).max(axis=1)
+            curve[np.arange(length_of) >= reach[:, None]] = np.nan  # the curve ends with the longest run drawn
             drawn["eao"] = _nanmean(curve[:, interval[0] :].T)
         return drawn
 
