@@ -109,7 +109,7 @@ class _Curves(Protocol):
 
 
 def box_truth(sequence: Sequence) -> BoxTruth:
-    """A sequence's boxes; MismatchError where its annotation is of another kind, DataError where none of them counts."""
+    """A sequence's boxes; MismatchError where its annotation is of another kind, DataError where none counts."""
     truth = sequence.truth
     if not isinstance(truth, BoxTruth):
         raise MismatchError(f"{sequence.name}: expected annotated boxes, got masks; choose a protocol for masks")
@@ -117,7 +117,7 @@ def box_truth(sequence: Sequence) -> BoxTruth:
     if not (sized & ~truth.absent).any():
         raise DataError(
             sequence.name,
-            f"expected a frame that shows the object, got none in {len(truth)} annotated frames; leave the sequence out",
+            f"expected a frame that shows the object, got none in {len(truth)} annotated frames; leave it out",
         )
     return truth
 
