@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +97,21 @@ def read_flags(path: str | os.PathLike[str], count: int) -> NDArray[np.bool_]:
     if len(flags) != count:
         raise DataError(path, f"expected {count} flags, one for each annotated frame, got {len(flags)}")
     return np.array(flags, dtype="U1") == "1"
+
+
+def numbered(form: str, first: int, count: int) -> tuple[str, ...]:
+    """Stems of `count` frames numbered from `first`, shared by sequences: naming takes as long as reading.
+
+    >>> numbered("%04d", 1, 2)
+    ('0001', '0002')
+    """
+    longest = 1 << max(count - 1, 255).bit_length()
+    return _numbered(form, first, longest)[:count]
+
+
+@lru_cache(maxsize=8)
+def _numbered(form: str, first: int, count: int) -> tuple[str, ...]:
+    return tuple(form % number for number in range(first, first + count))
 
 
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:

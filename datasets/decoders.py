@@ -13,15 +13,16 @@ import os
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from PIL import Image as PillowImage
-from PIL import UnidentifiedImageError
 
 from mosam.codecs.images import check_declared_size
 from mosam.errors import DataError, MosamError, UnknownNameError
 from mosam.types import Image, Size
+
+if TYPE_CHECKING:
+    from PIL import Image as PillowImage  # loaded where it is needed: scores of boxes and regions need no pictures
 
 PILLOW = "pillow"
 # Fastest first. Measured on 1280x720 JPEGs, one core: simplejpeg 0.6 and torchvision 0.7 of Pillow's time; jpeg4py is
@@ -138,8 +139,10 @@ def _fastest_exact(with_torch: bool) -> str:
 
 
 def _open(data: bytes | BinaryIO, where: str | os.PathLike[str]) -> PillowImage.Image:
+    from PIL import Image as Pillow
+
     try:
-        picture = PillowImage.open(io.BytesIO(data) if isinstance(data, bytes) else data)
+        picture = Pillow.open(io.BytesIO(data) if isinstance(data, bytes) else data)
         if isinstance(data, bytes):
             check_declared_size(picture.size, len(data))
         return picture
@@ -156,6 +159,8 @@ def _decode(picture: PillowImage.Image, where: str | os.PathLike[str]) -> Image:
 
 
 def _one_line(error: Exception) -> str:
+    from PIL import UnidentifiedImageError
+
     if isinstance(error, UnidentifiedImageError):
         return "a file of another kind"
     return " ".join(str(error).split()) or type(error).__name__
@@ -211,8 +216,10 @@ _LOADERS: dict[str, Callable[[], JpegDecoder]] = {
 
 
 def _agrees(decoder: JpegDecoder, data: bytes) -> bool:
+    from PIL import Image as Pillow
+
     image = _try(decoder, data)
-    return image is not None and np.array_equal(image, np.array(PillowImage.open(io.BytesIO(data)).convert("RGB")))
+    return image is not None and np.array_equal(image, np.array(Pillow.open(io.BytesIO(data)).convert("RGB")))
 
 
 def _refuses_half(decoder: JpegDecoder) -> bool:
@@ -222,11 +229,13 @@ def _refuses_half(decoder: JpegDecoder) -> bool:
 @cache
 def _probes() -> tuple[bytes, ...]:
     """Small JPEGs of each kind that benchmarks hold: color sampling 4:4:4, 4:2:2 and 4:2:0, progressive, gray, odd."""
+    from PIL import Image as Pillow
+
     rng = np.random.default_rng(0)
     rows, columns = np.mgrid[0:45, 0:67]
     smooth = np.stack([rows * 4, columns * 3, (rows + columns) * 2], axis=2)
     pixels = np.clip(smooth + rng.normal(0, 25, smooth.shape), 0, 255).astype(np.uint8)
-    picture = PillowImage.fromarray(pixels)
+    picture = Pillow.fromarray(pixels)
     kinds: list[tuple[PillowImage.Image, dict[str, object]]] = [
         (picture, {"quality": 95, "subsampling": 0}),
         (picture, {"quality": 75, "subsampling": 1}),

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.datasets.annotations import read_flags, read_names, read_rows, read_text
+from mosam.datasets.annotations import numbered, read_flags, read_names, read_rows, read_text
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import NoFrames, StoredFrames, has_frames, open_frames
@@ -106,7 +106,7 @@ GOT-10k/
         return Sequence(
             name=name,
             source=source,
-            frame_names=source.stems or tuple(map("{:08d}".format, range(1, count + 1))),
+            frame_names=source.stems or numbered("%08d", 1, count),
             object_ids=(1,),
             load_prompts=lambda: (first_box(boxes, path),),
             load_truth=(lambda: _truth(folder, boxes)) if self.has_truth else None,

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.datasets.annotations import official_attributes, official_list, read_flags, read_names, read_rows
+from mosam.datasets.annotations import (
+    numbered,
+    official_attributes,
+    official_list,
+    read_flags,
+    read_names,
+    read_rows,
+)
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, open_frames
@@ -99,7 +107,7 @@ LaSOT/
             if extra < 0 or (extra > MAX_EXTRA_FRAMES and name not in self.cut_sequences):
                 raise DataError(path, f"expected {len(source)} rows, one for each image of img/, got {len(boxes)}")
             source = open_frames(folder / "img", count=len(boxes)) if extra else source
-        stems = source.stems or tuple(map("{:08d}".format, range(1, len(boxes) + 1)))
+        stems = source.stems or numbered("%08d", 1, len(boxes))
         return Sequence(
             name=name,
             source=source,
@@ -112,12 +120,20 @@ LaSOT/
 
     def _folder(self, name: str) -> TreePath | None:
         assert self.root is not None
+        if name in self._found:
+            return self._found[name]
         category = name.rpartition("-")[0]
         for parts in ((category, name), (name,), (category, category, name), (category, name, name), (name, name)):
             folder = self.root.joinpath(*parts)
             if (folder / "groundtruth.txt").is_file():
+                self._found[name] = folder
                 return folder
         return None
+
+    @cached_property
+    def _found(self) -> dict[str, TreePath]:
+        """Folders that were there when looked for."""
+        return {}
 
     def _present(self, name: str) -> TreePath:
         folder = self._folder(name)

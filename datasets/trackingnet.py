@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mosam.datasets.annotations import official_list, read_rows
+from mosam.datasets.annotations import numbered, official_list, read_rows
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames
@@ -85,7 +85,7 @@ TrackingNet/
         return Sequence(
             name=name,
             source=source,
-            frame_names=source.stems or tuple(map(str, range(count))),
+            frame_names=source.stems or numbered("%d", 0, count),
             object_ids=(1,),
             load_prompts=lambda: (first_box(boxes, path),),
             load_truth=(lambda: BoxTruth(boxes, np.zeros(len(boxes), dtype=bool))) if self.has_truth else None,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.codecs import read_table
-from mosam.datasets.annotations import read_names, read_text
+from mosam.datasets.annotations import numbered, read_names, read_text
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, FrameSource, Sequence
 from mosam.datasets.frames import FrameFolder, NoFrames, StoredFrames, frames_or_none
@@ -278,7 +278,7 @@ class RegionDataset(Dataset):
         return RegionSequence(
             name=name,
             source=LateFrames(lambda: _first_frames(folder, self._frames(folder, metadata), count)),
-            frame_names=tuple(f"{index + 1:08d}" for index in range(count)),
+            frame_names=numbered("%08d", 1, count),
             object_ids=tuple(names),
             load_prompts=lambda: self.prompts(truth(), folder),
             load_truth=truth if self.has_truth else None,

@@ -6,11 +6,9 @@ the benchmark has it. Nothing here needs a GPU or imports torch.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +17,12 @@ from typing import TypeVar
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.base import Dataset
 from mosam.errors import MismatchError, MissingDataError, MosamError
+from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
 from mosam.evaluation.scores import Scores
 from mosam.store import RECORD, RunRecord, read_record
+
+T = TypeVar("T")
 
 
 def evaluate(
@@ -32,6 +33,8 @@ def evaluate(
     allow_missing: bool = False,
     jobs: int = 1,
     progress: Callable[[str], None] | None = None,
+    cache: Path | None = None,
+    resample: bool = False,
 ) -> Scores:
     """Scores of one tracker.
 
@@ -45,6 +48,8 @@ def evaluate(
         allow_missing: score what is there and mark it, instead of failing where results are missing or short.
         jobs: processes.
         progress: called with the name of each scored sequence.
+        cache: folder of scores made before (see `evaluation.cache`); None = score anew and keep nothing.
+        resample: also draw the sequences again for numbers that are no mean over them (`Scores.draws`).
     Raises:
         MissingDataError: no results there, or results of some sequences are missing or short (all are named).
         DataError: a damaged result.
@@ -63,13 +68,20 @@ def evaluate(
     names = _wanted(dataset, record, folder)
     dataset.select(names).require()
 
+    key = None if cache is None else score_key(dataset, names, folder, (chosen, allow_missing, resample))
+    kept = None if cache is None or key is None else load_kept(cache, key)
+    if kept is not None:
+        return replace(kept, tracker=tracker)  # the folder may have another name now
     results = Results(folder, _codec(dataset), _timing(record))
     outcomes = _score_all(names, dataset, chosen, results, jobs, progress)
     scores = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SequenceScore)}
     lacking = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)}
     if lacking and not (allow_missing and scores):
         raise MissingDataError(_describe_lacking(folder, lacking, len(names), record))
-    return _collect(dataset, chosen, tracker, record, scores, tuple(lacking))
+    found_scores = _collect(dataset, chosen, tracker, record, scores, tuple(lacking), resample=resample)
+    if cache is not None and key is not None:
+        keep(cache, key, found_scores)
+    return found_scores
 
 
 def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path, RunRecord | None]:
@@ -254,6 +266,9 @@ def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iter
     if jobs <= 1:
         yield from map(work, names)
         return
+    import multiprocessing  # takes longer to load than a small score
+    from concurrent.futures import ProcessPoolExecutor
+
     # a program that has torch's threads cannot be forked safely; without it a fork starts at once
     forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
     pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork" if forks else "spawn"))
@@ -295,6 +310,8 @@ def _collect(
     record: RunRecord | None,
     scores: Mapping[str, SequenceScore],
     missing: tuple[str, ...],
+    *,
+    resample: bool,
 ) -> Scores:
     everything = list(scores.values())
     count, total, official = len(scores), len(tuple(dataset.list_names())), dataset.official_count
@@ -314,6 +331,7 @@ def _collect(
         official=f"{count} of {official} official sequences" if official is not None and count < official else None,
         missing=missing,
         notes=tuple(f"{name}: {note}" for name, score in scores.items() for note in score.notes),
+        draws=chosen.draws(everything) if resample else {},
     )
 
 

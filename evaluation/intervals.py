@@ -7,7 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.evaluation.metrics.bootstrap import Interval, bootstrap_difference, bootstrap_interval
+from mosam.evaluation.metrics.bootstrap import (
+    Interval,
+    bootstrap_difference,
+    bootstrap_interval,
+    percentile_interval,
+)
 from mosam.evaluation.scores import Scores
 
 SAME = 1e-9  # how far the mean over sequences may be from the overall number
@@ -20,13 +25,15 @@ def interval(scores: Scores, name: str) -> Interval | None:
         scores: of one tracker.
         name: of the value.
     Returns:
-        the interval; None where the number is undefined or no weighted mean over sequences (EAO, the long-term F, LVOS'
-        mean of seen and unseen), so that drawing sequences again would not give its spread.
+        the interval; None where the number is undefined, or is no weighted mean over sequences (EAO, the long-term F,
+        LVOS' mean of seen and unseen) and was scored without drawing sequences again (`Scores.draws`).
     """
     names = list(scores.sequences)
     found = bootstrap_interval(_values(scores, name, names), weights=_weights(scores, name, names))
     overall = scores.overall.get(name, math.nan)
-    return found if abs(found.value - overall) <= SAME * max(1.0, abs(overall)) else None
+    if abs(found.value - overall) <= SAME * max(1.0, abs(overall)):
+        return found
+    return percentile_interval(overall, np.array(scores.draws[name])) if name in scores.draws else None
 
 
 def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
@@ -40,6 +47,11 @@ def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
         the interval; None where one of the two has none, no sequence is in both, or a sequence weighs differently in
         the two (as seconds do in `fps`).
     """
+    if name in scores.draws and name in base.draws:
+        if tuple(scores.sequences) != tuple(base.sequences):
+            return None
+        gap = scores.overall[name] - base.overall[name]
+        return percentile_interval(gap, np.array(scores.draws[name]) - np.array(base.draws[name]))
     names = [sequence for sequence in scores.sequences if sequence in base.sequences]
     weights, others = _weights(scores, name, names), _weights(base, name, names)
     if not names or not np.array_equal(weights, others) or interval(scores, name) is None:

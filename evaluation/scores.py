@@ -37,6 +37,8 @@ class Scores:
         official: `k of n official sequences` where fewer were scored than the official split has, else None.
         missing: sequences left out because their results are missing or short (`--allow-missing`).
         notes: what a reader should know of single sequences.
+        draws: of overall numbers that are no mean over sequences, their values over sequences drawn again with
+            replacement; the same draws for every tracker on the same sequences.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class Scores:
     official: str | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    draws: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def mark(self) -> str | None:
@@ -93,6 +96,7 @@ class Scores:
                 official=data.get("official"),
                 missing=tuple(data.get("missing", ())),
                 notes=tuple(data.get("notes", ())),
+                draws={name: tuple(map(_number, values)) for name, values in data.get("draws", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             reason = f"no {error}" if isinstance(error, KeyError) else str(error)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mosam.errors import MosamError, one_line
+from mosam.quick_options import read_options_plainly
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -31,6 +32,7 @@ PROFILE = ("jf_mean", "success_auc", "precision", "norm_precision", "ao", "prese
 # The class of every error in the call, in all versions of typer (it is exported under this child only).
 _CallError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
 
+read_options_plainly()
 app = typer.Typer(
     help="One engine, every tracker: run and score visual object tracking and video object segmentation.",
     no_args_is_help=True,
@@ -72,6 +74,8 @@ Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py, t
 Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
+Intervals = Annotated[bool, typer.Option("--ci", help="Add 95 % bootstrap intervals over sequences.")]
+Paired = Annotated[bool, typer.Option("--paired", help="Add paired differences from the first row.")]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the scores there, one object a tracker.")]
 
 
@@ -108,11 +112,14 @@ def eval_(
     protocol: Protocol = None,
     allow_missing: AllowMissing = False,
     jobs: Jobs = None,
+    ci: Intervals = False,
+    paired: Paired = False,
     json_file: JsonFile = None,
 ) -> None:
     """Run trackers on a benchmark, score them and print the table."""
     from mosam.datasets.decoders import use_decoder
     from mosam.plan import RunOptions
+    from mosam.scoring import ScoreOptions, score_folder
 
     use_decoder(decoder)
     options = RunOptions(
@@ -131,9 +138,9 @@ def eval_(
         elif result.failed and not allow_missing:
             _note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
         else:
-            scores.append(_score(result.path, data, protocol, allow_missing, jobs))
+            scores.append(score_folder(result.path, data, ScoreOptions(protocol, allow_missing, jobs, ci or paired)))
     if scores or json_file is not None:
-        _show(scores, json_file, profile=True)
+        _show(scores, json_file, profile=True, intervals=ci, paired=paired)
     raise typer.Exit(FAILED if failed else DONE)
 
 
@@ -267,20 +274,27 @@ def score(
     protocol: Protocol = None,
     allow_missing: AllowMissing = False,
     jobs: Jobs = None,
+    ci: Intervals = False,
+    paired: Paired = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Every protocol, and what moves the numbers.")] = False,
+    cache: Annotated[bool, typer.Option(help="Use and keep scores of the very same results.")] = True,
     json_file: JsonFile = None,
     parquet: Annotated[Path | None, typer.Option(help="Also write a table there, a row a frame.")] = None,
 ) -> None:
     """Score raw results, ours or anyone's; needs no network and no pictures."""
-    from mosam.evaluation.evaluate import find_runs
-    from mosam.plan import RunOptions, choose_dataset, choose_runs
-    from mosam.settings import split_list
+    from mosam.choose import choose_sequences
+    from mosam.scoring import ScoreOptions, explained, found, score_folder
 
-    data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit, seed=seed))
-    folders = choose_runs(find_runs(results, data), split_list(tracker))
-    found = [_score(folder, data, protocol, allow_missing, jobs) for folder in folders]
+    data = choose_sequences(dataset, root, split, sequences=sequences, limit=limit, seed=seed)
+    folders = found(results, data, tracker)
+    options = ScoreOptions(protocol, allow_missing, jobs, ci or paired, cache)
+    if explain:
+        print(explained(folders, data, options))
+        return
+    scores = [score_folder(folder, data, options) for folder in folders]
     if parquet is not None:
-        _write_frames(parquet, data, list(zip(folders, found, strict=True)), jobs)
-    _show(found, json_file)
+        _write_frames(parquet, data, list(zip(folders, scores, strict=True)), jobs)
+    _show(scores, json_file, intervals=ci, paired=paired)
 
 
 @app.command()
@@ -292,16 +306,16 @@ def table(
     columns: Annotated[str | None, typer.Option(help="Names of scores.  [default: the protocol's own]")] = None,
     rows: Annotated[str | None, typer.Option(help="Only these trackers, in this order.  [default: all]")] = None,
     by: Annotated[str, typer.Option(help="tracker, attribute or sequence.")] = "tracker",
-    ci: Annotated[bool, typer.Option("--ci", help="Add 95 % bootstrap intervals over sequences.")] = False,
-    paired: Annotated[bool, typer.Option("--paired", help="Add paired differences from the first row.")] = False,
+    ci: Intervals = False,
+    paired: Paired = False,
     mark: Annotated[
         bool | None, typer.Option("--mark/--no-mark", help="Mark best and second.  [default: in latex only]")
     ] = None,
 ) -> None:
     """Print a table of scores that were computed before."""
+    from mosam.choose import split_list
     from mosam.evaluation import tables
     from mosam.plotting import load_all_scores
-    from mosam.settings import split_list
 
     found = load_all_scores(scores)
     chosen = {"columns": split_list(columns) or None, "rows": split_list(rows) or None}
@@ -330,9 +344,9 @@ def plot(
     log: Annotated[bool, typer.Option("--log", help="For frames: add what the run's log says.")] = False,
 ) -> None:
     """Draw a figure of scores that were computed before, or of one sequence from raw results."""
+    from mosam.choose import split_list
     from mosam.evaluation.figures import save
     from mosam.plotting import ALL, PlotOptions, draw, draw_all
-    from mosam.settings import split_list
 
     options = PlotOptions(split_list(rows), sequence, dataset, root, split, object_id, frames, log)
     if kind != ALL:
@@ -539,21 +553,6 @@ def _check_protocol(options: RunOptions, protocol: str | None) -> None:
         parse_protocol(protocol or info.protocol)
 
 
-def _score(folder: Path, dataset: Dataset, protocol: str | None, allow_missing: bool, jobs: int | None) -> Scores:
-    """Scores of one tracker, kept beside its results where those are a run of ours."""
-    from mosam.evaluation.evaluate import evaluate
-    from mosam.evaluation.scores import save_scores
-    from mosam.progress import scoring_view
-    from mosam.store import RECORD, SCORES
-
-    with scoring_view(folder.name, len(dataset)) as view:
-        jobs = jobs or os.cpu_count() or 1
-        scores = evaluate(folder, dataset, protocol=protocol, allow_missing=allow_missing, jobs=jobs, progress=view)
-    if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
-        save_scores(folder / SCORES, scores)
-    return scores
-
-
 def _write_frames(path: Path, dataset: Dataset, runs: list[tuple[Path, Scores]], jobs: int | None) -> None:
     """Writes the table of frames, and says what is not in it."""
     from mosam.evaluation.frame_table import write_frame_table
@@ -567,7 +566,14 @@ def _write_frames(path: Path, dataset: Dataset, runs: list[tuple[Path, Scores]],
             _note(f"{path}: {folder.name} has no rows of {', '.join(scores.missing)}, which it has no results of")
 
 
-def _show(scores: list[Scores], json_file: Path | None, *, profile: bool = False) -> None:
+def _show(
+    scores: list[Scores],
+    json_file: Path | None,
+    *,
+    profile: bool = False,
+    intervals: bool = False,
+    paired: bool = False,
+) -> None:
     """Prints the table, with `profile` one by attribute too where the benchmark has one, and writes the scores."""
     from mosam.evaluation import tables
     from mosam.evaluation.scores import save_scores
@@ -576,7 +582,7 @@ def _show(scores: list[Scores], json_file: Path | None, *, profile: bool = False
         json_file.parent.mkdir(parents=True, exist_ok=True)
         save_scores(json_file, scores)
     if scores:
-        print(tables.compare(scores))
+        print(tables.tabulate(scores, intervals=intervals, differences=paired))
     for item in scores if profile else ():
         columns = [name for name in PROFILE if name in item.overall]
         if item.attributes and columns:

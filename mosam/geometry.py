@@ -43,15 +43,16 @@ def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     0.333
     """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., :2] + a[..., 2:], b[..., :2] + b[..., 2:])
-    intersection = np.prod(np.clip(high - low, 0.0, None), axis=-1)
-    union = (
-        np.prod(np.clip(a[..., 2:], 0.0, None), axis=-1)
-        + np.prod(np.clip(b[..., 2:], 0.0, None), axis=-1)
-        - intersection
-    )
-    missing = np.isnan(a).any(axis=-1) | np.isnan(b).any(axis=-1)
+    # side by side: products and tests over an axis of two or four take several times as long
+    ax, ay, aw, ah = (a[..., side] for side in range(4))
+    bx, by, bw, bh = (b[..., side] for side in range(4))
+    wide = np.clip(np.minimum(ax + aw, bx + bw) - np.maximum(ax, bx), 0.0, None)
+    tall = np.clip(np.minimum(ay + ah, by + bh) - np.maximum(ay, by), 0.0, None)
+    intersection = wide * tall
+    areas = [np.clip(w, 0.0, None) * np.clip(h, 0.0, None) for w, h in ((aw, ah), (bw, bh))]
+    union = areas[0] + areas[1] - intersection
+    missing = np.isnan(ax) | np.isnan(ay) | np.isnan(aw) | np.isnan(ah)
+    missing = missing | np.isnan(bx) | np.isnan(by) | np.isnan(bw) | np.isnan(bh)
     with np.errstate(invalid="ignore", divide="ignore"):
         iou = np.where(union > 0, intersection / union, 0.0)
     return np.where(missing, np.nan, iou)[()]

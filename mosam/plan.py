@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.choose import choose_sequences, split_list
 from mosam.codecs import CodecOptions
-from mosam.datasets.base import DATASETS, load_dataset
-from mosam.errors import MosamError, UnknownNameError
+from mosam.datasets.base import DATASETS
+from mosam.errors import MosamError
 from mosam.policies.base import load_policy, parse_tracker
 from mosam.runner import Progress, RunResult, run
-from mosam.settings import Conditions, conditions, default_model, default_tracker, split_list
+from mosam.settings import Conditions, conditions, default_model, default_tracker
 from mosam.store import run_name
 
 if TYPE_CHECKING:
@@ -117,15 +118,15 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
 
 def choose_dataset(options: RunOptions) -> Dataset:
     """The dataset of a command, with `--sequences` and `--limit` applied."""
-    dataset = load_dataset(
-        options.dataset, root=options.root, split=options.split, prompt=options.prompt, seed=options.seed
+    return choose_sequences(
+        options.dataset,
+        options.root,
+        options.split,
+        prompt=options.prompt,
+        seed=options.seed,
+        sequences=options.sequences,
+        limit=options.limit,
     )
-    names = None
-    if options.sequences is not None:
-        names = split_list(options.sequences)
-        if not names:
-            raise MosamError("--sequences: expected at least one name, got none")
-    return dataset if names is None and options.limit is None else dataset.select(names, limit=options.limit)
 
 
 def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
@@ -155,19 +156,3 @@ def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:
         return last[1]
 
     return load_again
-
-
-def choose_runs(runs: list[tuple[str, Path]], wanted: list[str]) -> list[Path]:
-    """Folders of the trackers that were asked for.
-
-    Args:
-        runs: (tracker, folder), as `mosam.evaluation.evaluate.find_runs` gives them.
-        wanted: names of trackers or of folders; empty = all.
-    Raises:
-        UnknownNameError: a name that is not among them.
-    """
-    known = {word for tracker, folder in runs for word in (tracker, folder.name)}
-    for name in wanted:
-        if name not in known:
-            raise UnknownNameError("tracker", name, known, where="--tracker")
-    return [folder for tracker, folder in runs if not wanted or tracker in wanted or folder.name in wanted]

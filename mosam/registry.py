@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from mosam.errors import UnknownNameError
@@ -46,7 +49,7 @@ class Registry(Generic[T]):
 
     def canonical(self, name: str) -> str:
         """The listed name behind a name or alias; raises UnknownNameError with the closest one."""
-        self._scan()
+        self._look_for(name)
         resolved = self._aliases.get(name, name)
         if resolved not in self._items:
             raise UnknownNameError(self.kind, name, self._items)
@@ -56,12 +59,35 @@ class Registry(Generic[T]):
         return self._items[self.canonical(name)]
 
     def __contains__(self, name: str) -> bool:
-        self._scan()
+        self._look_for(name)
         return self._aliases.get(name, name) in self._items
 
     def __iter__(self) -> Iterator[str]:
         self._scan()
         return iter(sorted(self._items))
+
+    def _look_for(self, name: str) -> None:
+        """Imports the modules that a name is likely to be in, else all: most commands need one of a package's dozen."""
+        if self._scanned or name in self._items or name in self._aliases:
+            return
+        assert self._package is not None
+        word, of_several, _ = name.partition(":")  # `pysot:region` is where `pysot` is
+        package = importlib.import_module(self._package)
+        modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
+        named_alike = [module for module in modules if word.replace("-", "_").startswith(module)]
+        for module in named_alike or [module for module in modules if self._spells_out(module, word)]:
+            importlib.import_module(f"{self._package}.{module}")
+        known = self._items.keys() | self._aliases.keys()
+        if name not in known and not (of_several and word in known):
+            self._scan()
+
+    def _spells_out(self, module: str, word: str) -> bool:
+        """Whether a module's source registers a name by that very word."""
+        spec = importlib.util.find_spec(f"{self._package}.{module}")
+        if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+            return True
+        text = Path(spec.origin).read_text(encoding="utf-8")
+        return re.search(rf'(?:register|protocol)\([^)]*"{re.escape(word)}"', text) is not None
 
     def _scan(self) -> None:
         if self._scanned:

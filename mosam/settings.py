@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from mosam.choose import split_list as split_list  # where it was before scoring had to do without engine and policies
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
 from mosam.policies.base import POLICIES
@@ -81,19 +82,3 @@ def default_model(dataset: str) -> str:
 
     shipped = (WEIGHTS_FOLDER / f"{SHIPPED}.safetensors").is_file()
     return SHIPPED if shipped else f"{RANDOM_PREFIX}{SHIPPED}"
-
-
-def split_list(text: str | None) -> list[str]:
-    """Comma-separated words; commas inside brackets do not separate.
-
-    >>> split_list("mosam[stride=3,mgp=off], sam2")
-    ['mosam[stride=3,mgp=off]', 'sam2']
-    """
-    words, depth = [""], 0
-    for character in text or "":
-        depth += {"[": 1, "]": -1}.get(character, 0)
-        if character == "," and depth == 0:
-            words.append("")
-        else:
-            words[-1] += character
-    return [word for word in (word.strip() for word in words) if word]

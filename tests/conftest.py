@@ -17,6 +17,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 DATA_VARIABLE = "MOSAM_TEST_DATA"
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores that a test keeps are its own."""
+    monkeypatch.setenv("MOSAM_CACHE", str(tmp_path / "mosam-cache"))
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data; the test is skipped, with the reason, where it is absent."""

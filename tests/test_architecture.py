@@ -44,10 +44,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.frame_table": BASE
     | {"datasets", "codecs", "evaluation", "evaluation.framewise", "evaluation.scores", "frame_log", "store"},
     "evaluation.framewise": BASE | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics"},
+    "evaluation.explain": BASE
+    | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores", "evaluation.tables"}
+    | {"evaluation.explain_regions", "evaluation.layouts"},
+    "evaluation.explain_regions": BASE
+    | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
     "progress": BASE | {"runner"},
-    "settings": BASE | {"policies", "engine", "model"},
+    "choose": BASE | {"datasets"},
+    "quick_options": set(),
+    "scoring": BASE
+    | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
+    "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
     "plotting": BASE
     | {"plan", "datasets", "frame_log", "store", "evaluation"}
@@ -56,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"plan", "datasets", "codecs", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
-    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
+    "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
 ONLY_IN = {
@@ -64,7 +73,7 @@ ONLY_IN = {
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
     "matplotlib": {"evaluation.figures", "report"},
-    "typer": {"cli"},
+    "typer": {"cli", "quick_options"},
     "rich": {"cli", "progress"},
 }
 NUMPY_ONLY = BASE | {"policies"}

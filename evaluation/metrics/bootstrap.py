@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 REPEATS = 10_000
+REPEATS_ANEW = 1_000  # where a number has to be computed anew for each draw
 LEVEL = 0.95
 
 
@@ -88,6 +89,30 @@ def bootstrap_difference(
     if first.shape != second.shape:
         raise ValueError(f"bootstrap_difference: expected the same sequences, got {len(first)} and {len(second)}")
     return bootstrap_interval(first - second, weights=weights, level=level, repeats=repeats, seed=seed)
+
+
+def drawn_counts(sequences: int, *, repeats: int = REPEATS_ANEW, seed: int = 0) -> NDArray[np.int64]:
+    """(repeats, sequences) how often each sequence is in each draw; equal seeds and numbers give equal draws.
+
+    >>> drawn_counts(3, repeats=2).sum(axis=1)
+    array([3, 3])
+    """
+    rng = np.random.default_rng(seed)
+    rows = rng.integers(0, sequences, (repeats, sequences))
+    return np.stack([np.bincount(row, minlength=sequences) for row in rows]).astype(np.int64)
+
+
+def percentile_interval(value: float, drawn: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
+    """Interval of a number from its values over draws; NaN among them is left out.
+
+    >>> percentile_interval(0.5, np.linspace(0, 1, 101)).low.round(3)
+    0.025
+    """
+    known = drawn[~np.isnan(drawn)]
+    if not known.size:
+        return Interval(value, np.nan, np.nan, level)
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), level)
 
 
 def _resample(values: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:

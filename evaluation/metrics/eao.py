@@ -141,16 +141,16 @@ def pysot_fragments(overlaps: Floats, codes: NDArray[np.int64], truth_frames: in
     return [*fragments, Fragment(last, len(overlaps), zeroed[last:], False, truth_frames - last + 1e-16)]
 
 
-def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int) -> Floats:
-    """Expected overlap of fragments as the pysot toolkit has it.
+def pysot_sums(fragments: Sequence[Fragment], weights: Floats, *, longest: int) -> tuple[Floats, Floats]:
+    """What fragments add to the expected overlap of each length, under several weightings at once.
 
     Args:
-        fragments: of all sequences.
-        weights: (N,) of the fragments.
-        longest: frames of the longest sequence, or fewer where only the beginning of the curve is wanted.
+        fragments: F of them.
+        weights: (K, F) of the fragments.
+        longest: entries wanted.
     Returns:
-        (longest,) entry i is the expected mean overlap of frames 1 to i, rounded to 32-bit floats; entry 0 is 1; NaN
-        where all weights are 0.
+        (K, longest) weighted sums of mean overlaps of frames 1 to i, and (K, longest) the weights of the fragments that
+        are so long, which the sums are to be divided by.
     """
     overlaps = np.full((len(fragments), longest), np.nan)
     for row, fragment in enumerate(fragments):
@@ -159,12 +159,28 @@ def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int)
         part = fragment.overlaps[:longest]
         overlaps[row, : len(part)] = part
     known = ~np.isnan(overlaps)
-    curve = np.ones(longest, dtype=np.float32)
-    means = np.cumsum(overlaps[:, 1:], axis=1) / np.arange(1, longest)
-    total = (known[:, 1:] * weights[:, None]).sum(axis=0)
+    overlaps[:, 0] = 0.0
+    means = np.where(known, np.cumsum(overlaps, axis=1), 0.0) / np.maximum(np.arange(longest), 1)
+    return weights @ means, weights @ known
+
+
+def pysot_curve(fragments: Sequence[Fragment], weights: Floats, *, longest: int) -> Floats:
+    """Expected overlap of fragments as the pysot toolkit has it.
+
+    Args:
+        fragments: of all sequences.
+        weights: (K, F) of the fragments, under K weightings.
+        longest: frames of the longest sequence, or fewer where only the beginning of the curve is wanted.
+    Returns:
+        (K, longest) entry i is the expected mean overlap of frames 1 to i, rounded to 32-bit floats; entry 0 is 1; NaN
+        where all weights are 0; 0 where no fragment is so long.
+    """
+    total, weight = pysot_sums(fragments, weights, longest=longest)
+    reach = max((longest if fragment.failed else len(fragment.overlaps) for fragment in fragments), default=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        expected = np.where(known[:, 1:], means * weights[:, None], 0.0).sum(axis=0) / total
-    curve[1:] = np.where(known[:, 1:].any(axis=0), expected, 0.0)
+        curve = (total / weight).astype(np.float32)
+    curve[:, reach:] = 0.0
+    curve[:, 0] = 1.0
     return curve.astype(np.float64)
 
 

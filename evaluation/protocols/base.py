@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.errors import MismatchError, MissingDataError, UnknownNameError
+from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
+from mosam.evaluation.metrics.bootstrap import drawn_counts
 from mosam.evaluation.metrics.speed import total_time
 from mosam.registry import Registry
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mosam.codecs import Codec, MaskResult
     from mosam.datasets.base import Dataset, Sequence
 
+SAME = 1e-9  # how far the mean over sequences may be from the overall number
 PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "mosam.evaluation.protocols")
 
 
@@ -70,8 +72,16 @@ class Results:
             (count, 4) boxes by object id, longer results cut, and a note if one was.
         Raises:
             ShortResultError: fewer rows.
+            DataError: an infinite number.
         """
         found = self.codec.read_boxes(self.folder, sequence)
+        for boxes in found.values():
+            infinite = np.isinf(boxes)
+            if infinite.any():
+                row = int(np.flatnonzero(infinite.any(axis=1))[0])
+                raise DataError(
+                    self.source(sequence), "expected finite numbers or nan, got an infinite one", line=row + 1
+                )
         lengths = {len(boxes) for boxes in found.values()}
         if min(lengths) < count:
             raise ShortResultError(sequence.name, f"{min(lengths)} of {count} rows")
@@ -195,10 +205,42 @@ class Protocol(ABC):
         names = list(dict.fromkeys(name for score in scores for name in score.means))
         return {name: pooled(score.means[name] for score in scores if name in score.means) for name in names}
 
+    def draws(self, scores: Listed[SequenceScore]) -> dict[str, tuple[float, ...]]:
+        """Overall numbers that are no mean over sequences, over sequences drawn again: see `Scores.draws`."""
+        overall, plain = self.overall(scores), Protocol.overall(self, scores)
+        names = [
+            name
+            for name, value in overall.items()
+            if not (np.isnan(value) or abs(value - plain.get(name, np.inf)) <= SAME * max(1.0, abs(value)))
+        ]
+        if not names:
+            return {}
+        drawn = self.resampled(scores, drawn_counts(len(scores)))
+        return {name: tuple(drawn[name].tolist()) for name in names if name in drawn}
+
+    def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
+        """Overall numbers over sequences drawn again.
+
+        Args:
+            scores: of N sequences.
+            counts: (R, N) how often each is drawn.
+        Returns:
+            (R,) by name; at least those that are no mean over sequences.
+        """
+        rows = [self.overall([scores[i] for i in np.repeat(np.arange(len(scores)), row)]) for row in counts]
+        return {name: np.array([row.get(name, np.nan) for row in rows]) for name in rows[0]}
+
     def curves(self, scores: Listed[SequenceScore]) -> dict[str, NDArray[np.float64]]:
         """Mean curves over sequences, weighted as the sequences say; an undefined curve is left out."""
         names = list(dict.fromkeys(name for score in scores for name in score.curves))
         return {name: _mean_curve(name, scores) for name in names}
+
+
+def drawn_mean(counts: NDArray[np.int64], means: Listed[Mean | None]) -> NDArray[np.float64]:
+    """(R,) the mean of everything that went into some means, over sequences drawn again (R, N); None adds nothing."""
+    known = [mean if mean is not None and not np.isnan(mean.total) else Mean(0.0, 0.0) for mean in means]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (counts @ np.array([mean.total for mean in known])) / (counts @ np.array([mean.count for mean in known]))
 
 
 def pooled(means: Iterable[Mean]) -> float:

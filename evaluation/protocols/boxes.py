@@ -109,10 +109,16 @@ class _Curves(Protocol):
 
 
 def box_truth(sequence: Sequence) -> BoxTruth:
-    """A sequence's boxes; MismatchError where its annotation is of another kind."""
+    """A sequence's boxes; MismatchError where its annotation is of another kind, DataError where none counts."""
     truth = sequence.truth
     if not isinstance(truth, BoxTruth):
         raise MismatchError(f"{sequence.name}: expected annotated boxes, got masks; choose a protocol for masks")
+    sized = (truth.boxes[:, 2] > 0) & (truth.boxes[:, 3] > 0)
+    if not (sized & ~truth.absent).any():
+        raise DataError(
+            sequence.name,
+            f"expected a frame that shows the object, got none in {len(truth)} annotated frames; leave it out",
+        )
     return truth
 
 
@@ -133,7 +139,8 @@ class Pytracking(_Curves):
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
         """See `_Curves.frame_errors`."""
-        bad = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] < 0).any(axis=1)
+        x, y, w, h = predicted.T
+        bad = ~((w >= 0) & (h >= 0)) | np.isnan(x) | np.isnan(y)
         if bad.any():
             frame = int(np.flatnonzero(bad)[0])
             raise DataError(
@@ -142,9 +149,9 @@ class Pytracking(_Curves):
                 "absent objects as zeros, or choose --protocol lasot",
                 line=frame + 1,
             )
-        predicted = repeat_last(predicted, (predicted[:, 2:] == 0).any(axis=1))
+        predicted = repeat_last(predicted, (w == 0) | (h == 0))
         predicted[0] = truth.boxes[0]
-        positive = (truth.boxes > 0).all(axis=1)
+        positive = all_positive(truth.boxes)
         valid = positive & ~truth.absent
         iou = np.where(valid, box_iou(predicted, truth.boxes), NO_OVERLAP)
         center = np.where(valid, center_error(predicted, truth.boxes), MISS)
@@ -186,7 +193,7 @@ class Pysot(_Curves):
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
         """See `_Curves.frame_errors`."""
-        positive = (truth.boxes > 0).all(axis=1)
+        positive = all_positive(truth.boxes)
         iou = np.where(positive, toolkit_iou(predicted, truth.boxes), NO_OVERLAP)
         middle = truth.boxes[:, :2] + (truth.boxes[:, 2:] - 1) / 2
         sizes = truth.boxes[:, 2:] + 1e-16
@@ -279,6 +286,12 @@ class TrackingNet(Protocol):
             }
 
 
+def all_positive(boxes: Boxes) -> Flags:
+    """(T,) whether all four numbers of a box are."""
+    x, y, w, h = boxes.T > 0
+    return x & y & w & h
+
+
 def repeat_last(boxes: Boxes, unusable: Flags) -> Boxes:
     """A copy with each unusable row replaced by the last usable one before it; row 0 stays as it is.
 
@@ -321,7 +334,7 @@ def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
 
 def _decided(predicted: Boxes, truth: BoxTruth) -> FrameErrors:
     """Frames of the MATLAB code: a true box that is not positive is no overlap but a hit, an absent object a miss."""
-    positive = (truth.boxes > 0).all(axis=1)
+    positive = all_positive(truth.boxes)
     iou = np.where(positive, box_iou(predicted, truth.boxes), NO_OVERLAP)
     center = np.where(positive, center_error(predicted, truth.boxes), HIT)
     norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)

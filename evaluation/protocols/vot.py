@@ -6,6 +6,7 @@ expected overlap. Everything is checked against numbers of the two toolkits.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from mosam.evaluation.metrics.eao import (
     pysot_curve,
     pysot_fragments,
     pysot_score,
+    pysot_sums,
     supervised_curve,
 )
 from mosam.evaluation.metrics.longterm import (
@@ -37,6 +39,7 @@ from mosam.evaluation.metrics.longterm import (
 )
 from mosam.evaluation.metrics.multistart import AnchorRun, accuracy_robustness, frames_before_failure
 from mosam.evaluation.metrics.supervised import (
+    SENSITIVITY,
     STARTED,
     Run,
     count_failures,
@@ -61,6 +64,7 @@ from mosam.evaluation.protocols.base import (
     Results,
     SequenceScore,
     ShortResultError,
+    drawn_mean,
     protocol,
     speed,
 )
@@ -80,10 +84,14 @@ UNTAGGED = "empty"
 
 
 def region_truth(sequence: Sequence) -> RegionTruth:
-    """A sequence's regions; MismatchError where its annotation is of another kind."""
+    """A sequence's regions; MismatchError where its annotation is of another kind, DataError where it has none."""
     truth = sequence.truth
     if not isinstance(truth, RegionTruth):
         raise MismatchError(f"{sequence.name}: expected annotated regions (VOT), got {type(truth).__name__}")
+    if not any((regions.codes < 0).any() for regions in truth.objects.values()):
+        raise DataError(
+            sequence.name, f"expected a frame with a region, got none in {len(truth)} annotated frames; leave it out"
+        )
     return truth
 
 
@@ -228,6 +236,30 @@ class Vot(Protocol):
             return {}
         return {"eao": supervised_curve([prefix_means(runs, max(len(run.overlaps) for run in runs))])}
 
+    def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """See `Protocol.resampled`."""
+        names = list(dict.fromkeys(name for score in scores for name in score.means))
+        drawn = {name: drawn_mean(counts, [score.means.get(name) for score in scores]) for name in names}
+        if self.by_attribute:
+            for name in ("accuracy", "failures"):
+                of_tags = [value for key, value in drawn.items() if key.startswith(f"{name}_")]
+                drawn[name] = _nanmean(np.stack(of_tags)) if of_tags else drawn[name]
+        length = counts @ np.array([score.means["failures"].count for score in scores]) / len(scores)
+        drawn["robustness"] = np.exp(-SENSITIVITY * drawn["failures"] / length)
+        kept = [score for score in scores if isinstance(score, SupervisedScore)]
+        interval = next((score.interval for score in kept), None)
+        parts = [score.prefix for score in kept]
+        if interval is not None and any(parts):
+            length_of = interval[1] + 1
+            total = np.stack([np.zeros(length_of) if p is None else (p.means * p.counted).sum(axis=0) for p in parts])
+            number = np.stack([np.zeros(length_of) if p is None else p.counted.sum(axis=0) for p in parts])
+            with np.errstate(invalid="ignore", divide="ignore"):
+                curve = (counts @ total) / (counts @ number)
+            reach = ((counts > 0) * np.array([0 if part is None else part.longest for part in parts])).max(axis=1)
+            curve[np.arange(length_of) >= reach[:, None]] = np.nan  # the curve ends with the longest run drawn
+            drawn["eao"] = _nanmean(curve[:, interval[0] :].T)
+        return drawn
+
 
 def _tags_with_empty(truth: RegionTruth) -> dict[str, NDArray[np.bool_]]:
     """Frames of each tag, and of none; nothing where the sequence has no tags."""
@@ -287,7 +319,7 @@ class PysotVot(Protocol):
         for result in passes:
             codes = result.codes
             try:
-                inner, overlaps = self._both_overlaps(result.take(slice(0, count)), true, size)
+                inner, overlaps = self.both_overlaps(result.take(slice(0, count)), true, size)
             except ValueError as error:
                 raise MismatchError(f"{results.source(sequence)}: {error} (pysot knows no others)") from None
             for start in np.flatnonzero(codes[:count] == STARTED):
@@ -320,22 +352,42 @@ class PysotVot(Protocol):
         interval = kept[0].interval
         if interval is None:
             return values
-        fragments, longest = [f for score in kept for f in score.fragments], max(score.frames for score in kept)
-        eao = {}
-        for tag in kept[0].weights or {}:
-            weights = np.concatenate([(score.weights or {}).get(tag, np.zeros(len(score.fragments))) for score in kept])
-            curve = pysot_curve(fragments, weights, longest=min(longest, interval[1]))
-            eao["eao" if tag == "all" else f"eao_{tag}"] = pysot_score(curve, interval)
+        tags = list(kept[0].weights or {})
+        curve = pysot_curve(*self._joined(kept, tags), longest=min(max(score.frames for score in kept), interval[1]))
+        eao = dict(zip(map(_eao_name, tags), (pysot_score(row, interval) for row in curve), strict=True))
         return {"eao": eao.pop("eao"), **values, **eao}
 
     def curves(self, scores: Listed[SequenceScore]) -> dict[str, Floats]:
         """`eao`: expected average overlap by length."""
         kept = [score for score in scores if isinstance(score, PysotScore)]
-        weights = np.concatenate([(score.weights or {})["all"] for score in kept])
-        fragments = [fragment for score in kept for fragment in score.fragments]
-        return {"eao": pysot_curve(fragments, weights, longest=max(score.frames for score in kept))}
+        return {"eao": pysot_curve(*self._joined(kept, ["all"]), longest=max(score.frames for score in kept))[0]}
 
-    def _both_overlaps(self, result: Trajectory, true: Trajectory, size: Size) -> tuple[Floats, Floats]:
+    def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """See `Protocol.resampled`."""
+        kept = [score for score in scores if isinstance(score, PysotScore)]
+        drawn = {"failures": counts @ np.array([score.failures for score in kept])}
+        interval, tags = kept[0].interval, list(kept[0].weights or {})
+        if interval is None:
+            return drawn
+        longest = min(max(score.frames for score in kept), interval[1])
+        sums = [pysot_sums(*self._joined([score], tags), longest=longest) for score in kept]
+        total, weight = (np.tensordot(counts, np.stack(part), axes=1) for part in zip(*sums, strict=True))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = (total / weight)[:, :, interval[0] - 1 :]
+        for number, tag in enumerate(tags):
+            drawn[_eao_name(tag)] = _nanmean(part[:, number].T)
+        return drawn
+
+    @staticmethod
+    def _joined(scores: Listed[PysotScore], tags: Listed[str]) -> tuple[list[Fragment], Floats]:
+        """All fragments, and their weights (tags, fragments)."""
+        weights = [
+            np.stack([(score.weights or {}).get(tag, np.zeros(len(score.fragments))) for tag in tags])
+            for score in scores
+        ]
+        return [fragment for score in scores for fragment in score.fragments], np.concatenate(weights, axis=1)
+
+    def both_overlaps(self, result: Trajectory, true: Trajectory, size: Size) -> tuple[Floats, Floats]:
         """Overlaps clipped to one pixel less than the image, for EAO, and to the image, for accuracy."""
         compute = exact_overlaps if self.exact else pysot_overlaps
         overlaps = compute(result, true, size)
@@ -349,6 +401,10 @@ class PysotVot(Protocol):
         if near.size:
             inner[near] = compute(result.take(near), true.take(near), (size[0] - 1, size[1] - 1))
         return inner, overlaps
+
+
+def _eao_name(tag: str) -> str:
+    return "eao" if tag == "all" else f"eao_{tag}"
 
 
 def _nanmean(rows: Floats) -> Floats:
@@ -460,6 +516,15 @@ class Multistart(Protocol):
         """`eao`: expected average overlap by length."""
         return {"eao": expected_overlap(scores)}
 
+    def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """See `Protocol.resampled`."""
+        kept = [score for score in scores if isinstance(score, MultistartScore)]
+        interval = kept[0].interval
+        if interval is None:
+            return {}
+        total, number = (counts @ np.stack(part) for part in zip(*(score.sums for score in kept), strict=True))
+        return {"eao": np.where(number > 0, total / np.maximum(number, 1), 0.0)[:, interval[0] :].mean(axis=1)}
+
 
 # ---- long-term -------------------------------------------------------------------------------------------------------
 
@@ -538,14 +603,28 @@ class VotLongterm(Protocol):
         precision, recall = self._mean_curves(scores)
         return {"precision": precision, "recall": recall, "f": f_curve(precision, recall)}
 
+    def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, Floats]:
+        """See `Protocol.resampled`; the thresholds stay those of all sequences."""
+        weights = counts / counts.sum(axis=1, keepdims=True)
+        precision, recall = (weights @ np.stack(part) for part in zip(*self._curves_of_each(scores), strict=True))
+        f = f_curve(precision, recall)
+        best = np.nan_to_num(f, nan=-1.0).argmax(axis=1)
+        rows = np.arange(len(counts))
+        return {"f": f[rows, best], "precision": precision[rows, best], "recall": recall[rows, best]}
+
+    @classmethod
+    def _mean_curves(cls, scores: Listed[SequenceScore]) -> tuple[Floats, Floats]:
+        return mean_curves(cls._curves_of_each(scores))
+
     @staticmethod
-    def _mean_curves(scores: Listed[SequenceScore]) -> tuple[Floats, Floats]:
+    def _curves_of_each(scores: Listed[SequenceScore]) -> list[tuple[Floats, Floats]]:
+        """Precision and recall of each sequence at the thresholds of all."""
         kept = [score for score in scores if isinstance(score, LongtermScore)]
         everything = np.concatenate([confidence for score in kept for _, confidence in score.passes])
         thresholds = confidence_thresholds(everything)
-        return mean_curves(
-            [mean_curves([precision_recall(*one, score.visible, thresholds) for one in score.passes]) for score in kept]
-        )
+        return [
+            mean_curves([precision_recall(*one, score.visible, thresholds) for one in score.passes]) for score in kept
+        ]
 
 
 # ---- VOTS ------------------------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError
+
+_COMMA, _LINE_FEED = b",\n"
 
 
 class Readable(Protocol):
@@ -42,6 +45,9 @@ def read_table(path: Readable, columns: int | None = None) -> NDArray[np.float64
     data = data.rstrip()
     if not data:
         return np.zeros((0, columns or 0))
+    table = _read_commas(data, columns)
+    if table is not None:
+        return table
     comma = b"," in data
     try:
         table = np.loadtxt(data.decode("ascii").split("\n"), delimiter="," if comma else None, comments=None, ndmin=2)
@@ -50,6 +56,25 @@ def read_table(path: Readable, columns: int | None = None) -> NDArray[np.float64
     if len(table) != data.count(b"\n") + 1 or (columns is not None and table.shape[1] != columns):
         return _read_line_by_line(path, data, columns)
     return table
+
+
+def _read_commas(data: bytes, columns: int | None) -> NDArray[np.float64] | None:
+    """The rows of what is most common, numbers between commas, faster; None where anything is otherwise."""
+    letters = np.frombuffer(data + b"\n", dtype=np.uint8)
+    separators = letters[(letters == _COMMA) | (letters == _LINE_FEED)]
+    width = int(np.argmax(separators == _LINE_FEED)) + 1 if columns is None else columns
+    if separators.size % width:
+        return None
+    ends = separators.reshape(-1, width) == _LINE_FEED
+    if not ends[:, -1].all() or ends[:, :-1].any():
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)  # how numpy says that it stopped before the end
+        try:
+            numbers = np.fromstring(data.replace(b"\n", b",").decode("ascii"), dtype=np.float64, sep=",")
+        except (DeprecationWarning, ValueError):
+            return None
+    return numbers.reshape(-1, width) if numbers.size == separators.size else None
 
 
 def _read_line_by_line(path: Readable, data: bytes, columns: int | None) -> NDArray[np.float64]:

@@ -66,10 +66,13 @@ def mask_spans(masks: MaskTable, windows: Windows) -> Spans:
         low = np.maximum(row[wraps] + 1, -y[of])
         more = np.maximum(np.minimum((runs.end[wraps] - 1) // w[wraps], windows.h[of] - 1 - y[of]) - low + 1, 0)
         run, below = np.repeat(wraps, more), spread(low, more)
-        after = run + 1
-        owner, row = np.insert(owner, after, owner[run]), np.insert(row, after, below)
-        first = np.insert(first, after, 0)
-        stop = np.insert(np.minimum(stop, w), after, np.minimum(runs.end[run] - below * w[run], w[run]))
+        counts = np.ones(len(row), dtype=np.int64)
+        counts[wraps] += more
+        source = np.repeat(np.arange(len(row)), counts)
+        rest = np.minimum(w[run], runs.end[run] - below * w[run])
+        owner, row, first, stop = owner[source], row[source], first[source], np.minimum(stop, w)[source]
+        added = spread((np.cumsum(counts) - counts)[wraps] + 1, more)
+        row[added], first[added], stop[added] = below, 0, rest
     across = x[owner]
     row, first, stop = row + y[owner], first + across, stop + across
     left, top, right, bottom, empty = masks.edges()

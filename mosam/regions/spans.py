@@ -96,17 +96,28 @@ class Drawing:
         return self.spans.area(self.count)
 
     @cached_property
-    def line(self) -> Line:
-        """All images row after row, one image after the other."""
-        begin = (self.spans.owner * self.size[0] + self.spans.row) * self.size[1]
-        return Line.of(begin + self.spans.first, begin + self.spans.end)
+    def row_starts(self) -> Ints:
+        """(M x height + 1,) where the spans of each image row begin, one image after the other."""
+        rows = np.bincount(self.spans.owner * self.size[0] + self.spans.row, minlength=self.count * self.size[0])
+        return np.concatenate([[0], np.cumsum(rows)])
 
     def shared_with(self, other: Drawing, partner: Ints) -> Ints:
         """(M,) pixels that each region shares with region `partner` (M,) of another drawing; 0 where that is -1."""
-        begin = (partner[self.spans.owner] * self.size[0] + self.spans.row) * self.size[1]
-        lengths = other.line.before(begin + self.spans.end) - other.line.before(begin + self.spans.first)
-        shared = _sums(self.spans.owner, lengths, self.count)
-        return np.where(partner >= 0, shared, 0)
+        spans = self.spans
+        mine = np.arange(len(spans.owner)) if (partner >= 0).all() else np.flatnonzero(partner[spans.owner] >= 0)
+        line = partner[spans.owner[mine]] * self.size[0] + spans.row[mine]
+        theirs, end = other.row_starts[line], other.row_starts[line + 1]
+        shared = np.zeros(self.count, dtype=np.int64)
+        while True:  # once for most shapes: as often as a row of the other has stretches
+            left = theirs < end
+            if not left.all():
+                mine, theirs, end = mine[left], theirs[left], end[left]
+            if not mine.size:
+                return shared
+            length = np.minimum(spans.end[mine], other.spans.end[theirs])
+            length -= np.maximum(spans.first[mine], other.spans.first[theirs])
+            shared += _sums(spans.owner[mine], np.maximum(length, 0, out=length), self.count)
+            theirs = theirs + 1
 
 
 def shared_area(a: Spans, b: Spans, windows: Windows) -> Ints:

@@ -101,8 +101,9 @@ def test_pysot_forgets_restarts_after_the_end():
 def test_pysot_curve_weighs_fragments():
     codes = np.array([1, -1, -1, 2, 0, 0, 0, 0, 1, -1, -1, -1])
     fragments = pysot_fragments(np.where(codes < 0, 0.5, np.nan), codes, 12)
-    curve = pysot_curve(fragments, np.array([1.0, 3.0]), longest=12)
+    curve, nothing = pysot_curve(fragments, np.array([[1.0, 3.0], [0.0, 0.0]]), longest=12)
     assert curve[:4].tolist() == pytest.approx([1, 0.5, 0.5, (0.5 * 2 / 3 + 3 * 0.5) / 4])
     assert curve[5] == pytest.approx(0.2)  # the second has ended
-    np.testing.assert_array_equal(pysot_curve(fragments, np.array([1.0, 3.0]), longest=5), curve[:5])
-    assert np.isnan(pysot_curve(fragments, np.zeros(2), longest=12)[1:]).all()
+    np.testing.assert_array_equal(pysot_curve(fragments, np.array([[1.0, 3.0]]), longest=5)[0], curve[:5])
+    assert np.isnan(nothing[1:]).all()
+    assert pysot_curve(fragments[1:], np.ones((1, 1)), longest=12)[0, 4:].tolist() == [0.0] * 8  # nothing is so long
