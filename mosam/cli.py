@@ -61,10 +61,13 @@ PromptKind = Annotated[str | None, typer.Option("--prompt", help="box or mask.  
 Settings = Annotated[str, typer.Option(help="common: all trackers alike; published: each as its paper.")]
 Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of random weights.", min=0)]
 Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
-Lanes = Annotated[int, typer.Option(help="Sequences tracked together in one batch.", min=1)]
+Lanes = Annotated[int, typer.Option(help="Sequences (VOT's anchors too) tracked together in one batch.", min=1)]
 AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
 BoxFromMask = Annotated[
     str | None, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.  [default: the benchmark's]")
+]
+RegionFiles = Annotated[
+    str, typer.Option("--region-files", help="VOT's results: text, binary or auto (boxes text, masks binary).")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
 Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
@@ -102,6 +105,7 @@ def eval_(
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
+    region_files: RegionFiles = "auto",
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
@@ -117,7 +121,7 @@ def eval_(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files,
     )  # fmt: skip
     _check_protocol(options, protocol)
     scores, failed = [], False
@@ -155,6 +159,7 @@ def run(
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
+    region_files: RegionFiles = "auto",
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
@@ -166,7 +171,7 @@ def run(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files,
     )  # fmt: skip
     failed = False
     for _, result in _track(options):
