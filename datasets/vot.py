@@ -241,6 +241,10 @@ class RegionDataset(Dataset):
         has_pictures = any(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
         return FrameFolder(folder) if has_pictures else NoFrames(folder / "color")
 
+    def folder_of(self, name: str) -> TreePath:
+        """Where a sequence lies; DataError where it does not."""
+        return self._present(name)
+
     def shared_files(self) -> Iterable[TreePath]:
         """The list of names, where there is one."""
         path = self._sequences() / LIST

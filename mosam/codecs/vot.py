@@ -163,7 +163,9 @@ class VotCodec:
         place = self.place(folder, sequence)
         if not (place / f"{names[0]}_{TIME}.value").is_file():
             ending = f"_{TIME}.value"
-            names = sorted(path.name.removesuffix(ending) for path in place.glob(f"{sequence.name}_{'[0-9]' * 8}{ending}"))
+            names = sorted(
+                path.name.removesuffix(ending) for path in place.glob(f"{sequence.name}_{'[0-9]' * 8}{ending}")
+            )
         times = [self.read_values(folder, sequence, name, TIME) for name in names]
         found = [values[np.isfinite(values)] for values in times if values is not None]
         return np.concatenate(found) if found else None
@@ -310,7 +312,7 @@ class _VotWriter(FrameWriter):
                 self._confidence[object_id].append(math.nan)
                 continue
             regions.add(None if item is None else item.mask)
-            self._confidence[object_id].append(0.0 if item is None else _confidence(item))
+            self._confidence[object_id].append(0.0 if item is None else confidence(item))
 
     def close(self) -> None:
         place = self.folder / self._codec.experiment / self.sequence.name
@@ -325,7 +327,7 @@ class _VotWriter(FrameWriter):
             )
 
 
-def _confidence(item: ObjectOutput) -> float:
+def confidence(item: ObjectOutput) -> float:
     """How sure the tracker is, in [0, 1]: the probability of presence times the predicted IoU."""
     return item.iou / (1 + math.exp(-max(min(item.object_score, 50.0), -50.0)))
 
