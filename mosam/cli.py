@@ -421,8 +421,12 @@ def model_info(name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Mo
 @vot_app.command("init")
 def vot_init(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="A new folder, or a workspace of that stack.")],
-    stack: Annotated[str, typer.Option(help="As vot2022/shortterm or vot2022-st, or a stack file of your own.")],
-    root: Annotated[Path | None, typer.Option(help="Sequences on disk.  [default: the toolkit downloads them]")] = None,
+    stack: Annotated[
+        str | None, typer.Option(help="As vot2022/shortterm, vot2022-st, or a file.  [default: the workspace's]")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Sequences on disk.  [default: the workspace's, else they are downloaded]")
+    ] = None,
     tracker: Annotated[str | None, typer.Option(help="One or more.  [default: all]")] = None,
     model: ModelName = None,
     device: Device = "auto",

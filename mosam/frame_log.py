@@ -2,8 +2,8 @@
 
 `log/<sequence>.jsonl` in a run's folder. Every line has `frame`, `object`, `iou`, `object_score` and `visible`; tracked
 frames add `slots` (frame and temporal vector of each memory), `pointers` (frame and distance), `candidate`, `source`
-and what the policy records (for `mosam`: `conf`, `admitted`, `trust`, `withheld`, `guided_won` ...). Where a sequence is
-played in several passes, `start` is the frame at which its pass began; `slots` and `pointers` count frames of the pass.
+and what the policy records (for `mosam`: `conf`, `admitted`, `trust`, `withheld`, `guided_won` ...). Where a sequence
+is played in several passes, `start` is the frame at which its pass began; `slots` and `pointers` count in the pass.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How a sequence is played: the passes a tracker makes over it, and what its outputs become in result files.
 
 Most benchmarks let a tracker see a sequence once, from the first prompts to the end. VOT does not: until 2019 a tracker
-that failed was started again, from 2020 to 2022 it was started at every anchor, forward or backward. A `Play` says which
-passes there are, takes their outputs frame by frame, and says what follows; the runner plays passes of any sequences
-beside each other and knows none of this.
+that failed was started again, from 2020 to 2022 it was started at every anchor, forward or backward. A `Play` says
+which passes there are, takes their outputs frame by frame, and says what follows; the runner plays passes of any
+sequences beside each other and knows none of this.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class _OneObject:
 
 
 class Supervised(_OneObject):
-    """VOT 2013-2019: where the tracker's region no longer touches the annotated one it has failed, and is started again.
+    """VOT 2013-2019: where the tracker's region does not touch the annotated one it has failed, and is started again.
 
     The start is written as code 1, the failure as 2; the frames skipped after it are 0. What is compared is the region
     as it is written. Trackers are taken to be deterministic: there is one repetition.

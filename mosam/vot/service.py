@@ -2,8 +2,8 @@
 
     python -m mosam.vot.service SOCKET KEEP ORDER
 
-Tracker processes (`mosam.vot.trax_process`) find it by its socket, start it where it is missing, and talk to it in lines
-of JSON. It serves any number of them in turn with one engine, and ends when nobody has been there for `KEEP` seconds.
+Tracker processes (`mosam.vot.trax_process`) find it by its socket, start it where it is missing, and talk to it in
+JSON. It serves any number of them in turn with one engine, and ends when nobody has been there for `KEEP` seconds.
 Socket, lock and log lie in a folder of the user's own.
 """
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mosam.codecs.base import CodecOptions
-from mosam.codecs.vot import VotCodec, Regions, confidence
+from mosam.codecs.vot import Regions, VotCodec, confidence
 from mosam.errors import MosamError
 from mosam.regions.files import format_text, parse_text
 from mosam.regions.trajectory import MASK, SPECIAL, Trajectory

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosam.codecs import CodecOptions
-from mosam.errors import MosamError, UnknownNameError
+from mosam.errors import MosamError
 from mosam.settings import conditions, default_model, split_list
 from mosam.vot.service import KEEP, Order, online_policy
 from mosam.vot.session import PROMPTS
-from mosam.vot.stacks import Stack, find_stack
+from mosam.vot.stacks import STACKS, Stack, find_stack
 from mosam.vot.trax_process import require_trax
-from mosam.vot.workspace import Workspace, init_workspace
+from mosam.vot.workspace import Workspace, init_workspace, stack_of
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -26,7 +26,7 @@ class InitOptions:
     """What a user asked for, as typed; None = not said. The command line describes each."""
 
     workspace: Path
-    stack: str
+    stack: str | None = None
     root: Path | None = None
     tracker: str | None = None
     model: str | None = None
@@ -46,7 +46,10 @@ def init(options: InitOptions) -> Workspace:
     """Makes the workspace that is asked for; MosamError where a name is unknown or something is missing."""
     from mosam.policies.base import POLICIES
 
-    stack = find_stack(options.stack)
+    name = options.stack or stack_of(options.workspace)
+    if name is None:
+        raise MosamError(f"--stack: expected one of {', '.join(STACKS)}, or a file, got none")
+    stack = find_stack(name, inside=options.workspace)
     require_trax()
     if options.prompt not in PROMPTS:
         raise MosamError(f"--prompt: expected one of {', '.join(PROMPTS)}, got {options.prompt!r}")
@@ -95,12 +98,10 @@ def _dataset(stack: Stack, options: InitOptions) -> Dataset:
 
 
 def _runs(stack: Stack, options: InitOptions, dataset: Dataset | None) -> dict[str, Path]:
-    """Runs to copy, by the name that the toolkit shall know them by."""
+    """Runs to copy, by the name that the toolkit shall know them by: that of their folder."""
     from mosam.evaluation.evaluate import find_runs
 
     assert options.results is not None
     if dataset is None:
-        raise MosamError("--results: expected also --root, the sequences that they are results of")
-    if stack.dataset is None:
-        raise UnknownNameError("stack with results of ours", stack.name, ())
+        raise MosamError("--results: expected also --root, with the sequences that they are results of")
     return {folder.name: folder for _, folder in find_runs(options.results, dataset)}

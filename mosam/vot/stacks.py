@@ -54,8 +54,12 @@ def _known() -> dict[str, Stack]:
 STACKS = _known()
 
 
-def find_stack(name: str) -> Stack:
+def find_stack(name: str, *, inside: str | os.PathLike[str] = ".") -> Stack:
     """A stack by the toolkit's name, by our dataset's name (`vot2022-st`), or from a file of one's own (`my.yaml`).
+
+    Args:
+        name: of the stack.
+        inside: a workspace, where a file is looked for too.
 
     Raises:
         UnknownNameError: no such stack (lists the known, suggests the nearest).
@@ -69,7 +73,7 @@ def find_stack(name: str) -> Stack:
     for stack in STACKS.values():
         if stack.dataset == name:
             return stack
-    path = Path(name)
+    path = Path(name) if Path(name).is_file() else Path(inside) / name
     if path.suffix not in (".yaml", ".yml"):
         raise UnknownNameError("stack", name, STACKS, where="--stack")
     if not path.is_file():

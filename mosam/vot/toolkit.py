@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import configparser
 import json
+import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mosam.errors import MissingDataError, MosamError
 
@@ -104,3 +106,50 @@ def _registered(root: Path) -> list[str]:
     if not parser.sections():
         raise MissingDataError(f"{root / 'trackers.ini'}: expected a tracker, found none; see mosam vot init")
     return sorted(parser.sections())
+
+
+_MEASURES = {  # of the toolkit's analyses, the numbers they begin with
+    "multistart.EAOScore": ("eao",),
+    "supervised.EAOScore": ("eao",),
+    "multistart.AverageAccuracyRobustness": ("accuracy", "robustness"),
+    "supervised.AverageAccuracyRobustness": ("accuracy", "failures"),
+    "accuracy.AverageAccuracy": ("accuracy",),
+    "longterm.PrecisionRecall": ("precision", "recall", "f"),
+    "longterm.AccuracyRobustness": ("accuracy", "robustness"),
+    "longterm.AverageQualityAuxiliary": ("nre", "dre", "adq"),
+}
+
+
+def read_analysis(analysis: Mapping[str, Any]) -> list[tuple[str, str, dict[str, float]]]:
+    """Overall numbers of an analysis file of the toolkit.
+
+    Args:
+        analysis: the content of `analysis/<name>.json`.
+    Returns:
+        experiment, tracker and its numbers, by the toolkit's name of an analysis where it has one (`Quality`); those
+        without an overall number are left out.
+    """
+    trackers = list(analysis["trackers"])
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for experiment, content in analysis["results"].items():
+        pairs = zip(content["parameters"]["analyses"], content["results"] or (), strict=False)
+        for parameters, results in pairs:
+            kind = ".".join(parameters["type"].split(".")[-2:])
+            names = _MEASURES.get(kind, ())
+            if len(names) == 1 and parameters.get("name") and kind.startswith("accuracy"):
+                names = (parameters["name"].lower(),)
+            for tracker, values in zip(trackers, results or (), strict=False):
+                numbers = [math.nan if value is None else value for value in values or ()]
+                named = {n: float(v) for n, v in zip(names, numbers, strict=False) if isinstance(v, int | float)}
+                found.setdefault((experiment, tracker), {}).update(named)
+    return [(experiment, tracker, values) for (experiment, tracker), values in found.items() if values]
+
+
+def describe_analysis(analysis: Mapping[str, Any]) -> str:
+    """Overall numbers of an analysis file as lines of text."""
+    rows = [
+        (experiment, tracker, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
+        for experiment, tracker, values in read_analysis(analysis)
+    ]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+    return "\n".join(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
 from mosam.vot.stacks import Stack
@@ -64,43 +64,61 @@ def init_workspace(
 ) -> Workspace:
     """Writes a workspace, or adds trackers to one of the same stack.
 
+    Sequences that are in the workspace already are used as they are.
+
     Args:
         path: its folder.
         stack: what it runs.
         orders: our trackers, started by the toolkit.
         keep: seconds for which the process with the network outlives the tracker process.
-        dataset: sequences on disk to link to; None = the toolkit downloads those of the stack.
+        dataset: sequences on disk to link to; None = those in the workspace, else the toolkit downloads the stack's.
         results: runs of ours to copy in, by label; the toolkit then analyses them as they are.
     Raises:
-        MismatchError: the folder holds a workspace of another stack, other sequences, or a tracker of the same name with
+        MismatchError: the folder holds a workspace of another stack, other sequences, or a tracker of that name with
             other settings.
-        MosamError: two trackers of one name, or a folder that is no workspace.
+        MosamError: two trackers of one name, or a folder of something else.
     """
     root = Path(path)
-    if root.exists() and (not root.is_dir() or (any(root.iterdir()) and not (root / CONFIG).is_file())):
-        raise MosamError(f"{root}: expected a workspace, or a new or empty folder; choose another")
-    sections = {}
+    if root.exists() and not _is_workspace(root) and (not root.is_dir() or any(root.iterdir())):
+        raise MosamError(
+            f"{root}: expected a workspace, a folder with {SEQUENCES}/, or a new or empty one; choose another"
+        )
+    sections: dict[str, dict[str, str]] = {}
     for order in orders:
         section = _section(order, keep)
         if sections.setdefault(identifier(order.tracker), section) != section:
             raise MosamError(f"--tracker: expected names that differ, got two for {identifier(order.tracker)}")
     for label in results or {}:
-        sections.setdefault(identifier(label), {"label": label, "protocol": "trax", "command": "false"})
-    config = {"registry": [f"./{TRACKERS}"], "stack": STACK_FILE if stack.path else stack.name, "sequences": SEQUENCES}
-    _check(root, stack, config, dataset)
+        sections[identifier(label)] = {"label": label, "protocol": "trax", "command": "false"}
+    config = _check(root, stack, dataset)
     registered = _merged(root / TRACKERS, sections)
     root.mkdir(parents=True, exist_ok=True)
     (root / RESULTS).mkdir(exist_ok=True)
-    if stack.path is not None:
+    if stack.path is not None and not stack.path.resolve().is_relative_to(root.resolve()):
         (root / STACK_FILE).write_bytes(stack.path.read_bytes())
     count = _link(root / SEQUENCES, dataset)
     _write_trackers(root / TRACKERS, registered)
     for label, run in (results or {}).items():
         _copy_results(run, root / RESULTS / identifier(label))
-    import yaml
+    if not (root / CONFIG).is_file():
+        import yaml
 
-    (root / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+        (root / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
     return Workspace(root, stack, tuple(sections), count)
+
+
+def stack_of(path: str | os.PathLike[str]) -> str | None:
+    """The stack that a workspace says it is of, None where there is no workspace yet."""
+    there = _read_config(Path(path))
+    name = None if there is None else there.get("stack")
+    if not isinstance(name, str):
+        return None
+    inside = Path(path) / name
+    return str(inside) if inside.is_file() else name
+
+
+def _is_workspace(root: Path) -> bool:
+    return (root / CONFIG).is_file() or (root / SEQUENCES).is_dir()
 
 
 def _section(order: Order, keep: float) -> dict[str, str]:
@@ -118,28 +136,40 @@ def _section(order: Order, keep: float) -> dict[str, str]:
     }
 
 
-def _check(root: Path, stack: Stack, config: Mapping[str, object], dataset: Dataset | None) -> None:
-    """Whether a workspace that is there is the one that is asked for."""
+def _check(root: Path, stack: Stack, dataset: Dataset | None) -> dict[str, object]:
+    """The configuration; MismatchError where a workspace that is there is not the one that is asked for."""
+    name = stack.name
+    if stack.path is not None:
+        inside = stack.path.resolve().is_relative_to(root.resolve())
+        name = str(stack.path.resolve().relative_to(root.resolve())) if inside else STACK_FILE
+    config: dict[str, object] = {"registry": [f"./{TRACKERS}"], "stack": name, "sequences": SEQUENCES}
+    there = _read_config(root)
+    if there is not None and there.get("stack") != name:
+        raise MismatchError(
+            f"{root}: holds a workspace of the stack {there.get('stack')}, not {name}; choose another folder"
+        )
+    if there is not None and f"./{TRACKERS}" not in (there.get("registry") or []):
+        raise MismatchError(f"{root / CONFIG}: expected ./{TRACKERS} in registry; add it, or choose another folder")
+    copied = root / STACK_FILE
+    copies = stack.path is not None and name == STACK_FILE and copied.is_file()
+    if copies and copied.read_bytes() != stack.path.read_bytes():  # type: ignore[union-attr]
+        raise MismatchError(f"{root}: holds a workspace of another {name} than {stack.path}; choose another folder")
+    names = root / SEQUENCES / LIST
+    if dataset is not None and names.is_file() and names.read_text(encoding="utf-8").split() != list(dataset):
+        raise MismatchError(f"{root}: holds a workspace of other sequences; choose another folder")
+    return config
+
+
+def _read_config(root: Path) -> dict[str, Any] | None:
     if not (root / CONFIG).is_file():
-        return
+        return None
     import yaml
 
     try:
         there = yaml.safe_load((root / CONFIG).read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         raise DataError(root / CONFIG, "expected YAML; repair it or choose another workspace") from None
-    there = there if isinstance(there, dict) else {}
-    if there.get("stack") != config["stack"]:
-        raise MismatchError(
-            f"{root}: holds a workspace of the stack {there.get('stack')}, not {config['stack']}; choose another folder"
-        )
-    if stack.path is not None and (root / STACK_FILE).read_bytes() != stack.path.read_bytes():
-        raise MismatchError(
-            f"{root}: holds a workspace of another {STACK_FILE} than {stack.path}; choose another folder"
-        )
-    names = root / SEQUENCES / LIST
-    if dataset is not None and names.is_file() and names.read_text(encoding="utf-8").split() != list(dataset):
-        raise MismatchError(f"{root}: holds a workspace of other sequences; choose another folder")
+    return there if isinstance(there, dict) else {}
 
 
 def _merged(path: Path, sections: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
@@ -156,7 +186,7 @@ def _merged(path: Path, sections: Mapping[str, Mapping[str, str]]) -> dict[str, 
         if merged.setdefault(name, wanted) != wanted:
             there = merged[name].get("command", "nothing")
             raise MismatchError(
-                f"{path}: {name} is registered with other settings ({there}); remove it there or choose another workspace"
+                f"{path}: {name} is registered with other settings ({there}); remove it there or choose another folder"
             )
     return merged
 
@@ -169,26 +199,29 @@ def _write_trackers(path: Path, sections: Mapping[str, Mapping[str, str]]) -> No
 
 
 def _link(folder: Path, dataset: Dataset | None) -> int | None:
-    """Links to sequences on disk, and their list, which keeps the toolkit from downloading."""
+    """Links to sequences on disk, and their list, which keeps the toolkit from downloading; how many there are."""
     folder.mkdir(exist_ok=True)
     if dataset is None:
-        return None
-    for name in dataset:
-        source = _place(dataset, name)
-        target = folder / name
-        if not target.exists():
-            target.symlink_to(source.resolve(), target_is_directory=True)
-    (folder / LIST).write_text("".join(f"{name}\n" for name in dataset), encoding="utf-8")
-    return len(dataset)
+        names = sorted(path.parent.name for path in folder.glob("*/groundtruth*.txt"))
+        names = list(dict.fromkeys(names))
+        if (folder / LIST).is_file():
+            return len((folder / LIST).read_text(encoding="utf-8").split())
+    else:
+        names = list(dataset)
+        for name in names:
+            target = folder / name
+            if not target.exists():
+                target.symlink_to(_place(dataset, name).resolve(), target_is_directory=True)
+    if names:
+        (folder / LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    return len(names) or None
 
 
 def _place(dataset: Dataset, name: str) -> Path:
     place = getattr(dataset, "folder_of", None)
     folder = None if place is None else place(name)
     if not isinstance(folder, Path):
-        raise MissingDataError(
-            f"{dataset.root}: the VOT toolkit reads folders; expected one with {name}, unpack it first"
-        )
+        raise MissingDataError(f"{dataset.root}: expected folders, which are all that the VOT toolkit reads; unpack it")
     return folder
 
 
