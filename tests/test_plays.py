@@ -153,7 +153,10 @@ def test_a_run_goes_on_where_it_stopped(track, tmp_path):
     before = track.files()
     (track.folder / "baseline/a/a_00000009.txt").unlink()
     track.run(dataset)
-    assert [(e.event, e.sequence) for e in track.events if e.event in ("kept", "redo")] == [("redo", "a"), ("kept", "b")]
+    assert [(e.event, e.sequence) for e in track.events if e.event in ("kept", "redo")] == [
+        ("redo", "a"),
+        ("kept", "b"),
+    ]
     assert track.files() == before
 
 

@@ -79,11 +79,11 @@ class Order:
 
 def load_engine(order: Order) -> Engine:
     """The engine of an order; MosamError where a name is unknown or the tracker is not online."""
+    policy = online_policy(order.tracker)  # a wrong name is told before torch is loaded
     from mosam.engine.engine import Engine
     from mosam.model.checkpoints import load_model
     from mosam.settings import conditions
 
-    policy = online_policy(order.tracker)
     under = conditions(order.settings, policy.name, "region")
     model = load_model(
         order.model,
@@ -173,6 +173,8 @@ class Service:
                 idle_since, keep = time.monotonic(), self.keep
             else:
                 self._answer(peer, request)
+        with contextlib.suppress(OSError):
+            listener.close()  # whoever comes now finds nobody, and starts another
 
     def _accept(self, listener: Listener) -> None:
         while True:
@@ -343,12 +345,7 @@ def main() -> None:
     """Entry point of the process."""
     address, keep, given = sys.argv[1:4]
     listener = Listener(address, family="AF_UNIX", backlog=16)
-    service = Service(Order(**json.loads(given)), float(keep))
-    try:
-        service.run(listener)
-    finally:
-        Path(address).unlink(missing_ok=True)
-        os._exit(0)  # threads may wait for peers that come no more
+    Service(Order(**json.loads(given)), float(keep)).run(listener)
 
 
 if __name__ == "__main__":
