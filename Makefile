@@ -25,7 +25,7 @@ WORKSPACE ?=
 STACK ?=
 EXPERIMENTS ?=
 
-.PHONY: eval test test-slow lint bench gpu vot vot-environment clean
+.PHONY: eval test test-slow lint bench gpu vot vot-asked vot-environment clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -69,10 +69,12 @@ VOT_INSTALLED = $(VOT_ENV)/.installed-$(TOOLKIT)
 VOT_OPTIONS = $(if $(STACK),--stack "$(STACK)") $(if $(ROOT),--root "$(ROOT)") $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
-vot: $(INSTALLED) $(VOT_INSTALLED)
-	@[ -n "$(WORKSPACE)" ] || { echo "make vot: expected WORKSPACE=dir and STACK=vot2022/shortterm, got no WORKSPACE" >&2; exit 2; }
+vot: vot-asked $(INSTALLED) $(VOT_INSTALLED)
 	@$(BIN)/mosam vot init "$(WORKSPACE)" $(VOT_OPTIONS)
 	@$(BIN)/mosam vot evaluate "$(WORKSPACE)" --toolkit $(VOT_ENV) $(if $(EXPERIMENTS),--experiments "$(EXPERIMENTS)")
+
+vot-asked:
+	@[ -n "$(WORKSPACE)" ] || { echo "make vot: expected WORKSPACE=dir and STACK=vot2022/shortterm, got no WORKSPACE" >&2; exit 2; }
 
 vot-environment: $(VOT_INSTALLED)
 

@@ -40,13 +40,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.figures": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
-    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
+    "plays": BASE | {"codecs", "regions"},
+    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "vot": BASE
+    | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "__init__", "__main__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},
@@ -54,6 +57,7 @@ ONLY_IN = {
     "matplotlib": {"evaluation.figures"},
     "typer": {"cli"},
     "rich": {"cli", "progress"},
+    "trax": {"vot"},
 }
 NUMPY_ONLY = BASE | {"policies"}
 NETWORK_SIZES = {1024, 4096}  # image side and tokens of one network: `BackboneSizes` has them; polygons know no network

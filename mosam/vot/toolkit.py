@@ -22,6 +22,7 @@ from mosam.errors import MissingDataError, MosamError
 _BAD = ("encountered an error", "interrupted by tracker error", "Unable to", "not found", "No trackers resolved")
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
 _SHOWN = 300
+_CHUNK = 65536  # bytes
 
 
 def toolkit_command(environment: str | os.PathLike[str]) -> list[str]:
@@ -50,7 +51,7 @@ def run_toolkit(command: Sequence[str], arguments: Sequence[str]) -> None:
     )
     assert process.stdout is not None
     said = b""
-    while chunk := process.stdout.read1(4096):  # type: ignore[attr-defined]
+    while chunk := process.stdout.read1(_CHUNK):  # type: ignore[attr-defined]
         sys.stderr.buffer.write(chunk)
         sys.stderr.buffer.flush()
         said += chunk

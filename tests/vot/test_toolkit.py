@@ -48,7 +48,7 @@ def test_curves_are_left_out_and_lines_align():
 
 def test_what_the_toolkit_complains_of_is_an_error_although_it_exits_with_0(capfd):
     say = "import sys; print('\\x1b[31mTracker sam2 encountered an error at sequence a: boom\\x1b[0m', file=sys.stderr)"
-    with pytest.raises(MosamError, match="^vot -c: Tracker sam2 encountered an error at sequence a: boom$"):
+    with pytest.raises(MosamError, match=r"^vot -c: Tracker sam2 encountered an error at sequence a: boom$"):
         run_toolkit([sys.executable], ["-c", say])
     assert "boom" in capfd.readouterr().err
     with pytest.raises(MosamError, match="exit code 3"):
