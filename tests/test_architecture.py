@@ -41,7 +41,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "plays": BASE | {"codecs", "regions"},
-    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
+    "runner": BASE
+    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
