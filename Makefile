@@ -1,6 +1,7 @@
 # A thin front to the `mosam` command; every target makes the environment it needs, once.
 #   make eval                                          the shipped benchmark, on this machine
 #   make eval DATASET=davis ROOT=/data/DAVIS DEVICE=cuda
+#   make vot WORKSPACE=dir STACK=vot2022/shortterm     the VOT toolkit, in an environment of its own
 #   make test                                          the tests that need nothing from the system
 
 SHELL := /bin/bash
@@ -20,7 +21,11 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: eval plots paper results report test test-slow lint bench gpu clean
+WORKSPACE ?=
+STACK ?=
+EXPERIMENTS ?=
+
+.PHONY: eval plots paper results report test test-slow lint bench gpu vot vot-asked vot-environment clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -87,5 +92,28 @@ $(INSTALLED): pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
+# The toolkit is a program beside ours, in an environment of its own: 0.7.4 runs everything up to 2022, 0.9.0 what is VOTS
+# (docs/vot.md says why). attributee 0.1.10, which pip would take, cannot be imported with either.
+TOOLKIT ?= $(if $(findstring vots,$(STACK)),0.9.0,0.7.4)
+VOT_ENV = .venv-vot$(if $(filter 0.7.%,$(TOOLKIT)),,s)
+VOT_INSTALLED = $(VOT_ENV)/.installed-$(TOOLKIT)
+VOT_OPTIONS = $(if $(STACK),--stack "$(STACK)") $(if $(ROOT),--root "$(ROOT)") $(if $(TRACKER),--tracker "$(TRACKER)") \
+	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
+
+vot: vot-asked $(INSTALLED) $(VOT_INSTALLED)
+	@$(BIN)/mosam vot init "$(WORKSPACE)" $(VOT_OPTIONS)
+	@$(BIN)/mosam vot evaluate "$(WORKSPACE)" --toolkit $(VOT_ENV) $(if $(EXPERIMENTS),--experiments "$(EXPERIMENTS)")
+
+vot-asked:
+	@[ -n "$(WORKSPACE)" ] || { echo "make vot: expected WORKSPACE=dir and STACK=vot2022/shortterm, got no WORKSPACE" >&2; exit 2; }
+
+vot-environment: $(VOT_INSTALLED)
+
+.venv-vot/.installed-% .venv-vots/.installed-%:
+	@[ -x $(@D)/bin/python ] || $(PYTHON) -m venv $(@D)
+	@echo "installing vot-toolkit $* into $(@D) (only once)" >&2
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check vot-toolkit==$* attributee==0.1.9
+	@$(@D)/bin/python -c "import vot" && touch $@
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-vot .venv-vots .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

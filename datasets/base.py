@@ -146,6 +146,7 @@ class DatasetInfo:
         prompts: kinds of prompt it offers, the default first.
         protocol: the protocol it is scored under unless another is asked for.
         result_format: name of the codec of its raw results.
+        play: how a sequence is played, see `mosam.plays`: `once`, `supervised` or `multistart`.
         official_counts: sequences of each split.
         box_from_mask: how its results turn a mask into a box unless asked otherwise, see `mosam.geometry.mask_to_box`.
         box_origin: coordinate of the first pixel in its box files; recorded, never applied.
@@ -162,6 +163,7 @@ class DatasetInfo:
     prompts: tuple[str, ...]
     protocol: str
     result_format: str
+    play: str = "once"
     official_counts: Mapping[str, int] = field(default_factory=dict)
     box_from_mask: str = "exclusive"
     box_origin: int = 0

@@ -1,8 +1,8 @@
 """VOT: short-term 2013-2022, long-term 2018-2022 and VOTS, one folder a sequence in the toolkit's layout.
 
 A sequence's annotation is a `RegionTruth`: regions of every object, tags and values of every frame, and the anchors
-that multistart runs begin at. What a runner needs for resets and anchors is there too: `RegionTruth.prompt` for any
-frame, `RegionTruth.anchors` with the frames in playing order, `RegionTruth.restart` after a failure.
+that multistart runs begin at. What `mosam.plays` needs for resets and anchors is there too: `RegionSequence.prompt_at`
+for any frame, `RegionTruth.anchors` with the frames in playing order, `RegionTruth.restart` after a failure.
 """
 
 from __future__ import annotations
@@ -179,10 +179,12 @@ class RegionSequence(Sequence):
     Attributes:
         object_names: names of the objects in file names, by id.
         eao_interval: lengths that its challenge's expected average overlap is a mean over, or None.
+        prompt_kind: `box` or `mask`: what a tracker is started with.
     """
 
     object_names: Mapping[int, str] = field(default_factory=dict)
     eao_interval: tuple[int, int] | None = None
+    prompt_kind: str = "box"
 
     @property
     def regions(self) -> RegionTruth:
@@ -190,6 +192,13 @@ class RegionSequence(Sequence):
         truth = self.truth
         assert isinstance(truth, RegionTruth)
         return truth
+
+    def prompt_at(self, object_id: int, frame_index: int) -> Prompt:
+        """What starts a tracker on any frame; MismatchError as `RegionTruth.prompt`."""
+        try:
+            return self.regions.prompt(object_id, frame_index, self.prompt_kind)
+        except MismatchError as error:
+            raise MismatchError(f"{self.name}: {error}") from None
 
 
 class RegionDataset(Dataset):
@@ -231,6 +240,10 @@ class RegionDataset(Dataset):
             return frames_or_none(folder / "color")
         has_pictures = any(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
         return FrameFolder(folder) if has_pictures else NoFrames(folder / "color")
+
+    def folder_of(self, name: str) -> TreePath:
+        """Where a sequence lies; DataError where it does not."""
+        return self._present(name)
 
     def shared_files(self) -> Iterable[TreePath]:
         """The list of names, where there is one."""
@@ -286,6 +299,7 @@ class RegionDataset(Dataset):
             load_size=size,
             object_names=names,
             eao_interval=self.eao_interval,
+            prompt_kind=self.prompt,
         )
 
     def prompts(self, truth: RegionTruth, folder: TreePath) -> tuple[Prompt, ...]:
@@ -468,6 +482,7 @@ def _info(
     prompts: tuple[str, ...],
     result_format: str,
     metrics: tuple[str, ...],
+    play: str = "once",
     count: int | None = None,
     splits: tuple[str, ...] = ("test",),
     no_truth: tuple[str, ...] = (),
@@ -480,6 +495,7 @@ def _info(
         prompts=prompts,
         protocol=protocol,
         result_format=result_format,
+        play=play,
         official_counts={} if count is None else {splits[0]: count},
         frame_name_format="%08d",
         frame_index_base=1,
@@ -504,6 +520,7 @@ def _register_all() -> None:
             prompts=("box",),
             result_format="vot-box",
             metrics=metrics,
+            play="supervised",
             count=count,
         )
         _challenge(f"vot{year}", interval, info)
@@ -521,6 +538,7 @@ def _register_all() -> None:
             prompts=("mask", "box") if kind == "mask" else ("box",),
             result_format="vot" if kind == "mask" else "vot-box",
             metrics=("eao", "accuracy", "robustness"),
+            play="multistart",
             count=number,
         )
         _challenge(f"vot{suffix}", (115, 755), info)

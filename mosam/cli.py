@@ -44,6 +44,8 @@ data_app = typer.Typer(help="Benchmarks: what is known, and whether a copy on di
 model_app = typer.Typer(help="Networks and checkpoints.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(model_app, name="model")
+vot_app = typer.Typer(help="The VOT toolkit: workspaces for it, and the tracker it starts.", no_args_is_help=True)
+app.add_typer(vot_app, name="vot")
 
 DatasetName = Annotated[str, typer.Argument(metavar="DATASET", help="Benchmark; `mosam data list` names them.")]
 Root = Annotated[Path | None, typer.Option(help="Folder of the benchmark.  [default: $MOSAM_DATA/DATASET]")]
@@ -63,14 +65,22 @@ PromptKind = Annotated[str | None, typer.Option("--prompt", help="box or mask.  
 Settings = Annotated[str, typer.Option(help="common: all trackers alike; published: each as its paper.")]
 Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of random weights.", min=0)]
 Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
-Lanes = Annotated[int, typer.Option(help="Sequences tracked together in one batch.", min=1)]
+Lanes = Annotated[int, typer.Option(help="Sequences (VOT's anchors too) tracked together in one batch.", min=1)]
 AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
 BoxFromMask = Annotated[
     str | None, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.  [default: the benchmark's]")
 ]
+RegionFiles = Annotated[
+    str, typer.Option("--region-files", help="VOT's results: text, binary or auto (boxes text, masks binary).")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Throw away results made with other settings.")]
 Log = Annotated[bool, typer.Option("--log", help="Also write what was read and chosen on every frame.")]
 Decoder = Annotated[str, typer.Option(help="auto, pillow, simplejpeg, jpeg4py, torchvision; torchcodec (videos).")]
+VotPrompt = Annotated[str, typer.Option("--prompt", help="auto: a mask where one is given, else a box; box; mask.")]
+VotBoxFromMask = Annotated[
+    str, typer.Option("--box-from-mask", help="Right edge of a mask's box: exclusive, inclusive.")
+]
+Keep = Annotated[float, typer.Option(help="Seconds for which the network waits for the next tracker process.", min=0)]
 Protocol = Annotated[str | None, typer.Option(help="How scores are computed.  [default: the benchmark's own]")]
 AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what is there, leave out what is not.")]
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
@@ -106,6 +116,7 @@ def eval_(
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
+    region_files: RegionFiles = "auto",
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
@@ -124,7 +135,7 @@ def eval_(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files,
     )  # fmt: skip
     _check_protocol(options, protocol)
     scores, failed = [], False
@@ -162,6 +173,7 @@ def run(
     lanes: Lanes = 1,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
+    region_files: RegionFiles = "auto",
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
@@ -173,7 +185,7 @@ def run(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files,
     )  # fmt: skip
     failed = False
     for _, result in _track(options):
@@ -526,6 +538,75 @@ def model_info(name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Mo
     for field in dataclasses.fields(info):
         value = getattr(info, field.name)
         print(f"{field.name.replace('_', ' ')}: {'not on this machine' if value is None else value}")
+
+
+@vot_app.command("init")
+def vot_init(
+    workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="A new folder, or a workspace of that stack.")],
+    stack: Annotated[
+        str | None, typer.Option(help="As vot2022/shortterm, vot2022-st, or a file.  [default: the workspace's]")
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(help="Sequences on disk.  [default: the workspace's, else they are downloaded]")
+    ] = None,
+    tracker: Annotated[str | None, typer.Option(help="One or more.  [default: all]")] = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    sequences: Sequences = None,
+    limit: Limit = None,
+    prompt: VotPrompt = "auto",
+    settings: Settings = "common",
+    seed: Seed = 0,
+    box_from_mask: VotBoxFromMask = "exclusive",
+    keep: Keep = 60.0,
+    results: Annotated[Path | None, typer.Option(help="Also copy runs of ours there, as results to analyse.")] = None,
+) -> None:
+    """Write a workspace of the VOT toolkit with our trackers registered."""
+    from mosam.vot.setup import InitOptions, init
+
+    options = InitOptions(
+        workspace, stack, root, tracker, model, device, precision, sequences, limit, prompt, settings, seed,
+        box_from_mask, keep, results,
+    )  # fmt: skip
+    made = init(options)
+    count = "sequences to be downloaded" if made.sequences is None else f"{made.sequences} sequences"
+    _note(f"{made.stack.name} (vot-toolkit {made.stack.toolkit}): {count}, trackers {', '.join(made.trackers)}")
+    print(made.path)
+
+
+@vot_app.command("track")
+def vot_track(
+    tracker: Annotated[str, typer.Option(help="As `mosam[stride=3]`.")],
+    model: Annotated[str, typer.Option("--model", help="Name, hub id, folder or .pt file.")] = "large",
+    device: Device = "auto",
+    precision: Precision = None,
+    settings: Settings = "common",
+    seed: Seed = 0,
+    prompt: VotPrompt = "auto",
+    box_from_mask: VotBoxFromMask = "exclusive",
+    keep: Keep = 60.0,
+) -> None:
+    """Be the tracker process that the VOT toolkit starts, as `mosam vot init` registers it."""
+    from mosam.vot.service import Order
+    from mosam.vot.trax_process import track
+
+    track(Order(tracker, model, device, precision, settings, seed, prompt, box_from_mask), keep=keep)
+
+
+@vot_app.command("evaluate")
+def vot_evaluate(
+    workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="As `mosam vot init` makes it.")],
+    toolkit: Annotated[Path, typer.Option(help="Environment that holds vot-toolkit; `make vot` makes it.")],
+    tracker: Annotated[str | None, typer.Option(help="Names in trackers.ini.  [default: all]")] = None,
+    experiments: Annotated[str | None, typer.Option(help="Only these of the stack, comma-separated.")] = None,
+    only_analysis: Annotated[bool, typer.Option("--only-analysis", help="Analyse the results that are there.")] = False,
+) -> None:
+    """Have the toolkit run and analyse the trackers of a workspace, and print its numbers."""
+    from mosam.settings import split_list
+    from mosam.vot.toolkit import evaluate
+
+    print(evaluate(workspace, toolkit, split_list(tracker), experiments=experiments, run=not only_analysis))
 
 
 def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:

@@ -2,7 +2,8 @@
 
 `log/<sequence>.jsonl` in a run's folder. Every line has `frame`, `object`, `iou`, `object_score` and `visible`; tracked
 frames add `slots` (frame and temporal vector of each memory), `pointers` (frame and distance), `candidate`, `source`
-and what the policy records (for `mosam`: `conf`, `admitted`, `trust`, `withheld`, `guided_won` ...).
+and what the policy records (for `mosam`: `conf`, `admitted`, `trust`, `withheld`, `guided_won` ...). Where a sequence
+is played in several passes, `start` is the frame at which its pass began; `slots` and `pointers` count in the pass.
 """
 
 from __future__ import annotations
@@ -38,11 +39,16 @@ class FrameLogWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("w", encoding="utf-8")
 
-    def add(self, output: FrameOutput) -> None:
-        """One frame; outputs must carry logs (`Engine(log=True)`)."""
+    def add(self, output: FrameOutput, **where: int) -> None:
+        """One frame; outputs must carry logs (`Engine(log=True)`).
+
+        Args:
+            where: `frame`, where the output counts otherwise, and what else tells the frame from others of that number.
+        """
         for object_id, one in output.objects.items():
             line = {
                 "frame": output.frame_index,
+                **where,
                 "object": object_id,
                 "visible": bool(one.mask.any()),
                 "iou": one.iou,

@@ -44,6 +44,7 @@ class RunOptions:
     box_from_mask: str | None = None
     overwrite: bool = False
     log: bool = False
+    region_files: str = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
     """
     try:
         usual = DATASETS[options.dataset].info.box_from_mask
-        output = CodecOptions(options.absent_as, options.box_from_mask or usual)
+        output = CodecOptions(options.absent_as, options.box_from_mask or usual, options.region_files)
     except ValueError as error:
         option, _, rest = str(error).partition(":")
         raise MosamError(f"--{option.replace('_', '-')}:{rest}") from None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.frame_log import FrameLogWriter, log_path
+from mosam.plays import ONCE, PLAYS, Pass, Play
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Progress:
         finished: sequences that are done or have failed, kept ones included.
         total: sequences of the run.
         frames: frames of this sequence tracked so far.
-        length: frames it has; 0 where not known.
+        length: frames there are to track; 0 where not known.
         seconds: engine time spent on it so far.
         reason: why it failed or is done again.
     """
@@ -94,7 +95,8 @@ def run(
         model: the network.
         policy: the tracker.
         out: the run's folder.
-        max_lanes: sequences tracked together, and rows of one batch; when one ends the next takes its place.
+        max_lanes: sequences (where they are played in several passes, passes) tracked together, and rows of one batch;
+            when one ends the next takes its place.
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
@@ -153,7 +155,11 @@ def describe_settings(
         device=model.device.type,
         network={key: getattr(model, key) for key in NETWORK_OPTIONS if hasattr(model, key)},
         engine=dataclasses.asdict(parity),
-        output={"format": dataset.info.result_format, **dataclasses.asdict(options)},
+        output={
+            "format": dataset.info.result_format,
+            **({} if dataset.info.play == ONCE else {"play": dataset.info.play}),
+            **options.describe(),
+        },
     )
 
 
@@ -178,20 +184,39 @@ def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes
 
 
 @dataclass(slots=True, eq=False)
-class _Open:
-    """A sequence in flight. `waiting` holds engine seconds of frames whose result is not final yet."""
+class _Job:
+    """A sequence in flight.
+
+    Attributes:
+        waiting: passes that can be played but are not yet.
+        lanes: passes being played.
+        alone: nothing may be played beside its one lane.
+        read, seconds: frames given to the engine, and its time for them.
+    """
 
     name: str
     sequence: Sequence
     annotation: str
+    play: Play
+    opened: float
+    waiting: deque[Pass]
+    alone: bool = False
+    log: Any = None
+    lanes: list[_Lane] = field(default_factory=list)
+    read: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class _Lane:
+    """A pass in flight. `waiting` holds engine seconds of frames whose result is not final yet."""
+
+    job: _Job
+    played: Pass
     video: Any
     frames: Iterator[tuple[Image, Any]]
-    writer: Any
-    opened: float
-    log: Any = None
     read: int = 0
     written: int = 0
-    seconds: float = 0.0
     waiting: dict[int, float] = field(default_factory=dict)
 
 
@@ -214,13 +239,14 @@ class _Walk:
         self._store = store
         self._codec = codec
         self._options = options
+        self._play = PLAYS[dataset.info.play]
         self._new_engine = new_engine
         self._max_lanes = max_lanes
         self._progress = progress
         self._engine: Any = None
         self._pending: deque[str] = deque()
         self._alone: deque[str] = deque()  # members of a batch that failed, to be tried one at a time
-        self._open: list[_Open] = []
+        self._jobs: list[_Job] = []
         self._finished = 0
 
     def go(self) -> None:
@@ -228,16 +254,17 @@ class _Walk:
         for name in self._dataset:
             self._sort_out(name)
         try:
-            while self._pending or self._alone or self._open:
+            while self._pending or self._alone or self._jobs:
                 self._fill()
-                frames = {
-                    item.video: frame for item in list(self._open) if (frame := self._next_frame(item)) is not None
-                }
+                frames = {lane.video: frame for lane in self._lanes() if (frame := self._next_frame(lane)) is not None}
                 if frames:
                     self._step(frames)
         finally:
-            for item in self._open:
-                _stop_reading(item)
+            for job in list(self._jobs):
+                self._leave(job)
+
+    def _lanes(self) -> list[_Lane]:
+        return [lane for job in self._jobs for lane in job.lanes]
 
     def _sort_out(self, name: str) -> None:
         """Decides whether a sequence is kept or still to be done."""
@@ -268,53 +295,75 @@ class _Walk:
         return self._dataset.select([name]).annotation_hash()
 
     def _fill(self) -> None:
-        """Opens sequences until the lanes are full."""
-        lanes = 1 if self._alone else self._max_lanes
-        while len(self._open) < lanes and (queue := self._alone or self._pending):
-            name = queue.popleft()
-            try:
-                self._open.append(self._start(name))
-            except StoreError:
-                raise
-            except Exception as error:
-                self._fail(name, error)
+        """Fills the lanes: with passes of the open sequences first, then with those of new ones."""
+        while True:
+            alone = bool(self._alone) or any(job.alone for job in self._jobs)
+            if len(self._lanes()) >= (1 if alone else self._max_lanes):
+                return
+            job = next((job for job in self._jobs if job.waiting), None)
+            if job is not None:
+                with self._failing_alone(job):
+                    self._play_next(job)
+            elif (queue := self._alone or self._pending) and not (alone and self._jobs):
+                self._open(queue.popleft(), alone=queue is self._alone)
+            else:
+                return
 
-    def _start(self, name: str) -> _Open:
-        from mosam.datasets.frames import prefetch
+    def _open(self, name: str, *, alone: bool) -> None:
+        """Opens a sequence, without playing it."""
+        try:
+            job = self._start(name)
+        except StoreError:
+            raise
+        except Exception as error:
+            self._fail(name, error)
+            return
+        job.alone = alone
+        self._jobs.append(job)
+        self._tell("start", name, job)
 
+    def _start(self, name: str) -> _Job:
         opened = time.perf_counter()
         sequence = self._dataset[name]
-        prompts = sequence.prompts
-        if not prompts:
+        if not sequence.prompts:
             raise MissingDataError(f"{name}: expected a prompt for at least one object, found none")
         with writing(self._store.folder):
             partial = self._store.partial(name)
-            writer = self._codec.writer(partial, sequence, self._options)
+            play = self._play(partial, sequence, self._codec, self._options)
             log = FrameLogWriter(partial, name) if self._log else None
+        return _Job(name, sequence, self._annotation(name), play, opened, deque(play.begin()), log=log)
+
+    def _play_next(self, job: _Job) -> None:
+        """Begins the next pass of a sequence."""
+        from mosam.datasets.frames import prefetch
+
         if self._engine is None:
             self._engine = self._new_engine()
-        overlap = self._codec.non_overlap
-        video = self._engine.open(prompts, num_frames=len(sequence), size=sequence.source.size(), non_overlap=overlap)
-        source = cast("FrameSource", _Watched(sequence.source, self._engine.motion_stream()))
-        frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
-        item = _Open(name, sequence, self._annotation(name), video, frames, writer, opened, log)
-        self._tell("start", name, item)
-        return item
+        played = job.waiting.popleft()
+        size, overlap = job.sequence.source.size(), self._codec.non_overlap
+        video = self._engine.open(played.prompts, num_frames=played.num_frames, size=size, non_overlap=overlap)
+        source = cast("FrameSource", _Watched(job.sequence.source, played.frames, self._engine.motion_stream()))
+        job.lanes.append(_Lane(job, played, video, cast("Iterator[tuple[Image, Any]]", prefetch(source))))
 
-    def _next_frame(self, item: _Open) -> tuple[Image, Any] | None:
-        """The next image of a sequence and its motion; None where it could not be read and the sequence has failed."""
-        with self._failing_alone(item):
-            frame = next(item.frames, None)
+    def _next_frame(self, lane: _Lane) -> tuple[Image, Any] | None:
+        """The next image of a pass and its motion; None where it could not be read and the sequence has failed."""
+        job = lane.job
+        if lane not in job.lanes:  # another pass of its sequence failed just now
+            return None
+        with self._failing_alone(job):
+            frame = next(lane.frames, None)
             if frame is None:
-                raise MissingDataError(f"{item.name}: expected {len(item.sequence)} frames, found {item.read}")
-            item.read += 1
+                raise MissingDataError(f"{job.name}: expected {len(job.sequence)} frames, found {lane.read}")
+            lane.read += 1
             return frame
         return None
 
     def _step(self, frames: dict[Any, tuple[Image, Any]]) -> None:
-        batch = [item for item in self._open if item.video in frames]
-        images = {video: image for video, (image, _) in frames.items()}
-        motion = {video: pair for video, (_, pair) in frames.items() if pair is not None}
+        batch = [lane for lane in self._lanes() if lane.video in frames]
+        images = {lane.video: frames[lane.video][0] for lane in batch}
+        motion = {lane.video: pair for lane in batch if (pair := frames[lane.video][1]) is not None}
+        if not batch:
+            return
         started = time.perf_counter()
         try:
             self._engine.step(images, motion)
@@ -322,108 +371,136 @@ class _Walk:
             self._step_failed(batch, error)
             return
         share = (time.perf_counter() - started) / len(batch)
-        for item in batch:
-            item.seconds += share
-            item.waiting[item.read - 1] = share
-            self._tell("frame", item.name, item)
-            with self._failing_alone(item):
-                self._write(item, self._engine.drain(item.video))
-                if item.read == len(item.sequence):
-                    self._finish(item)
+        for lane in batch:
+            job = lane.job
+            if lane not in job.lanes:
+                continue
+            job.seconds += share
+            job.read += 1
+            lane.waiting[lane.read - 1] = share
+            self._tell("frame", job.name, job)
+            with self._failing_alone(job):
+                goes_on = self._write(lane, self._engine.drain(lane.video))
+                if not goes_on or lane.read == len(lane.played.frames):
+                    self._end(lane, complete=goes_on)
 
     @contextlib.contextmanager
-    def _failing_alone(self, item: _Open) -> Iterator[None]:
+    def _failing_alone(self, job: _Job) -> Iterator[None]:
         """What goes wrong inside concerns one sequence: it fails, its memory is given back, the others go on."""
         try:
             yield
         except StoreError:
             raise
         except Exception as error:
-            with contextlib.suppress(Exception):  # the first error is the one to tell
-                self._engine.close(item.video)
-            self._fail(item.name, error, item)
+            for lane in job.lanes:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    self._engine.close(lane.video)
+            self._fail(job.name, error, job)
 
-    def _step_failed(self, batch: list[_Open], error: Exception) -> None:
-        """The engine is in an unknown state: a new one starts the members of the batch again, one at a time."""
+    def _step_failed(self, batch: list[_Lane], error: Exception) -> None:
+        """The engine is in an unknown state: a new one starts its sequences again, one pass at a time."""
         self._engine = None
+        jobs = list(self._jobs)
         if len(batch) == 1:
-            self._fail(batch[0].name, error, batch[0])
-            return
-        _log.debug("a batch of %d sequences failed, each is tried alone", len(batch), exc_info=error)
-        for item in batch:
-            self._leave(item)
-            self._store.discard(item.name)
-            self._alone.append(item.name)
+            self._fail(batch[0].job.name, error, batch[0].job)
+            jobs.remove(batch[0].job)
+        elif jobs:
+            _log.debug("a batch of %d passes failed, each is tried alone", len(batch), exc_info=error)
+        for job in jobs:
+            self._leave(job)
+            self._store.discard(job.name)
+            self._alone.append(job.name)
 
-    def _write(self, item: _Open, outputs: list[FrameOutput]) -> None:
+    def _write(self, lane: _Lane, outputs: list[FrameOutput]) -> bool:
+        """Hands outputs that are final to the play; False where that ends the pass, and the rest does not count."""
+        job, played = lane.job, lane.played
         with writing(self._store.folder):
             for output in outputs:
-                item.writer.add(output, item.waiting.pop(output.frame_index))
-                if item.log is not None:
-                    item.log.add(output)
-                item.written += 1
+                goes_on = job.play.add(played, output, lane.waiting.pop(output.frame_index))
+                if job.log is not None:
+                    job.log.add(output, **self._where(played, output))
+                lane.written += 1
+                if not goes_on:
+                    return False
+        return True
 
-    def _finish(self, item: _Open) -> None:
-        self._write(item, self._engine.close(item.video))
-        if item.written != len(item.sequence):
-            raise MosamError(f"{item.name}: expected results of {len(item.sequence)} frames, got {item.written}")
+    def _where(self, played: Pass, output: FrameOutput) -> dict[str, int]:
+        if self._dataset.info.play == ONCE:
+            return {}
+        return {"frame": played.frames[output.frame_index], "start": played.frames[0]}
+
+    def _end(self, lane: _Lane, *, complete: bool) -> None:
+        """Ends a pass, and its sequence where no other follows.
+
+        Args:
+            complete: all its frames were played.
+        """
+        job = lane.job
+        last = self._engine.close(lane.video)
+        if complete and self._write(lane, last) and lane.written != len(lane.played.frames):
+            raise MosamError(f"{job.name}: expected results of {len(lane.played.frames)} frames, got {lane.written}")
+        lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
+        job.lanes.remove(lane)
         with writing(self._store.folder):
-            item.writer.finish()
-            if item.log is not None:
-                item.log.close()
-        self._leave(item)
-        record = SequenceRecord(
-            "done", item.written, item.seconds, time.perf_counter() - item.opened, annotation=item.annotation
-        )
-        logs = [log_path(item.name)] if item.log is not None else []
-        self._store.commit(item.name, self._codec.paths(item.sequence), record, unhashed=logs)
-        self._finished += 1
-        self._tell("done", item.name, item)
+            job.waiting.extend(job.play.end(lane.played))
+        if not (job.waiting or job.lanes):
+            self._finish(job)
 
-    def _fail(self, name: str, error: Exception, item: _Open | None = None) -> None:
+    def _finish(self, job: _Job) -> None:
+        with writing(self._store.folder):
+            job.play.finish()
+        self._leave(job)
+        record = SequenceRecord(
+            "done", job.read, job.seconds, time.perf_counter() - job.opened, annotation=job.annotation
+        )
+        logs = [log_path(job.name)] if job.log is not None else []
+        self._store.commit(job.name, self._codec.paths(job.sequence), record, unhashed=logs)
+        self._finished += 1
+        self._tell("done", job.name, job)
+
+    def _fail(self, name: str, error: Exception, job: _Job | None = None) -> None:
         _log.debug("%s failed", name, exc_info=error)
-        if item is not None:
-            self._leave(item)
+        if job is not None:
+            self._leave(job)
         reason = one_line(error)
-        frames, seconds = (item.read, item.seconds) if item else (0, 0.0)
+        frames, seconds = (job.read, job.seconds) if job else (0, 0.0)
         self._store.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
         self._finished += 1
-        self._tell("failed", name, item, reason=reason)
+        self._tell("failed", name, job, reason=reason)
 
-    def _leave(self, item: _Open) -> None:
-        _stop_reading(item)
-        if item.log is not None:
-            item.log.close()
-        if item in self._open:
-            self._open.remove(item)
+    def _leave(self, job: _Job) -> None:
+        """Stops reading for a sequence, and forgets it."""
+        for lane in job.lanes:
+            lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
+        job.lanes.clear()
+        job.waiting.clear()
+        if job.log is not None:
+            job.log.close()
+        if job in self._jobs:
+            self._jobs.remove(job)
 
     def _tell(
         self,
         event: Literal["kept", "redo", "start", "frame", "done", "failed"],
         name: str,
-        item: _Open | None = None,
+        job: _Job | None = None,
         *,
         reason: str | None = None,
     ) -> None:
-        frames, length, seconds = (item.read, len(item.sequence), item.seconds) if item else (0, 0, 0.0)
+        frames, length, seconds = (job.read, job.play.length, job.seconds) if job else (0, 0, 0.0)
         self._progress(Progress(event, name, self._finished, len(self._dataset), frames, length, seconds, reason))
 
 
 class _Watched:
-    """Frames of a sequence with the motion that leads to each, for a reader thread that runs ahead of the network."""
+    """Frames of a pass with the motion that leads to each, for a reader thread that runs ahead of the network."""
 
-    def __init__(self, source: FrameSource, stream: Any):
-        self._source, self._stream = source, stream
+    def __init__(self, source: FrameSource, frames: range, stream: Any):
+        self._source, self._frames, self._stream = source, frames, stream
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self._frames)
 
     def read(self, index: int) -> tuple[Image, Any]:
         """A frame, and what the policy's motion stream says of it (None where it reads no motion); in order."""
-        image = self._source.read(index)
+        image = self._source.read(self._frames[index])
         return image, None if self._stream is None else self._stream.push(image)
-
-
-def _stop_reading(item: _Open) -> None:
-    """Ends the reader thread of a sequence."""
-    item.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator

@@ -50,7 +50,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.explain_regions": BASE
     | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
-    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
+    "plays": BASE | {"codecs", "regions"},
+    "runner": BASE
+    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),
@@ -58,6 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
     "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "vot": BASE
+    | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
     "plotting": BASE
     | {"plan", "datasets", "frame_log", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
@@ -67,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "paper", "__init__", "__main__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},
@@ -75,6 +79,7 @@ ONLY_IN = {
     "matplotlib": {"evaluation.figures", "report"},
     "typer": {"cli", "quick_options"},
     "rich": {"cli", "progress"},
+    "trax": {"vot"},
 }
 NUMPY_ONLY = BASE | {"policies"}
 NETWORK_SIZES = {1024, 4096}  # image side and tokens of one network: `BackboneSizes` has them; polygons know no network

@@ -18,30 +18,40 @@ if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
 
 ABSENT_AS = ("zeros", "last", "nan", "minus_one")
+REGION_FILES = ("auto", "text", "binary")
 
 CODECS: Registry[Codec] = Registry("result format", "mosam.codecs")
 
 
 @dataclass(frozen=True, slots=True)
 class CodecOptions:
-    """How a tracker's masks become the numbers of a box file; recorded in `run.json`.
+    """How a tracker's masks become the numbers of a result file; recorded in `run.json`.
 
     Attributes:
         absent_as: row written where the object is absent: `zeros`, `last` (the previous row again), `nan` or
             `minus_one`. Scorers treat them differently; PyTracking's refuses `nan` and `minus_one`.
         box_from_mask: `exclusive` or `inclusive`, see `mosam.geometry.mask_to_box`.
+        region_files: of VOT: `text`, `binary` (boxes lose digits) or `auto` (boxes as text, masks as binary).
     Raises:
         ValueError: a value that is not one of these.
     """
 
     absent_as: str = "zeros"
     box_from_mask: str = "exclusive"
+    region_files: str = "auto"
 
     def __post_init__(self) -> None:
         if self.absent_as not in ABSENT_AS:
             raise ValueError(f"absent_as: expected one of {', '.join(ABSENT_AS)}, got {self.absent_as!r}")
         if self.box_from_mask not in BOX_FROM_MASK:
             raise ValueError(f"box_from_mask: expected one of {', '.join(BOX_FROM_MASK)}, got {self.box_from_mask!r}")
+        if self.region_files not in REGION_FILES:
+            raise ValueError(f"region_files: expected one of {', '.join(REGION_FILES)}, got {self.region_files!r}")
+
+    def describe(self) -> dict[str, str]:
+        """What `run.json` records: every choice, but `region_files` only where it was made."""
+        chosen = {"absent_as": self.absent_as, "box_from_mask": self.box_from_mask}
+        return chosen if self.region_files == "auto" else {**chosen, "region_files": self.region_files}
 
 
 class ResultWriter(Protocol):

@@ -76,6 +76,10 @@ class VotCodec:
         """See `Codec.paths`: the sequence's folder in the experiment's."""
         return (f"{self.experiment}/{sequence.name}",)
 
+    def file_suffix(self, options: CodecOptions) -> str:
+        """Suffix of the files that are written: what the options say, else this format's own."""
+        return {"text": TEXT, "binary": BINARY}.get(options.region_files, self.suffix)
+
     def files(self, sequence: Sequence) -> tuple[str, ...]:
         """See `Codec.files`."""
         return tuple(
@@ -155,10 +159,17 @@ class VotCodec:
         }
 
     def read_times(self, folder: Path, sequence: Sequence) -> NDArray[np.float64] | None:
-        """See `Codec.read_times`; all objects of a sequence share them."""
-        name = name_of_pass(sequence, sequence.object_ids[0])
-        times = self.read_values(folder, sequence, name, TIME)
-        return None if times is None else times[np.isfinite(times)]
+        """See `Codec.read_times`; all objects of a sequence share them. Those of runs from anchors are joined."""
+        names = [name_of_pass(sequence, sequence.object_ids[0])]
+        place = self.place(folder, sequence)
+        if not (place / f"{names[0]}_{TIME}.value").is_file():
+            ending = f"_{TIME}.value"
+            names = sorted(
+                path.name.removesuffix(ending) for path in place.glob(f"{sequence.name}_{'[0-9]' * 8}{ending}")
+            )
+        times = [self.read_values(folder, sequence, name, TIME) for name in names]
+        found = [values[np.isfinite(values)] for values in times if values is not None]
+        return np.concatenate(found) if found else None
 
     def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
         """See `Codec.read_masks`; the first pass."""
@@ -252,17 +263,45 @@ def region_of_mask(mask: Mask | None, kind: str, options: CodecOptions, last: Bo
     return box_region(box)
 
 
+class Regions:
+    """The regions of one object in the order it is tracked, as they will be written.
+
+    Args:
+        codec: says whether they are masks or boxes.
+        options: what a mask's box is, and the box of an absent object.
+
+    Attributes:
+        all: so far.
+    """
+
+    def __init__(self, codec: VotCodec, options: CodecOptions):
+        self._kind, self._options = codec.kind, options
+        self._last: Box | None = None
+        self.all: list[Region] = []
+
+    def add(self, mask: Mask | None) -> Region:
+        """The next frame; its mask (H, W), None or empty = absent."""
+        region = region_of_mask(mask, self._kind, self._options, self._last)
+        if self._kind == "box" and mask is not None and mask.any():
+            self._last = mask_to_box(mask, convention=self._options.box_from_mask)
+        self.all.append(region)
+        return region
+
+    def add_code(self, code: int) -> None:
+        """The next frame, which is no region."""
+        self.all.append(Special(code))
+
+
 class _VotWriter(FrameWriter):
-    __slots__ = ("_codec", "_confidence", "_first", "_last", "_regions")
+    __slots__ = ("_codec", "_confidence", "_first", "_regions")
 
     def __init__(self, folder: Path, sequence: Sequence, options: CodecOptions, codec: VotCodec):
         self._codec = codec
         super().__init__(folder, sequence, options)
 
     def open(self) -> None:
-        self._regions: dict[int, list[Region]] = {object_id: [] for object_id in self.sequence.object_ids}
+        self._regions = {object_id: Regions(self._codec, self.options) for object_id in self.sequence.object_ids}
         self._confidence: dict[int, list[float]] = {object_id: [] for object_id in self.sequence.object_ids}
-        self._last: dict[int, Box] = {}
         self._first = {prompt.object_id: prompt.frame_index for prompt in self.sequence.prompts}
 
     def write(self, output: FrameOutput) -> None:
@@ -270,15 +309,11 @@ class _VotWriter(FrameWriter):
             first = self._first.get(object_id, 0)
             item = output.objects.get(object_id)
             if output.frame_index <= first:
-                regions.append(Special(INITIALIZED if output.frame_index == first else UNKNOWN))
+                regions.add_code(INITIALIZED if output.frame_index == first else UNKNOWN)
                 self._confidence[object_id].append(math.nan)
                 continue
-            mask = None if item is None else item.mask
-            region = region_of_mask(mask, self._codec.kind, self.options, self._last.get(object_id))
-            regions.append(region)
-            if mask is not None and mask.any() and self._codec.kind == "box":
-                self._last[object_id] = mask_to_box(mask, convention=self.options.box_from_mask)
-            self._confidence[object_id].append(0.0 if item is None else _confidence(item))
+            regions.add(None if item is None else item.mask)
+            self._confidence[object_id].append(0.0 if item is None else confidence(item))
 
     def close(self) -> None:
         place = self.folder / self._codec.experiment / self.sequence.name
@@ -286,14 +321,14 @@ class _VotWriter(FrameWriter):
             write_run(
                 place,
                 name_of_pass(self.sequence, object_id),
-                regions,
+                regions.all,
                 seconds=self.seconds,
                 confidence=self._confidence[object_id] if self._codec.confidence else None,
-                suffix=self._codec.suffix,
+                suffix=self._codec.file_suffix(self.options),
             )
 
 
-def _confidence(item: ObjectOutput) -> float:
+def confidence(item: ObjectOutput) -> float:
     """How sure the tracker is, in [0, 1]: the probability of presence times the predicted IoU."""
     return item.iou / (1 + math.exp(-max(min(item.object_score, 50.0), -50.0)))
 

@@ -152,28 +152,53 @@ class Engine:
         Raises:
             ValueError: no prompt, two prompts of an object on one frame, or a mask of another size.
         """
-        by_object: dict[int, dict[int, Prompt]] = {}
-        for prompt in prompts:
-            frames = by_object.setdefault(prompt.object_id, {})
-            if prompt.frame_index in frames:
-                raise ValueError(
-                    f"object {prompt.object_id}: expected one prompt on frame {prompt.frame_index}, got two"
-                )
-            if prompt.mask is not None and prompt.mask.shape != tuple(size):
-                raise ValueError(
-                    f"object {prompt.object_id}: expected a mask of {tuple(size)}, got {prompt.mask.shape}"
-                )
-            frames[prompt.frame_index] = prompt
-        if not by_object:
-            raise ValueError("open: expected at least one prompt, got none")
-        tracks = {
-            object_id: Track(self._info(object_id, min(frames), num_frames, size), dict(sorted(frames.items())))
-            for object_id, frames in sorted(by_object.items())
-        }
-        video = Video(next(self._numbers), tuple(size), num_frames, non_overlap, tracks)  # type: ignore[arg-type]
+        video = Video(next(self._numbers), tuple(size), num_frames, non_overlap, {})  # type: ignore[arg-type]
+        self._add_prompts(video, prompts)
         video.motion = self.motion_stream()
         self._open.add(video)
         return video
+
+    def prompt(self, video: Video, prompts: Iterable[Prompt]) -> None:
+        """Add prompts to an open video: of objects it has, or of new ones.
+
+        Args:
+            video: where.
+            prompts: for its next frame or later ones.
+        Raises:
+            ValueError: a closed video, a frame that has been played, and as `open`.
+        """
+        if video not in self._open:
+            raise ValueError("prompt: expected an open video, got one that was closed")
+        prompts = list(prompts)
+        for prompt in prompts:
+            if prompt.frame_index < video.next_frame:
+                raise ValueError(
+                    f"object {prompt.object_id}: expected a prompt for frame {video.next_frame} or later, "
+                    f"got one for frame {prompt.frame_index}"
+                )
+        self._add_prompts(video, prompts)
+
+    def _add_prompts(self, video: Video, prompts: Iterable[Prompt]) -> None:
+        by_object: dict[int, dict[int, Prompt]] = {}
+        for prompt in prompts:
+            frames = by_object.setdefault(prompt.object_id, {})
+            track = video.tracks.get(prompt.object_id)
+            if prompt.frame_index in frames or (track is not None and prompt.frame_index in track.prompts):
+                raise ValueError(
+                    f"object {prompt.object_id}: expected one prompt on frame {prompt.frame_index}, got two"
+                )
+            if prompt.mask is not None and prompt.mask.shape != video.size:
+                raise ValueError(f"object {prompt.object_id}: expected a mask of {video.size}, got {prompt.mask.shape}")
+            frames[prompt.frame_index] = prompt
+        if not by_object:
+            raise ValueError("open: expected at least one prompt, got none")
+        for object_id, frames in sorted(by_object.items()):
+            track = video.tracks.get(object_id)
+            if track is None:
+                info = self._info(object_id, min(frames), video.num_frames, video.size)
+                video.tracks[object_id] = Track(info, dict(sorted(frames.items())))
+            else:
+                track.prompts.update(frames)
 
     def motion_stream(self) -> MotionStream | None:
         """A stream that estimates the motion this policy reads, for a reader thread; None where it reads none."""

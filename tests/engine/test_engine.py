@@ -146,6 +146,36 @@ def test_late_prompt_is_one_more_conditioning_frame():
             assert (4, t - 4 - 1) not in slots
 
 
+@pytest.mark.parametrize("tracker", ["sam2", "sam2long", "mosam"])
+def test_objects_may_be_given_when_they_appear(tracker):
+    images = clip(4, 9)
+    known = Engine(FakeBackbone(), load_policy(tracker))
+    ahead = run(known, [([mask(1), box(2, 3), mask(1, 5)], images)], lanes=1)[0]
+    engine = Engine(FakeBackbone(), load_policy(tracker))
+    video = engine.open([mask(1)], size=SIZE, num_frames=len(images))
+    outputs = []
+    for index, image in enumerate(images):
+        if index in (3, 5):
+            engine.prompt(video, [box(2, 3) if index == 3 else mask(1, 5)])
+        engine.step({video: image})
+        outputs += engine.drain(video)
+    assert_same(ahead, outputs + engine.close(video))
+
+
+def test_prompts_for_open_videos_are_checked():
+    engine = Engine(FakeBackbone(), load_policy("sam2"))
+    video = engine.open([mask(1)], size=SIZE)
+    engine.step({video: clip(0, 1)[0]})
+    with pytest.raises(ValueError, match="frame 1 or later, got one for frame 0"):
+        engine.prompt(video, [box(2, 0)])
+    engine.prompt(video, [box(2, 1)])
+    with pytest.raises(ValueError, match="expected one prompt on frame 1, got two"):
+        engine.prompt(video, [box(2, 1)])
+    engine.close(video)
+    with pytest.raises(ValueError, match="closed"):
+        engine.prompt(video, [box(3, 1)])
+
+
 def test_non_overlap_gives_each_pixel_to_one_object_and_never_feeds_back():
     frames, prompts = clip(8, 10), [mask(1), mask(2), box(3)]
     plain = Engine(FakeBackbone(), load_policy("sam2"))

@@ -1,0 +1,107 @@
+"""From the options of `mosam vot init` to a workspace: everything that can be checked before anything is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mosam.codecs import CodecOptions
+from mosam.errors import MosamError
+from mosam.settings import conditions, default_model, split_list
+from mosam.vot.service import KEEP, Order, online_policy
+from mosam.vot.session import PROMPTS
+from mosam.vot.stacks import STACKS, Stack, find_stack
+from mosam.vot.trax_process import require_trax
+from mosam.vot.workspace import Workspace, init_workspace, stack_of
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Dataset
+
+ANY_DATASET = "vot2022-st"  # all of VOT are read alike; this one reads the sequences of a stack that is none of them
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """What a user asked for, as typed; None = not said. The command line describes each."""
+
+    workspace: Path
+    stack: str | None = None
+    root: Path | None = None
+    tracker: str | None = None
+    model: str | None = None
+    device: str = "auto"
+    precision: str | None = None
+    sequences: str | None = None
+    limit: int | None = None
+    prompt: str = "auto"
+    settings: str = "common"
+    seed: int = 0
+    box_from_mask: str = "exclusive"
+    keep: float = KEEP
+    results: Path | None = None
+
+
+def init(options: InitOptions) -> Workspace:
+    """Makes the workspace that is asked for; MosamError where a name is unknown or something is missing."""
+    from mosam.policies.base import POLICIES
+
+    name = options.stack or stack_of(options.workspace)
+    if name is None:
+        raise MosamError(f"--stack: expected one of {', '.join(STACKS)}, or a file, got none")
+    stack = find_stack(name, inside=options.workspace)
+    require_trax()
+    if options.prompt not in PROMPTS:
+        raise MosamError(f"--prompt: expected one of {', '.join(PROMPTS)}, got {options.prompt!r}")
+    try:
+        CodecOptions(box_from_mask=options.box_from_mask)
+    except ValueError as error:
+        raise MosamError(f"--{str(error).replace('_', '-', 2)}") from None
+    wanted = list(POLICIES) if options.tracker is None else split_list(options.tracker)
+    policies = [online_policy(text) for text in wanted]
+    for policy in policies:
+        conditions(options.settings, policy.name, "region")
+    model = options.model or default_model(ANY_DATASET)
+    _check_model(model)
+    orders = [
+        Order(
+            policy.label,
+            str(Path(model).resolve()) if Path(model).exists() else model,  # the toolkit starts trackers elsewhere
+            options.device,
+            options.precision,
+            options.settings,
+            options.seed,
+            options.prompt,
+            options.box_from_mask,
+        )
+        for policy in policies
+    ]
+    dataset = None if options.root is None else _dataset(stack, options)
+    results = None if options.results is None else _runs(stack, options, dataset)
+    return init_workspace(options.workspace, stack, orders, keep=options.keep, dataset=dataset, results=results)
+
+
+def _check_model(name: str) -> None:
+    """An unknown network is an error now, not when the toolkit has started a tracker."""
+    from mosam.model.checkpoints import model_info
+
+    model_info(name)
+
+
+def _dataset(stack: Stack, options: InitOptions) -> Dataset:
+    from mosam.plan import RunOptions, choose_dataset
+
+    name = stack.dataset or ANY_DATASET
+    data = choose_dataset(RunOptions(name, options.root, None, sequences=options.sequences, limit=options.limit))
+    data.require(frames=True)
+    return data
+
+
+def _runs(stack: Stack, options: InitOptions, dataset: Dataset | None) -> dict[str, Path]:
+    """Runs to copy, by the name that the toolkit shall know them by: that of their folder."""
+    from mosam.evaluation.evaluate import find_runs
+
+    assert options.results is not None
+    if dataset is None:
+        raise MosamError("--results: expected also --root, with the sequences that they are results of")
+    return {folder.name: folder for _, folder in find_runs(options.results, dataset)}

@@ -1,0 +1,211 @@
+"""`make vot` with the toolkit itself, in its own environment, on sequences made here.
+
+What the toolkit says of the results must be what we say of them, and what it gets from our trackers over TraX must be
+what our own runner writes. Without a package index the environment cannot be made, and the tests are skipped.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from mosam.datasets.base import DATASETS, load_dataset
+from mosam.datasets.make import make_tree
+from mosam.evaluation.evaluate import evaluate
+from mosam.regions.files import read_trajectory
+from mosam.vot.toolkit import read_analysis
+
+pytest.importorskip("trax", reason="vot-trax is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+PROJECT = Path(__file__).resolve().parents[2]
+TRACKERS = ("sam2", "mosam")
+INTERVAL = (2, 9)  # lengths of these short sequences that expected average overlap is a mean over
+EXPERIMENTS = {
+    "multistart": """
+    type: multistart
+    analyses:
+      - {type: multistart_eao_score, low: 2, high: 9}
+      - {type: multistart_eao_curve, high: 9}
+      - {type: multistart_average_ar}
+""",
+    "supervised": """
+    type: supervised
+    repetitions: 15
+    skip_initialize: 5
+    analyses:
+      - {type: supervised_average_ar, sensitivity: 30}
+      - {type: supervised_eao_score, low: 2, high: 9}
+""",
+    "several": """
+    type: unsupervised
+    repetitions: 1
+    multiobject: True
+    analyses:
+      - {type: average_accuracy, name: Quality, burnin: 0, ignore_unknown: False, weighted: False}
+      - {type: longterm_ar}
+      - {type: average_quality_auxiliary}
+""",
+}
+CASES = {"multistart": ("vot2022-st", "0.7.4"), "supervised": ("vot2019", "0.7.4"), "several": ("vots2023", "0.7.4")}
+MEASURES = {
+    "multistart": ("eao", "accuracy", "robustness"),
+    "supervised": ("eao", "accuracy", "failures"),
+    "several": ("quality", "accuracy", "robustness", "nre", "dre", "adq"),
+}
+
+
+def make(*words):
+    """A target of the project's Makefile, with the environment that the tests run in."""
+    settings = ["INSTALLED=", f"BIN={Path(sys.executable).parent}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["make", *words, *settings], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="session")
+def toolkit():
+    """`toolkit("0.7.4")` gives its environment, made where it is not there."""
+
+    def environment(version):
+        done = make("vot-environment", f"TOOLKIT={version}")
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["make failed"])[-1]
+            pytest.skip(f"vot-toolkit {version} cannot be installed here: {last}")
+        return PROJECT / (".venv-vot" if version.startswith("0.7") else ".venv-vots")
+
+    return environment
+
+
+@dataclasses.dataclass
+class Made:
+    """A workspace that `make vot` has run and analysed."""
+
+    kind: str
+    root: Path
+    tree: Path
+    environment: Path
+    dataset: object
+    numbers: dict
+
+    def vot(self, *words):
+        command = [self.environment / "bin" / "python", "-m", "vot", *words, "--workspace", self.root]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+
+def numbers_of(root):
+    analysis = json.loads((root / "analysis" / "latest.json").read_text())
+    return {tracker: values for _, tracker, values in read_analysis(analysis)}
+
+
+@pytest.fixture(scope="module")
+def workspaces(toolkit, tmp_path_factory):
+    """`workspaces(kind, version)`, each made once."""
+    made = {}
+
+    def workspace(kind, version="0.7.4"):
+        if (kind, version) not in made:
+            name = CASES[kind][0]
+            environment = toolkit(version)
+            base = tmp_path_factory.mktemp(kind)
+            split = "val" if kind == "several" else None
+            tree = make_tree(name, base / "tree", split=split, sequences=1, frames=12)
+            (base / "made.yaml").write_text(f"title: made\nexperiments:\n  baseline:{EXPERIMENTS[kind]}")
+            root = base / "ws"
+            done = make(
+                *("vot", f"WORKSPACE={root}", f"STACK={base / 'made.yaml'}", f"ROOT={tree}", f"TOOLKIT={version}"),
+                *("TRACKER=" + ",".join(TRACKERS), "MODEL=nano"),
+            )
+            assert done.returncode == 0, done.stderr[-2000:]
+            for tracker in TRACKERS:
+                assert tracker in done.stdout
+            dataset = load_dataset(name, root=tree, split=split)
+            made[kind, version] = Made(kind, root, tree, environment, dataset, numbers_of(root))
+        return made[kind, version]
+
+    return workspace
+
+
+@pytest.fixture
+def short(monkeypatch):
+    """Our datasets with an interval for short sequences."""
+    for name, _ in CASES.values():
+        monkeypatch.setattr(DATASETS[name], "eao_interval", INTERVAL)
+
+
+@pytest.mark.parametrize(("kind", "version"), [*((k, v) for k, (_, v) in CASES.items()), ("several", "0.9.0")])
+def test_the_toolkits_numbers_are_ours(workspaces, short, kind, version):
+    made = workspaces(kind, version)
+    assert set(made.numbers) == set(TRACKERS)
+    for tracker in TRACKERS:
+        ours = evaluate(made.root / "results" / tracker, made.dataset, jobs=1).overall
+        for measure in MEASURES[kind]:
+            if measure in made.numbers[tracker]:
+                assert ours[measure] == pytest.approx(made.numbers[tracker][measure], abs=1e-9, nan_ok=True), measure
+        assert set(MEASURES[kind]) & set(made.numbers[tracker])
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_our_runner_writes_what_the_toolkit_gets_from_our_trackers(workspaces, tmp_path, kind):
+    from mosam import load_model, load_policy, run
+
+    made = workspaces(kind)
+    model = load_model("nano", device="cpu")
+    for tracker in TRACKERS:
+        ours = run(made.dataset, model, load_policy(tracker), out=tmp_path / tracker, max_lanes=4)
+        assert not ours.failed
+        files = [path for path in (ours.path / "baseline").rglob("*") if path.suffix in (".txt", ".bin")]
+        assert files
+        for path in files:
+            theirs = made.root / "results" / tracker / path.relative_to(ours.path).with_suffix(".bin")
+            assert read_trajectory(theirs) == read_trajectory(path), path.name
+
+
+def test_the_toolkit_analyses_what_our_runner_wrote(workspaces, tmp_path):
+    from mosam import load_model, load_policy, run
+    from mosam.cli import run_command
+
+    made = workspaces("multistart")
+    run(made.dataset, load_model("nano", device="cpu"), load_policy("sam2"), out=tmp_path / "runs" / "ours")
+    given = ["--root", str(made.tree), "--stack", str(made.root / "stack.yaml"), "--model", "nano", "--tracker", "sam2"]
+    assert run_command(["vot", "init", str(tmp_path / "ws"), *given, "--results", str(tmp_path / "runs")]) == 0
+    toolkit = ["--toolkit", str(made.environment), "--only-analysis", "--tracker", "ours"]
+    assert run_command(["vot", "evaluate", str(tmp_path / "ws"), *toolkit]) == 0
+    assert numbers_of(tmp_path / "ws")["ours"] == pytest.approx(made.numbers["sam2"], abs=1e-9)
+
+
+def test_reports_and_packages_are_made(workspaces):
+    made = workspaces("multistart")
+    made.vot("report", "--name", "made", *TRACKERS)
+    assert list((made.root / "reports").rglob("report.html"))
+    made.vot("pack", "sam2")
+    (package,) = made.root.glob("sam2_*.zip")
+    names = zipfile.ZipFile(package).namelist()
+    assert "manifest.yml" in names
+    assert sum(name.endswith(".bin") for name in names) == 2
+
+
+def test_a_tracker_that_fails_is_one_line(workspaces, tmp_path):
+    from mosam.cli import run_command
+
+    made = workspaces("multistart")
+    shutil.copytree(made.tree, tmp_path / "tree")
+    for path in (tmp_path / "tree").rglob("00000005.jpg"):
+        path.write_bytes(b"no picture")
+    stack = str(made.root / "stack.yaml")
+    given = ["--root", str(tmp_path / "tree"), "--stack", stack, "--model", "nano", "--tracker", "sam2"]
+    assert run_command(["vot", "init", str(tmp_path / "ws"), *given]) == 0
+    command = [sys.executable, "-m", "mosam", "vot", "evaluate", str(tmp_path / "ws"), "--toolkit", made.environment]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "00000005.jpg" in done.stderr.strip().splitlines()[-1]
