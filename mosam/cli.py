@@ -188,11 +188,12 @@ def experiment(
     results: Results = Path("results"),
     lanes: Lanes = 1,
     jobs: Jobs = None,
-    format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
+    workers: Annotated[int, typer.Option(help="Processes that track, a row and draw each.", min=1)] = 1,
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
 ) -> None:
     """Run every row of an experiment file, score it and print its table; what is done is kept."""
     from mosam.evaluation.tables import render
-    from mosam.experiment import experiment_table, load_experiment, run_experiment
+    from mosam.experiment import experiment_tables, load_experiment, run_experiment
     from mosam.plan import RunOptions
     from mosam.progress import progress_view
 
@@ -200,8 +201,15 @@ def experiment(
     options = RunOptions(
         dataset or "", root, split, None, model, device, precision, None, limit, results=results, lanes=lanes
     )
-    rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
-    print(render(experiment_table(wanted, rows), format_))
+    rows = run_experiment(
+        wanted,
+        options,
+        jobs=jobs or os.cpu_count() or 1,
+        workers=workers,
+        view=progress_view,
+        tell=lambda line: print(line, file=sys.stderr),
+    )
+    print("\n\n".join(render(table, format_) for table in experiment_tables(wanted, rows)))
 
 
 @app.command()

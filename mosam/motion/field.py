@@ -6,6 +6,7 @@ All coordinates that leave this file are fractions of the picture, x and y in [0
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Motion:
 
     Attributes:
         start, end: (N, 2) float32 points that survived the forward-backward check, as fractions.
-        survival: share of the regular grid's points that survived; NaN without sparse motion.
+        survival: share of the sentinel points that survived; NaN where there are none.
         backward: (side, side, 2) float32: from each cell of the current picture to the previous one, in fractions; None
             without dense motion.
         consistent: (side, side) bool: the flow leads there and back.
@@ -102,22 +103,25 @@ class MotionStream:
         if self._points is not None:
             tracks = self._points.track(before, after)
             start, end = (tracks.start[tracks.kept] + 0.5) / scale, (tracks.end[tracks.kept] + 0.5) / scale
-            survival = float(tracks.kept[tracks.grid].mean()) if tracks.grid.any() else float("nan")
+            survival = float(tracks.kept[tracks.sentinel].mean()) if tracks.sentinel.any() else float("nan")
         backward = consistent = None
         if self._flow is not None:
             backward, consistent = _sample_flow(*self._flow.flow(before, after), self.settings.side)
         return Motion(start, end, survival, backward, consistent, (h, w))
 
 
+@lru_cache(maxsize=4)
 def cell_centres(side: int) -> NDArray[np.float32]:
-    """(side, side, 2) x, y of the cells of a grid over the picture, as fractions.
+    """(side, side, 2) x, y of the cells of a grid over the picture, as fractions; always the same array, read-only.
 
     >>> cell_centres(2)[0, 1].tolist()
     [0.75, 0.25]
     """
     line = (np.arange(side, dtype=np.float32) + 0.5) / side
     x, y = np.meshgrid(line, line)
-    return np.stack([x, y], axis=-1)
+    centres = np.stack([x, y], axis=-1)
+    centres.flags.writeable = False
+    return centres
 
 
 def sample(picture: NDArray, places: NDArray[np.float32], *, outside: float | None = None) -> NDArray:
@@ -145,13 +149,17 @@ def _sample_flow(
     h, w = backward.shape[:2]
     scale = np.array([w, h], dtype=np.float32)
     centres = cell_centres(side)
-    there = sample(backward, centres)
-    there = there.astype(np.float32)
-    back = sample(forward, (centres + there / scale).astype(np.float32))
-    gap = ((there + back) ** 2).sum(axis=-1)
-    length = (there**2).sum(axis=-1) + (back**2).sum(axis=-1)
-    consistent = gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
-    return (there / scale).astype(np.float32), consistent
+    there = sample(backward, centres).astype(np.float32, copy=False)
+    fractions = there / scale
+    back = sample(forward, centres + fractions)
+    gap, length = _squared(there + back), _squared(there) + _squared(back)
+    return fractions, gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
+
+
+def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) squared lengths of (h, w, 2); a sum over an axis of two is several times slower."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return x * x + y * y
 
 
 def _working_picture(image: Image) -> NDArray[np.uint8]:

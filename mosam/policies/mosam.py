@@ -40,7 +40,7 @@ from mosam.types import Forecast, MotionNeeds
 GUIDE_CONFIDENCE = 0.5  # of the previous frame, below which no prompt is given
 GUIDE_AREA = 4  # low-resolution pixels of the previous mask, below which no prompt is given
 GUIDE_AGE = 2  # frames since the start before the first prompt
-SCENE_CUT = 0.1  # share of grid points that must survive
+SCENE_CUT = 0.25  # share of corners that must survive; cuts leave 0 to 0.2 of them, fast motion and blur 0.7 and more
 USE_TRUST = 0.6  # of motion, before a guided mask may replace a free one
 USE_MARGIN = 0.05  # by which a guided mask must score higher
 JUMP_IOU, HOLD_IOU = 0.1, 0.5  # the free mask is a jump, the guided one holds on
@@ -73,8 +73,10 @@ class MosamConfig:
         mgp: motion-guided prompting: `candidate` = a prompted mask competes, `always` = it wins whenever there is
             one, `off`.
         motion_source: `measured` uses the pixels of frame t, `extrapolated` only earlier ones.
-        sparse: point estimator (`lk`, `package.module:Class`, `off`).
-        dense: flow estimator (`dis-medium`, `dis-fast`, `raft-small`, `raft-large`, `package.module:Class`, `off`).
+        sparse: point estimator (`lk-fast`, `lk`, `package.module:Class`, `off`).
+        dense: flow estimator (`dis-fast`, `dis-medium`, `raft-small`, `raft-large`, `package.module:Class`, `off`).
+        doubt: a prompt is decoded only where the free mask's IoU with what motion expects is below this (`candidate`);
+            where they agree it could change little, and a decode is a quarter of a small network's time.
         n_points: points of a prompt.
         box: give a box.
         w_motion: weight of motion agreement in the choice among masks.
@@ -99,8 +101,9 @@ class MosamConfig:
     pix_beta: float = 1.0
     mgp: Literal["off", "candidate", "always"] = "candidate"
     motion_source: Literal["measured", "extrapolated"] = "measured"
-    sparse: str = "lk"
-    dense: str = "dis-medium"
+    sparse: str = "lk-fast"
+    dense: str = "dis-fast"
+    doubt: float = 0.8
     n_points: int = 3
     box: bool = True
     w_motion: float = 0.15
@@ -118,6 +121,7 @@ class MosamConfig:
             "pix_beta": (0, 10),
             "n_points": (0, 20),
             "w_motion": (0, 1),
+            "doubt": (0, 1),
             "rest": (0, 1000),
         }
         for name, (low, high) in ranges.items():
@@ -139,6 +143,8 @@ class MosamLiteralConfig(MosamConfig):
     pointers: Literal["admitted", "visible", "sam2"] = "sam2"
     pix_mode: Literal["off", "bias", "drop", "remask"] = "drop"
     mgp: Literal["off", "candidate", "always"] = "always"
+    sparse: str = "lk"
+    dense: str = "dis-medium"
     n_points: int = 5
 
 
@@ -245,7 +251,7 @@ class Mosam(MemoryPolicy):
 
     def _candidates(self, state: MosamState, t: int) -> list[Rated]:
         if self.config.pool_rule == "admitted":
-            return list(state.pool)
+            return list(state.pool[-self.config.pool :])
         c = self.config
         wanted = {t - i * c.stride for i in range(1, c.pool + 1)}
         return [r for r in state.recent if r.entry.frame in wanted and r.conf > 0 and r.conf >= c.admit_conf]
@@ -272,9 +278,9 @@ class Mosam(MemoryPolicy):
         good = entry.visible and conf >= c.admit_conf
         admitted = due and good
         if admitted:
-            state = replace(state, pool=(*state.pool, rated)[-c.pool :], admitted_at=t)
+            state = replace(state, pool=self.newest((*state.pool, rated), c.pool), admitted_at=t)
         if good if c.pointers == "admitted" else entry.visible:
-            state = replace(state, good=(*state.good, rated)[-(state.track.pointers - 1) :])
+            state = replace(state, good=self.newest((*state.good, rated), state.track.pointers - 1))
         state = replace(state, last=rated, recent=(*state.recent, rated))
         return self._update(state, t, {"conf": conf, "admitted": admitted})
 
@@ -288,6 +294,9 @@ class Mosam(MemoryPolicy):
     def _update(self, state: MosamState, t: int, log: dict[str, object] | None = None) -> Update:
         """Keep what some later frame can still read, and nothing else."""
         c, track = self.config, state.track
+        if self.keep_everything:
+            everything = state.conditioning + tuple(r.entry for r in state.recent)
+            return Update(state, tuple(e for e in everything if e.feature_row is not None), everything, log=log)
         if not c.selection:
             features_from = t + 1 - (track.slots - 1)
         elif c.pool_rule == "window":
@@ -347,6 +356,25 @@ class Mosam(MemoryPolicy):
             return "resting"
         return None
 
+    def spare(self, state: MosamState, t: int, free: Sequence[Candidate]) -> str | None:
+        """Spare the second decode where its mask could not be taken, or the first one leaves no doubt."""
+        c = self.config
+        if c.mgp == "always":
+            return None
+        best = max(free, key=self._score)
+        if best.object_score <= 0:
+            return None if c.revive and self._sure(state, best) else "absent"
+        if best.motion_trust < USE_TRUST:
+            return "low trust"
+        if best.motion_iou is not None and best.motion_iou >= c.doubt:
+            return "no doubt"
+        can_jump = (best.motion_iou or 0.0) < JUMP_IOU and self._sure(state, best)
+        return None if can_jump or self._score(best) + USE_MARGIN < 1 else "cannot win"
+
+    def _sure(self, state: MosamState, candidate: Candidate) -> bool:
+        """Motion and the previous frame are both beyond doubt."""
+        return candidate.motion_trust >= JUMP_TRUST and state.last.conf >= JUMP_CONFIDENCE
+
     def choose(self, states: Sequence[MosamState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
         """The free mask with the best score, unless the guided one has a reason to replace it."""
         [state] = states
@@ -391,7 +419,7 @@ class Mosam(MemoryPolicy):
             return "always"
         free, other = candidates[best], candidates[guided]
         trust = other.motion_trust
-        sure = trust >= JUMP_TRUST and state.last.conf >= JUMP_CONFIDENCE
+        sure = self._sure(state, other)
         if free.object_score <= 0:
             return "revived" if self.config.revive and other.object_score > REVIVE_SCORE and sure else None
         if other.object_score <= 0 or trust < USE_TRUST:

@@ -217,6 +217,41 @@ def test_which_mask_is_taken(candidates, options, winner, why):
     assert choice.log["guided_won"] == why
 
 
+@pytest.mark.parametrize(
+    ("free", "options", "reason"),
+    [
+        (offers([(0.6, 0.6), (0.5, 0.5)]), {}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {}, "no doubt"),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1, "mgp": "always"}, None),
+        (offers([(0.1, 0.0)], score=-2.0), {}, "absent"),
+        (offers([(0.1, 0.0)], score=-2.0), {"revive": "on"}, None),
+        (offers([(0.9, 0.79)], score=3.0), {}, None),
+        (offers([(0.99, 0.79)], score=3.0), {"w_motion": 0}, "cannot win"),
+        (offers([(1.0, 0.05)], score=3.0), {"w_motion": 0}, None),
+    ],
+)
+def test_a_decode_that_could_not_matter_is_spared(free, options, reason):
+    assert load_policy("mosam", **options).spare(state(), 10, free) == reason
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_is_spared_without_regard_to_doubt_could_never_win(data):
+    unit = st.floats(0, 1, allow_nan=False)
+    trust = data.draw(unit)
+    made = [
+        Candidate(0, source, k, data.draw(unit), data.draw(st.sampled_from([-1.0, 0.5, 4.0])), 9,
+                  motion_iou=data.draw(unit), motion_trust=trust)
+        for k, source in enumerate(["free", "free", "free", "guided"])
+    ]  # fmt: skip
+    policy = load_policy("mosam", doubt=1, revive=data.draw(st.booleans()), w_motion=data.draw(unit))
+    before = state(conf=data.draw(unit))
+    if policy.spare(before, 10, made[:3]) is not None:
+        [choice] = policy.choose([before], 10, made)
+        assert choice.candidate < 3 or made[3].iou == made[3].motion_iou == 1.0
+
+
 def test_absent_frames_are_not_memorised():
     [choice] = load_policy("mosam").choose([state()], 10, offers([(0.5, None)] * 3, score=-1.0))
     assert choice.memory == "skip"
