@@ -11,10 +11,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.errors import MosamError
 from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, FlowEstimator, PointEstimator, find_estimator
 from mosam.types import Image
 
 WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
+LEAST_SIDE = 16  # but for sides below this: DIS refuses pictures narrower than 12 pixels
 CONSISTENCY_SHARE, CONSISTENCY_PIXELS = 0.01, 0.5  # forward-backward test of Sundaram et al., ECCV 2010
 
 
@@ -87,13 +89,9 @@ class MotionStream:
         return pair
 
     def _build(self) -> None:
-        if self._built:
-            return
-        self._built = True
-        if self.settings.sparse != "off":
-            self._points = find_estimator(POINT_ESTIMATORS, self.settings.sparse)()
-        if self.settings.dense != "off":
-            self._flow = find_estimator(FLOW_ESTIMATORS, self.settings.dense)()
+        if not self._built:
+            self._points, self._flow = build_estimators(self.settings.sparse, self.settings.dense)
+            self._built = True
 
     def _between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Motion:
         h, w = after.shape[:2]
@@ -108,6 +106,22 @@ class MotionStream:
         if self._flow is not None:
             backward, consistent = _sample_flow(*self._flow.flow(before, after), self.settings.side)
         return Motion(start, end, survival, backward, consistent, (h, w))
+
+
+def build_estimators(sparse: str, dense: str) -> tuple[PointEstimator | None, FlowEstimator | None]:
+    """The two estimators by name; None for `off`.
+
+    Raises:
+        UnknownNameError: no such name (lists the known ones).
+        MissingDataError: weights that are not there (says how to get them and what to use instead).
+        MosamError: a `package.module:Class` that cannot be imported or is no estimator.
+    """
+    points = None if sparse == "off" else find_estimator(POINT_ESTIMATORS, sparse)()
+    flow = None if dense == "off" else find_estimator(FLOW_ESTIMATORS, dense)()
+    for name, estimator, method in ((sparse, points, "track"), (dense, flow, "flow")):
+        if estimator is not None and not callable(getattr(estimator, method, None)):
+            raise MosamError(f"{name}: expected a class with {method}(previous, current), got {type(estimator)}")
+    return points, flow
 
 
 @lru_cache(maxsize=4)
@@ -166,7 +180,6 @@ def _working_picture(image: Image) -> NDArray[np.uint8]:
     import cv2
 
     h, w = image.shape[:2]
-    scale = WORKING_SIDE / max(h, w)
-    if scale >= 1:
-        return image
-    return cv2.resize(image, (round(w * scale), round(h * scale)), interpolation=cv2.INTER_AREA)
+    scale = min(1.0, WORKING_SIDE / max(h, w))
+    size = max(LEAST_SIDE, round(w * scale)), max(LEAST_SIDE, round(h * scale))
+    return image if size == (w, h) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -349,7 +349,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
 
     Args:
         name: a registered tracker: `sam2`, `samurai` ...
-        options: fields of its `Config`; strings are converted to the field's type.
+        options: fields of its `Config`; values are converted to the field's type, strings as on the command line.
     Raises:
         UnknownNameError: unknown tracker or field (lists the known ones).
         MosamError: a value of the wrong type or out of range.
@@ -361,7 +361,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
     for key, value in options.items():
         if key not in fields:
             raise UnknownNameError("option", key, fields, where=name)
-        values[key] = convert(value, hints[key], f"{name}[{key}]") if isinstance(value, str) else value
+        values[key] = convert(str(value), hints[key], f"{name}[{key}]")
     try:
         return cls(cls.Config(**values))
     except ValueError as error:

@@ -3,7 +3,7 @@ import pytest
 
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, PointTracks, find_estimator
-from mosam.motion.field import MotionSettings, MotionStream, cell_centres, sample
+from mosam.motion.field import MotionSettings, MotionStream, build_estimators, cell_centres, sample
 from mosam.policies.base import load_policy
 from mosam.policies.mosam import SCENE_CUT
 
@@ -101,6 +101,17 @@ def test_sample_reads_cell_centres():
     assert cell_centres(4).shape == (4, 4, 2)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (11, 40), (700, 9)])
+@pytest.mark.parametrize("dense", ["dis-medium", "dis-fast"])
+def test_pictures_of_any_shape_have_motion(shape, dense):
+    picture = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    stream = MotionStream(MotionSettings("lk-fast", dense, 32))
+    stream.push(picture)
+    motion = stream.push(picture).current
+    assert np.abs(motion.backward).max() < 0.2
+    assert ((motion.end >= -0.2) & (motion.end <= 1.2)).all()
+
+
 class Still:
     """A user's own point estimator: nothing moves."""
 
@@ -122,6 +133,20 @@ def test_a_users_estimator_plugs_in_by_import_path(monkeypatch):
     stream = MotionStream(MotionSettings("users_tracker:Still", "off", 16))
     stream.push(shifted(0, 0))
     assert len(stream.push(shifted(3, 0)).current.start) == 1
+
+
+def test_what_is_no_estimator_is_refused(monkeypatch):
+    import sys
+    import types
+
+    module = types.ModuleType("users_tracker")
+    module.Still = Still
+    monkeypatch.setitem(sys.modules, "users_tracker", module)
+    with pytest.raises(MosamError, match=r"users_tracker:Still: expected a class with flow\(previous, current\)"):
+        build_estimators("off", "users_tracker:Still")
+    with pytest.raises(MosamError, match=r"expected package.module:Class, got .*Moving"):
+        build_estimators("users_tracker:Moving", "off")
+    assert build_estimators("off", "off") == (None, None)
 
 
 def test_unknown_estimators_are_named():
