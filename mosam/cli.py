@@ -193,7 +193,9 @@ def experiment(
 ) -> None:
     """Run every row of an experiment file, score it and print its table; what is done is kept."""
     from mosam.evaluation.tables import render
-    from mosam.experiment import experiment_tables, load_experiment, run_experiment
+    from mosam.experiment import experiment_table, load_experiment, run_experiment
+    from mosam.experiment_tables import group_tables
+    from mosam.experiment_workers import track_rows
     from mosam.plan import RunOptions
     from mosam.progress import progress_view
 
@@ -201,15 +203,11 @@ def experiment(
     options = RunOptions(
         dataset or "", root, split, None, model, device, precision, None, limit, results=results, lanes=lanes
     )
-    rows = run_experiment(
-        wanted,
-        options,
-        jobs=jobs or os.cpu_count() or 1,
-        workers=workers,
-        view=progress_view,
-        tell=lambda line: print(line, file=sys.stderr),
-    )
-    print("\n\n".join(render(table, format_) for table in experiment_tables(wanted, rows)))
+    if workers > 1:
+        track_rows(wanted, options, workers=workers, tell=lambda line: print(line, file=sys.stderr))
+    rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
+    tables = [experiment_table(wanted, rows), *group_tables(wanted, rows)]
+    print("\n\n".join(render(table, format_) for table in tables))
 
 
 @app.command()

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "experiment_tables", "experiment_workers", "__init__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},

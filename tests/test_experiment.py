@@ -1,6 +1,4 @@
 import textwrap
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,16 +6,7 @@ import pytest
 from mosam.errors import DataError, MissingDataError, MosamError
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import render
-from mosam.experiment import (
-    Experiment,
-    Row,
-    RowScores,
-    experiment_table,
-    experiment_tables,
-    load_experiment,
-    run_experiment,
-    track_one,
-)
+from mosam.experiment import Experiment, Row, RowScores, experiment_table, load_experiment, run_experiment
 from mosam.plan import RunOptions
 
 GOOD = """
@@ -81,25 +70,21 @@ def scores(tracker, values, weights=None):
 def test_table_pools_draws_and_weighs_objects():
     experiment = Experiment(
         "t", "toy", (Row("a", "sam2"), Row("b", "mosam")), ("jf_mean",), seeds=(0, 1), groups={"hard": ("occlusion",)},
-        attributes=True, baseline="a",
+        baseline="a",
     )  # fmt: skip
-    tags = {(s, f"s{i}"): frozenset({"occlusion"} if i == 0 else {"scale"}) for s in (0, 1) for i in (0, 1)}
+    tags = {(s, f"s{i}"): frozenset({"occlusion"} if i == 0 else ()) for s in (0, 1) for i in (0, 1)}
     results = [
         RowScores(experiment.rows[0], {0: scores("sam2", [0.2, 0.4], [1, 3]), 1: scores("sam2", [0.6, 0.8])}, tags),
         RowScores(experiment.rows[1], {0: scores("mosam", [0.3, 0.5], [1, 3]), 1: scores("mosam", [0.7, 0.9])}, tags),
     ]
-    table, groups, attributes = experiment_tables(experiment, results)
+    table = experiment_table(experiment, results)
     first, second = table.rows
     assert first[1].startswith(f"{100 * (0.2 + 3 * 0.4 + 0.6 + 0.8) / 6:.1f} (")
+    assert first[2] == "40.0"
     assert first[-1] == ""
-    assert second[-1] == "+10.0, +10.0 to +10.0"
+    assert second[-1] == "+10.0 (+10.0 to +10.0)"
     assert "4 sequences, draws 0, 1" in table.title
     assert "t: toy val, nano" in render(table)
-    assert groups.header == ("Group", "Sequences", "a", "b")
-    assert groups.rows == (("hard", "2", "40.0", "50.0"),)
-    assert "| hard | 2 | 40.0 | 50.0 (+10.0, +10.0 to +10.0) |" in render(groups, "markdown")
-    assert [row[:2] for row in attributes.rows] == [("occlusion", "2"), ("scale", "2")]
-    assert attributes.rows[1][2:] == ("50.0", "60.0"), "weighed by objects: (3 * 40 + 80) / 4"
 
 
 def test_undefined_values_are_left_out():
@@ -133,44 +118,5 @@ def test_run_keeps_what_is_done_and_says_what_fails(squares, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     run_experiment(experiment, options)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
-    rows = (Row("a", "sam2"), Row("b", "nope"))
-    with pytest.raises(MosamError, match="unknown tracker"):  # before anything is tracked
-        run_experiment(
-            Experiment("t", "squares", rows, ("success_auc",)), replace(options, results=tmp_path / "elsewhere")
-        )
-    assert not (tmp_path / "elsewhere").exists()
-
-
-def test_the_shipped_experiments_name_rows_groups_and_attributes_that_exist():
-    from mosam.datasets.toy import SCENARIOS
-    from mosam.policies.base import load_policy, parse_tracker
-
-    known = {tag for scenario in SCENARIOS for tag in scenario.attributes}
-    for name, split in (("policies", "test"), ("ablation", "val")):
-        experiment = load_experiment(Path(__file__).parents[1] / "experiments" / f"{name}.toml")
-        assert (experiment.split, experiment.seeds, experiment.main) == (split, (0, 1, 2), "jf_mean")
-        for row in experiment.rows:
-            tracker, options = parse_tracker(row.tracker)
-            load_policy(tracker, **options)
-        assert {tag for group in experiment.groups.values() for tag in group} <= known
-
-
-def test_a_run_of_its_own_process_tells_what_failed(squares, tmp_path, monkeypatch):
-    options = RunOptions("squares", tracker="sam2", model="random:nano", results=tmp_path, device="cpu", limit=1)
-    assert track_one(options) == {}
-    assert list(tmp_path.glob("squares/*/run.json"))
-    with pytest.raises(MosamError, match="unknown tracker 'nope'"):
-        track_one(replace(options, tracker="nope"))
-
-
-@pytest.mark.slow
-def test_several_processes_give_the_same_table(tmp_path):
-    experiment = Experiment("t", "toy", (Row("a", "sam2"), Row("b", "mosam")), ("jf_mean",), split="val", baseline="a")
-    options = RunOptions("", device="cpu", model="random:nano", limit=1, results=tmp_path / "one")
-    alone = experiment_table(experiment, run_experiment(experiment, options))
-    told = []
-    together = run_experiment(
-        experiment, replace(options, results=tmp_path / "two"), workers=2, tell=told.append, jobs=1
-    )
-    assert experiment_table(experiment, together) == alone
-    assert len(told) == 2
+    with pytest.raises(MosamError, match="unknown tracker"):
+        run_experiment(Experiment("t", "squares", (Row("a", "nope"),), ("success_auc",)), options)
