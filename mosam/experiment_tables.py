@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_interval
 from mosam.evaluation.tables import COLUMNS, Column, Table
 from mosam.experiment import Experiment, RowScores
@@ -52,7 +53,7 @@ def group_table(
             ends = f"{shown.show_signed(gap.low)} to {shown.show_signed(gap.high)}"
             behind.append(f"({shown.show_signed(gap.value)}, {ends})")
         lines.append(tuple(line))
-        details.append(tuple("" if "-" == cell else text for cell, text in zip(line, behind, strict=True)))
+        details.append(tuple("" if cell == MISSING else text for cell, text in zip(line, behind, strict=True)))
     first = next(iter(results[0].scores.values()))
     title = f"{experiment.title}: {shown.title} on {first.dataset} {first.split} by {heading.lower()}"
     if base is not None:

@@ -47,10 +47,10 @@ def track_rows(
         try:
             for done in as_completed(waiting):
                 one, out = waiting[done]
-                for name, reason in done.result().items():
-                    raise MosamError(
-                        f"{one.tracker}: {len(done.result())} sequences failed, the first {name}: {reason}"
-                    )
+                failed = done.result()
+                if failed:
+                    name, reason = next(iter(failed.items()))
+                    raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
                 tell(f"{one.tracker} -> {out}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)

@@ -43,10 +43,10 @@ def test_without_a_baseline_every_value_has_its_interval():
 
 
 def test_differences_are_drawn_in_pairs():
-    """The two differ by the same on every sequence, so their difference has no spread, however far sequences spread."""
-    shuffled = results(second=(0.9, 0.5, 0.3, 0.7))
-    wide = group_tables(experiment(baseline="a"), shuffled)[0].details[0][3]
-    assert wide == "(+20.0, -30.0 to +70.0)"
+    """A constant gap has no spread, however far the sequences spread; unlike gaps have."""
+    assert group_tables(experiment(baseline="a"), results())[0].details[0][3] == "(+10.0, +10.0 to +10.0)"
+    unlike = group_tables(experiment(baseline="a"), results(second=(0.9, 0.5, 0.3, 0.7)))
+    assert unlike[0].details[0][3] == "(+20.0, -30.0 to +70.0)"
 
 
 def test_undefined_values_are_left_out():
