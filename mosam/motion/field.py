@@ -16,7 +16,7 @@ from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, FlowEstimator, 
 from mosam.types import Image
 
 WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
-LEAST_SIDE = 16  # but for sides below this: DIS refuses pictures narrower than 12 pixels
+LEAST_SIDE = 64  # but for sides below this: DIS refuses less than 12 pixels and crashes where a quarter is below 8
 CONSISTENCY_SHARE, CONSISTENCY_PIXELS = 0.01, 0.5  # forward-backward test of Sundaram et al., ECCV 2010
 
 

@@ -57,6 +57,7 @@ class MosamConfig:
         stride: D, spacing of candidates, frames.
         pool: n, candidates kept.
         topk: k, slots filled from the pool.
+        fill: while the pool holds fewer than k, read the newest good frames in its place.
         keep_last: read t-1 as the newest slot, if the object was visible.
         pool_rule: `admitted` = the last n frames that were good enough; `window` = exactly t-D .. t-nD.
         conf: confidence of a frame: `iou` = predicted IoU * sigmoid(presence); `mean_prob` = that times the mean
@@ -88,6 +89,7 @@ class MosamConfig:
     stride: int = 5
     pool: int = 16
     topk: int = 5
+    fill: bool = False
     keep_last: bool = True
     pool_rule: Literal["admitted", "window"] = "admitted"
     conf: Literal["iou", "mean_prob"] = "iou"
@@ -166,6 +168,7 @@ class MosamState:
         recent: tracked frames that can still be read one by one, oldest first.
         pool: admitted frames, oldest first.
         good: newest frames whose pointers are read, oldest first.
+        fresh: newest good frames that stand in for the pool while it is small, oldest first.
         last: the previous frame.
         admitted_at: clip index of the last admission.
         guide: what motion said of the current frame.
@@ -179,6 +182,7 @@ class MosamState:
     recent: tuple[Rated, ...] = ()
     pool: tuple[Rated, ...] = ()
     good: tuple[Rated, ...] = ()
+    fresh: tuple[Rated, ...] = ()
     admitted_at: int = 0
     back_since: int = 0
     probability: float = 1.0
@@ -208,7 +212,9 @@ class Mosam(MemoryPolicy):
         c = self.config
         if not c.selection:
             return info.slots
-        return c.pool * c.stride + 2 if c.pool_rule == "window" else c.pool + 3
+        if c.pool_rule == "window":
+            return c.pool * c.stride + 2
+        return max(c.pool + 3, 2 * c.topk + 2) if c.fill else c.pool + 3
 
     # Spatial-Temporal Memory Selection
 
@@ -243,6 +249,10 @@ class Mosam(MemoryPolicy):
         if not c.selection:
             return [r for r in state.recent if t - r.entry.frame <= room]
         chosen = sorted(self._candidates(state, t), key=self._order, reverse=True)[: c.topk]
+        if c.fill and len(chosen) < c.topk:
+            have = {id(r.entry) for r in chosen}
+            newest = [r for r in reversed(state.fresh) if id(r.entry) not in have]
+            chosen += newest[: c.topk - len(chosen)]
         last = state.last
         newest_usable = last.entry.kind == "track" and last.entry.visible
         if newest_usable and (not chosen or c.keep_last) and all(r.entry is not last.entry for r in chosen):
@@ -281,6 +291,8 @@ class Mosam(MemoryPolicy):
             state = replace(state, pool=self.newest((*state.pool, rated), c.pool), admitted_at=t)
         if good if c.pointers == "admitted" else entry.visible:
             state = replace(state, good=self.newest((*state.good, rated), state.track.pointers - 1))
+        if c.fill and good and c.topk:
+            state = replace(state, fresh=self.newest((*state.fresh, rated), c.topk))
         state = replace(state, last=rated, recent=(*state.recent, rated))
         return self._update(state, t, {"conf": conf, "admitted": admitted})
 
@@ -305,10 +317,12 @@ class Mosam(MemoryPolicy):
             features_from = t
         pointers_from = t + 1 - (track.pointers - 1)
         recent = tuple(r for r in state.recent if r.entry.frame >= min(features_from, pointers_from))
-        state = replace(state, recent=recent)
+        fresh = state.fresh if c.pool_rule == "window" or len(state.pool) < c.topk else ()
+        state = replace(state, recent=recent, fresh=fresh)
         stored = [r.entry for r in recent if r.entry.frame >= features_from]
         if c.selection and c.pool_rule == "admitted":
-            stored += [r.entry for r in state.pool if r.entry.frame < features_from]
+            held = dict.fromkeys(r.entry for r in (*state.pool, *fresh))
+            stored += [entry for entry in held if entry.frame < features_from]
         features = tuple(e for e in stored if e.feature_row is not None)
         if c.pointers == "sam2":
             pointers = tuple(r.entry for r in recent if r.entry.frame >= pointers_from)

@@ -39,6 +39,15 @@ def test_worked_selection():
     assert [(p.entry.frame, p.position) for p in got[38].pointers][:3] == [(0, 38), (37, 1), (36, 2)]
 
 
+def test_a_small_pool_is_filled_with_the_newest_good_frames():
+    got = plans(load_policy("mosam", mgp="off", fill="on"), lambda t: 0.1 if t == 3 else 0.9, 40)
+    assert frames(got[4]) == [1, 2, 3], "the last frame is read as long as the object is there"
+    assert frames(got[5]) == [1, 2, 4]
+    assert frames(got[8]) == [2, 4, 5, 6, 7]
+    assert frames(got[13]) == [5, 9, 10, 11, 12]
+    assert frames(got[38]) == [15, 20, 25, 30, 35, 37], "a full pool needs none"
+
+
 def test_the_pool_survives_a_long_absence():
     got = plans(load_policy("mosam", mgp="off"), lambda t: 0.9 if t < 30 or t > 200 else 0.0, 220)
     assert frames(got[200]) == [5, 10, 15, 20, 25] or len(frames(got[200])) == 5
@@ -99,6 +108,9 @@ def everything(policy, history, t):
                 pool, admitted = [*pool, (f, q)][-c.pool :], f
     key = (lambda fq: (fq[1], fq[0])) if c.rank == "strict" else (lambda fq: (np.floor(fq[1] / c.bin), fq[0]))
     chosen = [f for f, _ in sorted(pool, key=key, reverse=True)[: c.topk]]
+    if c.fill:
+        good = [f for f, q in visible if q >= c.admit_conf and f not in chosen]
+        chosen += good[::-1][: c.topk - len(chosen)]
     last, quality = history[-1]
     if quality > 0 and last not in chosen and (c.keep_last or not chosen):
         chosen = [*chosen[:5], last]
@@ -108,13 +120,14 @@ def everything(policy, history, t):
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.2, 0.31, 0.55, 0.8, 0.83, 0.97]), min_size=2, max_size=90),
-    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]"]),
+    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]", "mosam[fill]"]),
 )
 def test_bounded_state_equals_the_whole_history(quality, name):
     policy = {
         "mosam": lambda: load_policy("mosam"),
         "mosam-literal": lambda: load_policy("mosam-literal"),
         "mosam[strict]": lambda: load_policy("mosam", rank="strict", stride=3, pool=6, topk=3),
+        "mosam[fill]": lambda: load_policy("mosam", topk=6, pool=6, fill=True),
         "mosam[k6]": lambda: load_policy("mosam", topk=6, stride=2),
     }[name]()
     got = plans(policy, lambda t: quality[t - 1], len(quality))

@@ -29,6 +29,7 @@ OTHERS = [
     "mosam[stride=2,pool=6,topk=6,keep_last=off,rank=strict]",
     "mosam[pool_rule=window,pointers=visible,tpos=age]",
     "mosam[pointers=sam2,pix_mode=remask]",
+    "mosam[fill=on,pool=7,topk=6]",
 ]
 
 
