@@ -79,9 +79,8 @@ def main() -> int:
         return 0
     from mosam.settings import split_list
 
-    print(
-        f"| tracker | MiB at frame {EARLY} | at frame {options.frames} | growth | memories kept | may keep | frames absent |"
-    )
+    columns = ("tracker", f"MiB at frame {EARLY}", f"at frame {options.frames}", "growth", "memories kept", "may keep")
+    print(f"| {' | '.join(columns)} | frames absent |")
     print("|---|---|---|---|---|---|---|")
     grown = False
     for tracker in split_list(options.tracker):
