@@ -31,7 +31,7 @@ def pictures(count: int, dx: int = 3, dy: int = 2) -> list[np.ndarray]:
     """A texture under a camera that moves, so that everything goes by (dx, dy) a frame."""
     import cv2
 
-    wide = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (200, 240, 3), dtype=np.uint8), (0, 0), 2)
+    wide = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (200, 240, 3), dtype=np.uint8), (0, 0), 1)
     places = ((60 - dy * t, 60 - dx * t) for t in range(count))
     return [np.ascontiguousarray(wide[y : y + 96, x : x + 128]) for y, x in places]
 

@@ -250,7 +250,7 @@ def test_a_decode_that_could_not_matter_is_spared(free, options, reason):
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_what_is_spared_without_regard_to_doubt_could_never_win(data):
+def test_what_is_spared_for_another_reason_than_doubt_could_never_win(data):
     unit = st.floats(0, 1, allow_nan=False)
     trust = data.draw(unit)
     made = [
@@ -260,7 +260,7 @@ def test_what_is_spared_without_regard_to_doubt_could_never_win(data):
     ]  # fmt: skip
     policy = load_policy("mosam", doubt=1, revive=data.draw(st.booleans()), w_motion=data.draw(unit))
     before = state(conf=data.draw(unit))
-    if policy.spare(before, 10, made[:3]) is not None:
+    if policy.spare(before, 10, made[:3]) not in (None, "no doubt"):
         [choice] = policy.choose([before], 10, made)
         assert choice.candidate < 3 or made[3].iou == made[3].motion_iou == 1.0
 
