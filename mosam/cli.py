@@ -207,12 +207,15 @@ def experiment(
     results: Results = Path("results"),
     lanes: Lanes = 1,
     jobs: Jobs = None,
+    workers: Annotated[int, typer.Option(help="Processes that track, a row and draw each.", min=1)] = 1,
     format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
     plots: Annotated[Path | None, typer.Option(help="Folder for the figures the file names.  [default: none]")] = None,
 ) -> None:
     """Run every row of an experiment file, score it and print its tables; what is done is kept."""
     from mosam.evaluation.tables import render
     from mosam.experiment import draw_figures, experiment_table, load_study, run_experiment
+    from mosam.experiment_tables import group_tables
+    from mosam.experiment_workers import track_rows
     from mosam.plan import RunOptions
     from mosam.progress import progress_view
 
@@ -222,9 +225,12 @@ def experiment(
     )
     done = []
     for wanted in study.experiments:
+        if workers > 1:
+            track_rows(wanted, options, workers=workers, tell=_note)
         rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
         if rows:
-            print(render(experiment_table(wanted, rows), format_), flush=True)
+            for table in (experiment_table(wanted, rows), *group_tables(wanted, rows)):
+                print(render(table, format_), end="\n\n", flush=True)
             done.append(rows)
     for path in draw_figures(study, done, plots) if plots is not None else ():
         _note(f"{path}")

@@ -104,7 +104,8 @@ def run(
             that were done before have none.
         progress: called on every event, from this thread.
     Raises:
-        MissingDataError: a sequence that was asked for is not on disk.
+        MissingDataError: a sequence that was asked for, or weights of a motion estimator, are not on disk.
+        MosamError: no such motion estimator.
         MismatchError: `out` holds results made with other settings, or from other annotations.
         StoreError: results cannot be written; finished sequences are kept.
     """
@@ -114,6 +115,7 @@ def run(
     if max_lanes < 1:
         raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
     dataset.require(frames=True)
+    _check_motion(policy)
     parity = Parity() if parity is None else parity
     options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
     codec = CODECS[dataset.info.result_format]
@@ -161,6 +163,15 @@ def describe_settings(
             **options.describe(),
         },
     )
+
+
+def _check_motion(policy: MemoryPolicy) -> None:
+    """Estimators are built once before anything is written, so that a wrong name or missing weights fail at once."""
+    needs = policy.motion()
+    if needs is not None:
+        from mosam.motion.field import build_estimators
+
+        build_estimators(needs.sparse, needs.dense)
 
 
 def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:

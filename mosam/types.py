@@ -140,7 +140,8 @@ class Forecast:
         trust: of the estimate used, in [0, 1]; 0 where none is valid.
         trust_sparse, trust_dense: of each estimate, NaN where it was not made.
         previous_box: (4,) of the previous mask, or None where that was empty.
-        survival: share of the picture's grid points that could be followed; NaN without sparse motion.
+        survival: share of the points that only a scene cut can lose together that could be followed; NaN where there
+            are none.
     """
 
     box: NDArray[np.float64] | None

@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "plays": BASE | {"codecs", "regions"},
     "runner": BASE
-    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
+    | {"datasets", "model", "engine", "motion", "policies", "store", "codecs", "environment", "frame_log", "plays"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),
@@ -71,7 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "paper", "__init__", "__main__"}  # may import everything
+TOP = {"cli", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}  # everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},

@@ -12,7 +12,7 @@ from fakes import LENGTHS, FakeEngine, FakeModel, FakePolicy, SquareDataset
 from mosam import runner
 from mosam.codecs import CodecOptions
 from mosam.engine.parity import Parity
-from mosam.errors import MismatchError
+from mosam.errors import MismatchError, MosamError
 from mosam.policies.base import load_policy
 from mosam.store import StoreError, read_record
 
@@ -62,6 +62,19 @@ def test_writes_every_sequence_in_the_format_of_the_benchmark(session):
     assert sorted(p.name for p in session.folder.iterdir()) == sorted(
         ["run.json", *(f"{n}{s}.txt" for n in LENGTHS for s in ("", "_time"))]
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sparse": "nowhere:Points"}, "expected package.module:Class"),
+        ({"dense": "dis-fats"}, "did you mean dis-fast"),
+    ],
+)
+def test_a_wrong_motion_estimator_is_named_before_anything_is_written(session, options, message):
+    with pytest.raises(MosamError, match=message):
+        session.run(policy=load_policy("mosam", **options))
+    assert not session.folder.exists()
 
 
 def test_record_says_how_the_results_were_made(session):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -340,6 +340,10 @@ class Engine:
             threshold=self.policy.presence_threshold,
             expected=[guide.expected if guide else None for guide in row_guides],
         )
+        groups = _by_track(rows)
+        offers = [_offers(free, "free", {i: i for i in members}, members, row_guides) for members in groups]
+        for members, own in zip(groups, offers, strict=True):
+            self._spare(rows, members, own, row_guides)
         prompted_rows = [i for i, guide in enumerate(row_guides) if guide is not None and guide.prompts]
         guided = None
         if prompted_rows:
@@ -351,12 +355,11 @@ class Engine:
                 [rows[i].video.size for i in prompted_rows],
             )
         written = []
-        for members in _by_track(rows):
-            offers = _offers(free, "free", {i: i for i in members}, members, row_guides)
+        for members, own in zip(groups, offers, strict=True):
             if guided is not None:
                 where = {i: n for n, i in enumerate(prompted_rows) if i in members}
-                offers += _offers(guided, "guided", where, members, row_guides)
-            written += self._choose([rows[i] for i in members], offers, row_guides[members[0]])
+                own += _offers(guided, "guided", where, members, row_guides)
+            written += self._choose([rows[i] for i in members], own, row_guides[members[0]])
         self._store_chosen_pointers(written)
         return written
 
@@ -374,6 +377,20 @@ class Engine:
             return forecast(video.pair, torch.sigmoid(logits[0, 0]).cpu().numpy(), needs)
 
         return self.policy.guide(track.hypotheses[0].state, video.next_frame, look)
+
+    def _spare(
+        self, rows: Sequence[_Row], members: Sequence[int], free: Sequence[_Offer], guides: list[Guide | None]
+    ) -> None:
+        """Take the prompt off the guide of one object where its policy sees that it could not matter."""
+        guide, row = guides[members[0]], rows[members[0]]
+        if guide is None or not guide.prompts:
+            return
+        state = row.track.hypotheses[0].state
+        reason = self.policy.spare(state, row.video.next_frame, [offer.candidate for offer in free])
+        if reason is not None:
+            log = {**(guide.log or {}), "withheld": reason}
+            for i in members:
+                guides[i] = replace(guide, box=None, points=None, log=log)
 
     def _choose(self, rows: Sequence[_Row], offers: Sequence[_Offer], guide: Guide | None) -> list[_Written]:
         """Ask the policy once for the object; one `_Written` for each hypothesis that lives on."""

@@ -404,18 +404,17 @@ class ModelRunner:
         filtered = any(p.pixel_filter is not None and any(s.filtered for s in p.slots) for p in plans)
         if not ragged and not filtered:
             return None
-        tokens, each = self.model.sizes.tokens, self.model.tokens_per_pointer
-        slot_bias = torch.zeros((len(plans), slots, tokens), device=self.model.device)
-        pointer_bias = torch.zeros((len(plans), pointers * each), device=self.model.device)
+        each, device = self.model.tokens_per_pointer, self.model.device
+        hidden = np.zeros((len(plans), slots), dtype=np.float32)
+        hidden_pointers = np.zeros((len(plans), pointers), dtype=np.float32)
         for i, plan in enumerate(plans):
-            slot_bias[i, len(plan.slots) :] = -torch.inf
-            pointer_bias[i, len(plan.pointers) * each :] = -torch.inf
-            if plan.pixel_filter is None:
-                continue
-            for j, slot in enumerate(plan.slots):
-                if slot.filtered and slot.entry.reliability_row is not None:
-                    stored = self.bank.reliability.rows[slot.entry.reliability_row]
-                    slot_bias[i, j] = _filter_bias(stored, plan.pixel_filter)
+            hidden[i, len(plan.slots) :] = -np.inf
+            hidden_pointers[i, len(plan.pointers) :] = -np.inf
+        slot_bias = torch.from_numpy(hidden).to(device)[:, :, None].repeat(1, 1, self.model.sizes.tokens)
+        for rule, places, stored in _filtered_slots(plans):
+            at = torch.tensor(places, device=device).T
+            slot_bias[at[0], at[1]] = _filter_bias(self.bank.reliability.gather(self._index(stored)), rule)
+        pointer_bias = torch.from_numpy(hidden_pointers).to(device).repeat_interleave(each, dim=1)
         return torch.cat([slot_bias.flatten(1), pointer_bias], dim=1)
 
     def memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
@@ -544,15 +543,30 @@ def _stored(row: int | None) -> int:
     return row
 
 
+def _filtered_slots(plans: Sequence[ReadPlan]) -> list[tuple[PixelFilter, list[tuple[int, int]], list[int]]]:
+    """For each rule in use: (row, slot) of the slots it filters, and the rows their reliability is stored in."""
+    found: dict[PixelFilter, tuple[list[tuple[int, int]], list[int]]] = {}
+    for i, plan in enumerate(plans):
+        for j, slot in enumerate(plan.slots if plan.pixel_filter is not None else ()):
+            if slot.filtered and slot.entry.reliability_row is not None:
+                assert plan.pixel_filter is not None
+                places, stored = found.setdefault(plan.pixel_filter, ([], []))
+                places.append((i, j))
+                stored.append(slot.entry.reliability_row)
+    return [(rule, places, stored) for rule, (places, stored) in found.items()]
+
+
 def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:
-    """(tokens,) bias of MoSAM's pixel filter from stored reliability (255 = protected)."""
-    c = stored.float() / 254
-    weak = (c < rule.tau) & (stored < 255)
-    soft = torch.where(weak, rule.beta * torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)
+    """(N, tokens) bias of MoSAM's pixel filter from the stored reliability of N slots (255 = protected)."""
+    c = torch.arange(256, device=stored.device) / 254  # every value a stored byte can stand for
+    low = (c < rule.tau) & (c <= 1)
+    level = stored.int()
+    soft = torch.where(low, rule.beta * torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)[level]
     if rule.mode == "bias":
         return soft
-    cut = torch.where(weak, -torch.inf, 0.0)
-    return torch.where(weak.float().mean() > DROP_LIMIT, soft, cut)
+    weak = low[level]
+    many = weak.float().mean(dim=1, keepdim=True) > DROP_LIMIT
+    return torch.where(many, soft, torch.where(weak, -torch.inf, 0.0))
 
 
 def _sure(job: MemoryJob) -> Tensor:

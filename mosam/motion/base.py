@@ -28,13 +28,14 @@ class PointTracks:
         start: (N, 2) float32 x, y in the previous picture.
         end: (N, 2) float32 in the current one.
         kept: (N,) bool, True where following back returns to the start.
-        grid: (N,) bool, True for points of a regular grid; their survival tells a scene cut.
+        sentinel: (N,) bool, True for points that only a scene cut makes vanish together: those on texture. Where there
+            are none, cuts are not noticed.
     """
 
     start: NDArray[np.float32]
     end: NDArray[np.float32]
     kept: NDArray[np.bool_]
-    grid: NDArray[np.bool_]
+    sentinel: NDArray[np.bool_]
 
 
 class PointEstimator(Protocol):

@@ -6,14 +6,17 @@ All coordinates that leave this file are fractions of the picture, x and y in [0
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.errors import MosamError
 from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, FlowEstimator, PointEstimator, find_estimator
 from mosam.types import Image
 
 WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
+LEAST_SIDE = 64  # but for sides below this: DIS refuses less than 12 pixels and crashes where a quarter is below 8
 CONSISTENCY_SHARE, CONSISTENCY_PIXELS = 0.01, 0.5  # forward-backward test of Sundaram et al., ECCV 2010
 
 
@@ -38,7 +41,7 @@ class Motion:
 
     Attributes:
         start, end: (N, 2) float32 points that survived the forward-backward check, as fractions.
-        survival: share of the regular grid's points that survived; NaN without sparse motion.
+        survival: share of the sentinel points that survived; NaN where there are none.
         backward: (side, side, 2) float32: from each cell of the current picture to the previous one, in fractions; None
             without dense motion.
         consistent: (side, side) bool: the flow leads there and back.
@@ -86,13 +89,9 @@ class MotionStream:
         return pair
 
     def _build(self) -> None:
-        if self._built:
-            return
-        self._built = True
-        if self.settings.sparse != "off":
-            self._points = find_estimator(POINT_ESTIMATORS, self.settings.sparse)()
-        if self.settings.dense != "off":
-            self._flow = find_estimator(FLOW_ESTIMATORS, self.settings.dense)()
+        if not self._built:
+            self._points, self._flow = build_estimators(self.settings.sparse, self.settings.dense)
+            self._built = True
 
     def _between(self, before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Motion:
         h, w = after.shape[:2]
@@ -102,22 +101,41 @@ class MotionStream:
         if self._points is not None:
             tracks = self._points.track(before, after)
             start, end = (tracks.start[tracks.kept] + 0.5) / scale, (tracks.end[tracks.kept] + 0.5) / scale
-            survival = float(tracks.kept[tracks.grid].mean()) if tracks.grid.any() else float("nan")
+            survival = float(tracks.kept[tracks.sentinel].mean()) if tracks.sentinel.any() else float("nan")
         backward = consistent = None
         if self._flow is not None:
             backward, consistent = _sample_flow(*self._flow.flow(before, after), self.settings.side)
         return Motion(start, end, survival, backward, consistent, (h, w))
 
 
+def build_estimators(sparse: str, dense: str) -> tuple[PointEstimator | None, FlowEstimator | None]:
+    """The two estimators by name; None for `off`.
+
+    Raises:
+        UnknownNameError: no such name (lists the known ones).
+        MissingDataError: weights that are not there (says how to get them and what to use instead).
+        MosamError: a `package.module:Class` that cannot be imported or is no estimator.
+    """
+    points = None if sparse == "off" else find_estimator(POINT_ESTIMATORS, sparse)()
+    flow = None if dense == "off" else find_estimator(FLOW_ESTIMATORS, dense)()
+    for name, estimator, method in ((sparse, points, "track"), (dense, flow, "flow")):
+        if estimator is not None and not callable(getattr(estimator, method, None)):
+            raise MosamError(f"{name}: expected a class with {method}(previous, current), got {type(estimator)}")
+    return points, flow
+
+
+@lru_cache(maxsize=4)
 def cell_centres(side: int) -> NDArray[np.float32]:
-    """(side, side, 2) x, y of the cells of a grid over the picture, as fractions.
+    """(side, side, 2) x, y of the cells of a grid over the picture, as fractions; always the same array, read-only.
 
     >>> cell_centres(2)[0, 1].tolist()
     [0.75, 0.25]
     """
     line = (np.arange(side, dtype=np.float32) + 0.5) / side
     x, y = np.meshgrid(line, line)
-    return np.stack([x, y], axis=-1)
+    centres = np.stack([x, y], axis=-1)
+    centres.flags.writeable = False
+    return centres
 
 
 def sample(picture: NDArray, places: NDArray[np.float32], *, outside: float | None = None) -> NDArray:
@@ -145,20 +163,23 @@ def _sample_flow(
     h, w = backward.shape[:2]
     scale = np.array([w, h], dtype=np.float32)
     centres = cell_centres(side)
-    there = sample(backward, centres)
-    there = there.astype(np.float32)
-    back = sample(forward, (centres + there / scale).astype(np.float32))
-    gap = ((there + back) ** 2).sum(axis=-1)
-    length = (there**2).sum(axis=-1) + (back**2).sum(axis=-1)
-    consistent = gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
-    return (there / scale).astype(np.float32), consistent
+    there = sample(backward, centres).astype(np.float32, copy=False)
+    fractions = there / scale
+    back = sample(forward, centres + fractions)
+    gap, length = _squared(there + back), _squared(there) + _squared(back)
+    return fractions, gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
+
+
+def _squared(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(h, w) squared lengths of (h, w, 2); a sum over an axis of two is several times slower."""
+    x, y = vectors[..., 0], vectors[..., 1]
+    return x * x + y * y
 
 
 def _working_picture(image: Image) -> NDArray[np.uint8]:
     import cv2
 
     h, w = image.shape[:2]
-    scale = WORKING_SIDE / max(h, w)
-    if scale >= 1:
-        return image
-    return cv2.resize(image, (round(w * scale), round(h * scale)), interpolation=cv2.INTER_AREA)
+    scale = min(1.0, WORKING_SIDE / max(h, w))
+    size = max(LEAST_SIDE, round(w * scale)), max(LEAST_SIDE, round(h * scale))
+    return image if size == (w, h) else cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -6,6 +6,7 @@ number here is our choice (see `docs/policies.md`). Coordinates are fractions of
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,10 +29,10 @@ POINT_PROBABILITY = 0.7  # points lie where the warped mask is surer than this
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Estimate:
-    """One of the two estimates: a box, the moved mask's probability, and how far to trust them."""
+    """One of the two estimates: a box, the moved mask's probability (made when asked for), how far to trust them."""
 
     box: NDArray[np.float64]
-    moved: NDArray[np.float32]
+    moved: Callable[[], NDArray[np.float32]]
     trust: float
     valid: bool
 
@@ -57,16 +58,13 @@ def forecast(pair: MotionPair, probability: NDArray[np.float32], needs: MotionNe
         return Forecast(None, np.empty((0, 2)), None, 0.0, np.nan, np.nan, None, motion.survival)
     sparse, inliers = _sparse(motion, probability, mask, previous_box)
     dense = _dense(motion, probability, mask)
-    box, trust = _merge(sparse, dense)
-    moved = next((e.moved for e in (dense, sparse) if e is not None and e.valid), None)
-    points = np.empty((0, 2)) if moved is None else _points(moved, inliers, needs.points)
+    box, trust, standing = _merge(sparse, dense)
+    moved = None if standing is None else standing.moved()
     return Forecast(
         box=None if box is None else _grow(box),
-        points=points,
+        points=np.empty((0, 2)) if moved is None else _points(moved, inliers, needs.points),
         expected=None if moved is None else moved > 0.5,
-        trust=trust
-        if box is not None
-        else max((e.trust for e in (sparse, dense) if e is not None and e.valid), default=0.0),
+        trust=trust,
         trust_sparse=np.nan if sparse is None else sparse.trust,
         trust_dense=np.nan if dense is None else dense.trust,
         previous_box=previous_box,
@@ -95,11 +93,12 @@ def _sparse(
     cells = np.clip((motion.start * side).astype(int), 0, side - 1)
     inside = inner[cells[:, 1], cells[:, 0]]
     start, end = motion.start[inside] * (w, h), motion.end[inside] * (w, h)
+    unknown = _Estimate(box, lambda: probability, 0.0, False)
     if len(start) < MIN_INLIERS:
-        return _Estimate(box, probability, 0.0, False), nowhere
+        return unknown, nowhere
     transform, chosen = cv2.estimateAffinePartial2D(start, end, method=cv2.RANSAC, ransacReprojThreshold=RANSAC_PIXELS)
     if transform is None:
-        return _Estimate(box, probability, 0.0, False), nowhere
+        return unknown, nowhere
     inlier = chosen.ravel().astype(bool)
     trust = float(inlier.mean())
     corners = np.array([[box[0], box[1]], [box[2], box[1]], [box[2], box[3]], [box[0], box[3]]]) * (w, h)
@@ -107,12 +106,17 @@ def _sparse(
     moved_box = np.concatenate([moved_corners.min(axis=0), moved_corners.max(axis=0)])
     determinant = transform[0, 0] * transform[1, 1] - transform[0, 1] * transform[1, 0]
     valid = int(inlier.sum()) >= MIN_INLIERS and trust >= MIN_TRUST and determinant > 0
-    moved = probability
-    if valid:
-        back = np.linalg.inv(transform[:, :2])
-        places = (cell_centres(side) * (w, h) - transform[:, 2]) @ back.T / (w, h)
-        moved = sample(probability, places.astype(np.float32), outside=0.0)
-    return _Estimate(moved_box, moved, trust, valid), end[inlier] / (w, h)
+    return _Estimate(moved_box, lambda: _carried(probability, transform, w, h), trust, valid), end[inlier] / (w, h)
+
+
+def _carried(probability: NDArray[np.float32], transform: NDArray[np.float64], w: int, h: int) -> NDArray[np.float32]:
+    """A square grid over a picture of w x h pixels, moved by a (2, 3) transform of its pixels; 0 comes in."""
+    import cv2
+
+    side = len(probability)
+    to_cells = np.array([[side / w, 0, -0.5], [0, side / h, -0.5], [0, 0, 1]])
+    of_cells = to_cells @ np.vstack([transform, (0, 0, 1)]) @ np.linalg.inv(to_cells)
+    return cv2.warpAffine(probability, of_cells[:2], (side, side), flags=cv2.INTER_LINEAR)
 
 
 def _dense(motion: Motion, probability: NDArray[np.float32], mask: NDArray[np.bool_]) -> _Estimate | None:
@@ -123,27 +127,32 @@ def _dense(motion: Motion, probability: NDArray[np.float32], mask: NDArray[np.bo
     here = moved > 0.5
     area = int(here.sum())
     if area == 0:
-        return _Estimate(np.full(4, np.nan), moved, 0.0, False)
+        return _Estimate(np.full(4, np.nan), lambda: moved, 0.0, False)
     trust = float(motion.consistent[here].mean())
     box = _box(_large_components(here))
     assert box is not None
     ratio = area / int(mask.sum())
-    return _Estimate(box, moved, trust, trust >= MIN_TRUST and AREA_RANGE[0] <= ratio <= AREA_RANGE[1])
+    return _Estimate(box, lambda: moved, trust, trust >= MIN_TRUST and AREA_RANGE[0] <= ratio <= AREA_RANGE[1])
 
 
-def _merge(sparse: _Estimate | None, dense: _Estimate | None) -> tuple[NDArray[np.float64] | None, float]:
-    """One box of the two: their average where they agree, else the one that can stand alone."""
+def _merge(
+    sparse: _Estimate | None, dense: _Estimate | None
+) -> tuple[NDArray[np.float64] | None, float, _Estimate | None]:
+    """One box of the two with its trust, and whose mask goes with it: None where they contradict each other.
+
+    Their average where they agree (and the mask of the flow, which bends), else the one that can stand alone.
+    """
     valid = [e for e in (sparse, dense) if e is not None and e.valid]
     if not valid:
-        return None, 0.0
+        return None, 0.0, None
     if len(valid) == 1:
-        return valid[0].box, valid[0].trust
+        return valid[0].box, valid[0].trust, valid[0]
     a, b = valid
     if _corner_iou(a.box, b.box) >= AGREE_IOU:
         weight = a.trust / (a.trust + b.trust)
-        return weight * a.box + (1 - weight) * b.box, max(a.trust, b.trust)
+        return weight * a.box + (1 - weight) * b.box, max(a.trust, b.trust), b
     better = a if a.trust >= b.trust else b
-    return (better.box, better.trust) if better.trust >= TRUST_ALONE else (None, 0.0)
+    return (better.box, better.trust, better) if better.trust >= TRUST_ALONE else (None, 0.0, None)
 
 
 def _points(moved: NDArray[np.float32], inliers: NDArray[np.float64], count: int) -> NDArray[np.float64]:

@@ -18,7 +18,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ from mosam.types import Forecast, Mask, MotionNeeds, Size
 
 POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")
 
+T = TypeVar("T")
 PointerNorm = Literal["policy", "length", "fixed16", "seen"]
 
 
@@ -272,6 +273,8 @@ class MemoryPolicy(ABC):
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_probability: candidates carry the mean probability of their own pixels.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
+        keep_everything: forget nothing. For debugging: a policy must read, choose and answer exactly as it does when it
+            forgets, or it forgot something that it can still read.
     """
 
     name: ClassVar[str]
@@ -282,6 +285,7 @@ class MemoryPolicy(ABC):
     needs_reliability: bool = False
     needs_probability: bool = False
     emit: Literal["online", "final"] = "online"
+    keep_everything: bool = False
 
     def __init__(self, config: Any):
         self.config = config
@@ -297,6 +301,10 @@ class MemoryPolicy(ABC):
         }
         options = ",".join(f"{key}={_show(value)}" for key, value in changed.items())
         return f"{self.name}[{options}]" if options else self.name
+
+    def newest(self, items: tuple[T, ...], count: int) -> tuple[T, ...]:
+        """The newest `count` (at least 1) of what a state remembers, oldest first; all of it with `keep_everything`."""
+        return items if self.keep_everything else items[-count:]
 
     def live_features(self, info: TrackInfo) -> int:
         """Most memory entries one track keeps at once (sizes the feature pool)."""
@@ -322,6 +330,10 @@ class MemoryPolicy(ABC):
         """What motion says of frame `t`; `forecast` computes it when called, None where there is no motion yet."""
         return None
 
+    def spare(self, state: Any, t: int, free: Sequence[Candidate]) -> str | None:
+        """Why the guide's prompt need not be decoded, seeing the candidates made without it; None where it must be."""
+        return None
+
     def choose(self, states: Sequence[Any], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
         """Which candidates live on, best first; the first one is shown. Default: highest predicted IoU."""
         best = int(np.argmax([candidate.iou for candidate in candidates]))
@@ -337,7 +349,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
 
     Args:
         name: a registered tracker: `sam2`, `samurai` ...
-        options: fields of its `Config`; strings are converted to the field's type.
+        options: fields of its `Config`; values are converted to the field's type, strings as on the command line.
     Raises:
         UnknownNameError: unknown tracker or field (lists the known ones).
         MosamError: a value of the wrong type or out of range.
@@ -349,7 +361,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
     for key, value in options.items():
         if key not in fields:
             raise UnknownNameError("option", key, fields, where=name)
-        values[key] = convert(value, hints[key], f"{name}[{key}]") if isinstance(value, str) else value
+        values[key] = convert(str(value), hints[key], f"{name}[{key}]")
     try:
         return cls(cls.Config(**values))
     except ValueError as error:

@@ -174,6 +174,9 @@ class Dam4Sam(MemoryPolicy):
     def _keep(self, state: Dam4SamState, t: int) -> Update:
         """Keep what frame `t + 1` or any later one can read."""
         track = state.track
+        if self.keep_everything:
+            everything = (state.first, *state.anchors, *state.ram)
+            return Update(state, features=everything, pointers=tuple(dict.fromkeys((*everything, *state.seen))))
         multiples = [e for e in state.ram if track.local(e.frame) % self.config.stride == 0][1 - track.slots :]
         state = replace(
             state,

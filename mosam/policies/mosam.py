@@ -40,7 +40,7 @@ from mosam.types import Forecast, MotionNeeds
 GUIDE_CONFIDENCE = 0.5  # of the previous frame, below which no prompt is given
 GUIDE_AREA = 4  # low-resolution pixels of the previous mask, below which no prompt is given
 GUIDE_AGE = 2  # frames since the start before the first prompt
-SCENE_CUT = 0.1  # share of grid points that must survive
+SCENE_CUT = 0.25  # share of corners that must survive; cuts leave 0 to 0.2 of them, fast motion and blur 0.7 and more
 USE_TRUST = 0.6  # of motion, before a guided mask may replace a free one
 USE_MARGIN = 0.05  # by which a guided mask must score higher
 JUMP_IOU, HOLD_IOU = 0.1, 0.5  # the free mask is a jump, the guided one holds on
@@ -57,6 +57,7 @@ class MosamConfig:
         stride: D, spacing of candidates, frames.
         pool: n, candidates kept.
         topk: k, slots filled from the pool.
+        fill: while the pool holds fewer than k, read the newest good frames in its place.
         keep_last: read t-1 as the newest slot, if the object was visible.
         pool_rule: `admitted` = the last n frames that were good enough; `window` = exactly t-D .. t-nD.
         conf: confidence of a frame: `iou` = predicted IoU * sigmoid(presence); `mean_prob` = that times the mean
@@ -73,8 +74,10 @@ class MosamConfig:
         mgp: motion-guided prompting: `candidate` = a prompted mask competes, `always` = it wins whenever there is
             one, `off`.
         motion_source: `measured` uses the pixels of frame t, `extrapolated` only earlier ones.
-        sparse: point estimator (`lk`, `package.module:Class`, `off`).
-        dense: flow estimator (`dis-medium`, `dis-fast`, `raft-small`, `raft-large`, `package.module:Class`, `off`).
+        sparse: point estimator (`lk-fast`, `lk`, `package.module:Class`, `off`).
+        dense: flow estimator (`dis-fast`, `dis-medium`, `raft-small`, `raft-large`, `package.module:Class`, `off`).
+        doubt: a prompt is decoded only where the free mask's IoU with what motion expects is below this (`candidate`);
+            where they agree it could change little, and a decode is a quarter of a small network's time.
         n_points: points of a prompt.
         box: give a box.
         w_motion: weight of motion agreement in the choice among masks.
@@ -86,6 +89,7 @@ class MosamConfig:
     stride: int = 5
     pool: int = 16
     topk: int = 5
+    fill: bool = False
     keep_last: bool = True
     pool_rule: Literal["admitted", "window"] = "admitted"
     conf: Literal["iou", "mean_prob"] = "iou"
@@ -99,8 +103,9 @@ class MosamConfig:
     pix_beta: float = 1.0
     mgp: Literal["off", "candidate", "always"] = "candidate"
     motion_source: Literal["measured", "extrapolated"] = "measured"
-    sparse: str = "lk"
-    dense: str = "dis-medium"
+    sparse: str = "lk-fast"
+    dense: str = "dis-fast"
+    doubt: float = 0.8
     n_points: int = 3
     box: bool = True
     w_motion: float = 0.15
@@ -118,6 +123,7 @@ class MosamConfig:
             "pix_beta": (0, 10),
             "n_points": (0, 20),
             "w_motion": (0, 1),
+            "doubt": (0, 1),
             "rest": (0, 1000),
         }
         for name, (low, high) in ranges.items():
@@ -139,6 +145,8 @@ class MosamLiteralConfig(MosamConfig):
     pointers: Literal["admitted", "visible", "sam2"] = "sam2"
     pix_mode: Literal["off", "bias", "drop", "remask"] = "drop"
     mgp: Literal["off", "candidate", "always"] = "always"
+    sparse: str = "lk"
+    dense: str = "dis-medium"
     n_points: int = 5
 
 
@@ -160,6 +168,7 @@ class MosamState:
         recent: tracked frames that can still be read one by one, oldest first.
         pool: admitted frames, oldest first.
         good: newest frames whose pointers are read, oldest first.
+        fresh: newest good frames that stand in for the pool while it is small, oldest first.
         last: the previous frame.
         admitted_at: clip index of the last admission.
         guide: what motion said of the current frame.
@@ -173,6 +182,7 @@ class MosamState:
     recent: tuple[Rated, ...] = ()
     pool: tuple[Rated, ...] = ()
     good: tuple[Rated, ...] = ()
+    fresh: tuple[Rated, ...] = ()
     admitted_at: int = 0
     back_since: int = 0
     probability: float = 1.0
@@ -202,7 +212,9 @@ class Mosam(MemoryPolicy):
         c = self.config
         if not c.selection:
             return info.slots
-        return c.pool * c.stride + 2 if c.pool_rule == "window" else c.pool + 3
+        if c.pool_rule == "window":
+            return c.pool * c.stride + 2
+        return max(c.pool + 3, 2 * c.topk + 2) if c.fill else c.pool + 3
 
     # Spatial-Temporal Memory Selection
 
@@ -237,6 +249,10 @@ class Mosam(MemoryPolicy):
         if not c.selection:
             return [r for r in state.recent if t - r.entry.frame <= room]
         chosen = sorted(self._candidates(state, t), key=self._order, reverse=True)[: c.topk]
+        if c.fill and len(chosen) < c.topk:
+            have = {id(r.entry) for r in chosen}
+            newest = [r for r in reversed(state.fresh) if id(r.entry) not in have]
+            chosen += newest[: c.topk - len(chosen)]
         last = state.last
         newest_usable = last.entry.kind == "track" and last.entry.visible
         if newest_usable and (not chosen or c.keep_last) and all(r.entry is not last.entry for r in chosen):
@@ -245,7 +261,7 @@ class Mosam(MemoryPolicy):
 
     def _candidates(self, state: MosamState, t: int) -> list[Rated]:
         if self.config.pool_rule == "admitted":
-            return list(state.pool)
+            return list(state.pool[-self.config.pool :])
         c = self.config
         wanted = {t - i * c.stride for i in range(1, c.pool + 1)}
         return [r for r in state.recent if r.entry.frame in wanted and r.conf > 0 and r.conf >= c.admit_conf]
@@ -272,9 +288,11 @@ class Mosam(MemoryPolicy):
         good = entry.visible and conf >= c.admit_conf
         admitted = due and good
         if admitted:
-            state = replace(state, pool=(*state.pool, rated)[-c.pool :], admitted_at=t)
+            state = replace(state, pool=self.newest((*state.pool, rated), c.pool), admitted_at=t)
         if good if c.pointers == "admitted" else entry.visible:
-            state = replace(state, good=(*state.good, rated)[-(state.track.pointers - 1) :])
+            state = replace(state, good=self.newest((*state.good, rated), state.track.pointers - 1))
+        if c.fill and good and c.topk:
+            state = replace(state, fresh=self.newest((*state.fresh, rated), c.topk))
         state = replace(state, last=rated, recent=(*state.recent, rated))
         return self._update(state, t, {"conf": conf, "admitted": admitted})
 
@@ -288,6 +306,9 @@ class Mosam(MemoryPolicy):
     def _update(self, state: MosamState, t: int, log: dict[str, object] | None = None) -> Update:
         """Keep what some later frame can still read, and nothing else."""
         c, track = self.config, state.track
+        if self.keep_everything:
+            everything = state.conditioning + tuple(r.entry for r in state.recent)
+            return Update(state, tuple(e for e in everything if e.feature_row is not None), everything, log=log)
         if not c.selection:
             features_from = t + 1 - (track.slots - 1)
         elif c.pool_rule == "window":
@@ -296,10 +317,12 @@ class Mosam(MemoryPolicy):
             features_from = t
         pointers_from = t + 1 - (track.pointers - 1)
         recent = tuple(r for r in state.recent if r.entry.frame >= min(features_from, pointers_from))
-        state = replace(state, recent=recent)
+        fresh = state.fresh if c.pool_rule == "window" or len(state.pool) < c.topk else ()
+        state = replace(state, recent=recent, fresh=fresh)
         stored = [r.entry for r in recent if r.entry.frame >= features_from]
         if c.selection and c.pool_rule == "admitted":
-            stored += [r.entry for r in state.pool if r.entry.frame < features_from]
+            held = dict.fromkeys(r.entry for r in (*state.pool, *fresh))
+            stored += [entry for entry in held if entry.frame < features_from]
         features = tuple(e for e in stored if e.feature_row is not None)
         if c.pointers == "sam2":
             pointers = tuple(r.entry for r in recent if r.entry.frame >= pointers_from)
@@ -347,6 +370,25 @@ class Mosam(MemoryPolicy):
             return "resting"
         return None
 
+    def spare(self, state: MosamState, t: int, free: Sequence[Candidate]) -> str | None:
+        """Spare the second decode where its mask could not be taken, or the first one leaves no doubt."""
+        c = self.config
+        if c.mgp == "always":
+            return None
+        best = max(free, key=self._score)
+        if best.object_score <= 0:
+            return None if c.revive and self._sure(state, best) else "absent"
+        if best.motion_trust < USE_TRUST:
+            return "low trust"
+        if best.motion_iou is not None and best.motion_iou >= c.doubt:
+            return "no doubt"
+        can_jump = (best.motion_iou or 0.0) < JUMP_IOU and self._sure(state, best)
+        return None if can_jump or self._score(best) + USE_MARGIN < 1 else "cannot win"
+
+    def _sure(self, state: MosamState, candidate: Candidate) -> bool:
+        """Motion and the previous frame are both beyond doubt."""
+        return candidate.motion_trust >= JUMP_TRUST and state.last.conf >= JUMP_CONFIDENCE
+
     def choose(self, states: Sequence[MosamState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
         """The free mask with the best score, unless the guided one has a reason to replace it."""
         [state] = states
@@ -391,7 +433,7 @@ class Mosam(MemoryPolicy):
             return "always"
         free, other = candidates[best], candidates[guided]
         trust = other.motion_trust
-        sure = trust >= JUMP_TRUST and state.last.conf >= JUMP_CONFIDENCE
+        sure = self._sure(state, other)
         if free.object_score <= 0:
             return "revived" if self.config.revive and other.object_score > REVIVE_SCORE and sure else None
         if other.object_score <= 0 or trust < USE_TRUST:

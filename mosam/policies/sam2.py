@@ -103,6 +103,9 @@ class Sam2(MemoryPolicy):
     def _update(self, state: RecentState, t: int) -> Update:
         """Keep what frame `t + 1` or any later one can read."""
         track = state.track
+        if self.keep_everything:
+            everything = state.conditioning + state.recent
+            return Update(state, everything, everything)
         oldest = t + 1 - max(track.pointers - 1, (track.slots - 1) * self.config.stride)
         recent = tuple(entry for entry in state.recent if entry.frame >= oldest)
         state = replace(state, recent=recent)

@@ -134,12 +134,12 @@ class Sam2Long(MemoryPolicy):
 
     def start(self, track: TrackInfo, entry: Entry) -> Update:
         """See `MemoryPolicy.start`."""
-        return _keep(PathwayState(track, (entry,), pathways=tuple(range(self.hypotheses))), entry.frame)
+        return self._keep(PathwayState(track, (entry,), pathways=tuple(range(self.hypotheses))), entry.frame)
 
     def prompted(self, state: PathwayState, t: int, entry: Entry) -> Update:
         """The best pathway goes on alone: a prompt settles what the others disagreed on."""
         everyone = tuple(range(self.hypotheses))
-        return _keep(replace(state, conditioning=(*state.conditioning, entry), score=0.0, pathways=everyone), t)
+        return self._keep(replace(state, conditioning=(*state.conditioning, entry), score=0.0, pathways=everyone), t)
 
     def read(self, state: PathwayState, t: int) -> ReadPlan:
         """Prompted frames, then remembered ones counted by rank, keys weighted by the rank of their presence logit."""
@@ -179,8 +179,8 @@ class Sam2Long(MemoryPolicy):
         """Remember the frame if the object was there and the mask is good."""
         accepted = state.accepted
         if entry.iou > self.iou and entry.object_score > 0:
-            accepted = (*accepted, entry)[1 - state.track.pointers :]
-        return _keep(replace(state, accepted=accepted, last=entry), t)
+            accepted = self.newest((*accepted, entry), state.track.pointers - 1)
+        return self._keep(replace(state, accepted=accepted, last=entry), t)
 
     def _survivors(self, states: Sequence[PathwayState], candidates: Sequence[Candidate]) -> list[_Branch]:
         """Branches that live on, best first: by score alone, or also by difference where presence is uncertain."""
@@ -212,6 +212,18 @@ class Sam2Long(MemoryPolicy):
         weights = np.empty(len(reads))
         weights[np.argsort(scores, kind="stable")] = spaced
         return weights.tolist()
+
+    def _keep(self, state: PathwayState, t: int) -> Update:
+        """Keep what frame `t + 1` or any later one can read."""
+        remembered = _remembered(state, t + 1, state.track.pointers - 1)
+        if self.keep_everything:
+            everything = state.conditioning + state.accepted + remembered[-1:]
+            everything = tuple(dict.fromkeys(everything))
+            return Update(state, everything, everything)
+        slots = (
+            remembered[-state.track.slots :] if remembered != state.accepted else remembered[1 - state.track.slots :]
+        )
+        return Update(state, state.conditioning + slots, state.conditioning + remembered[1:])
 
 
 def evenly_spaced(low: float, high: float, count: int) -> NDArray[np.float64]:
@@ -249,10 +261,3 @@ def _remembered(state: PathwayState, t: int, limit: int) -> tuple[Entry, ...]:
     if state.last is None or state.last.frame != t - 1 or state.last in accepted:
         return accepted
     return (*accepted, state.last)
-
-
-def _keep(state: PathwayState, t: int) -> Update:
-    """Keep what frame `t + 1` or any later one can read."""
-    remembered = _remembered(state, t + 1, state.track.pointers - 1)
-    slots = remembered[-state.track.slots :] if remembered != state.accepted else remembered[1 - state.track.slots :]
-    return Update(state, state.conditioning + slots, state.conditioning + remembered[1:])

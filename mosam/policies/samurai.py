@@ -105,11 +105,11 @@ class Samurai(MemoryPolicy):
 
     def start(self, track: TrackInfo, entry: Entry) -> Update:
         """See `MemoryPolicy.start`."""
-        return _keep(SamuraiState(track, (entry,)), entry.frame)
+        return self._keep(SamuraiState(track, (entry,)), entry.frame)
 
     def prompted(self, state: SamuraiState, t: int, entry: Entry) -> Update:
         """See `MemoryPolicy.prompted`."""
-        return _keep(replace(state, conditioning=(*state.conditioning, entry)), t)
+        return self._keep(replace(state, conditioning=(*state.conditioning, entry)), t)
 
     def read(self, state: SamuraiState, t: int) -> ReadPlan:
         """The prompted frames and the newest remembered ones, counted by rank; the last frame whatever it holds."""
@@ -148,8 +148,8 @@ class Samurai(MemoryPolicy):
         """Remember the frame if it is good; its pointer is kept either way."""
         accepted = state.accepted
         if self._worthy(state, entry):
-            accepted = (*accepted, entry)[1 - state.track.slots :]
-        return _keep(replace(state, recent=(*state.recent, entry), accepted=accepted), t)
+            accepted = self.newest((*accepted, entry), state.track.slots - 1)
+        return self._keep(replace(state, recent=(*state.recent, entry), accepted=accepted), t)
 
     def _motion_weight(self, track: TrackInfo) -> float:
         if self.config.motion_weight is not None:
@@ -165,6 +165,20 @@ class Samurai(MemoryPolicy):
             and (state.agreement is None or state.agreement > config.memory_motion)
         )
 
+    def _keep(self, state: SamuraiState, t: int) -> Update:
+        """Keep what frame `t + 1` or any later one can read."""
+        if self.keep_everything:
+            everything = state.conditioning + state.recent
+            return Update(state, everything, everything)
+        recent = tuple(entry for entry in state.recent if t + 1 - entry.frame < state.track.pointers)
+        state = replace(state, recent=recent)
+        newest = tuple(entry for entry in recent[-1:] if entry.frame == t and entry not in state.accepted)
+        return Update(
+            state,
+            features=state.conditioning + state.accepted + newest,
+            pointers=state.conditioning + recent,
+        )
+
 
 def _slots(state: SamuraiState, t: int) -> tuple[Entry, ...]:
     """Entries read at frame `t` besides the prompted ones, oldest first."""
@@ -172,15 +186,3 @@ def _slots(state: SamuraiState, t: int) -> tuple[Entry, ...]:
     if not last or last[0].frame != t - 1 or last == state.accepted[-1:]:
         last = ()
     return (state.accepted + last)[1 - state.track.slots :]
-
-
-def _keep(state: SamuraiState, t: int) -> Update:
-    """Keep what frame `t + 1` or any later one can read."""
-    recent = tuple(entry for entry in state.recent if t + 1 - entry.frame < state.track.pointers)
-    state = replace(state, recent=recent)
-    newest = tuple(entry for entry in recent[-1:] if entry.frame == t and entry not in state.accepted)
-    return Update(
-        state,
-        features=state.conditioning + state.accepted + newest,
-        pointers=state.conditioning + recent,
-    )

@@ -3,8 +3,9 @@ import pytest
 
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, PointTracks, find_estimator
-from mosam.motion.field import MotionSettings, MotionStream, cell_centres, sample
+from mosam.motion.field import MotionSettings, MotionStream, build_estimators, cell_centres, sample
 from mosam.policies.base import load_policy
+from mosam.policies.mosam import SCENE_CUT
 
 H, W = 96, 128
 
@@ -20,13 +21,14 @@ def shifted(dx: int, dy: int, seed: int = 0) -> np.ndarray:
     return np.ascontiguousarray(texture(seed)[20 - dy : 20 - dy + H, 20 - dx : 20 - dx + W])
 
 
+@pytest.mark.parametrize("name", ["lk", "lk-fast"])
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (5, -3), (-9, 7)])
-def test_points_follow_a_shift(dx, dy):
-    tracks = POINT_ESTIMATORS["lk"]().track(shifted(0, 0), shifted(dx, dy))
+def test_points_follow_a_shift(name, dx, dy):
+    tracks = POINT_ESTIMATORS[name]().track(shifted(0, 0), shifted(dx, dy))
     moved = (tracks.end - tracks.start)[tracks.kept]
-    assert tracks.kept.mean() > 0.6
+    assert tracks.kept.mean() > 0.5
     assert np.allclose(np.median(moved, axis=0), (dx, dy), atol=0.2)
-    assert tracks.grid.sum() == (H // 16) * (W // 16)
+    assert len(tracks.start) - tracks.sentinel.sum() == (H // 16) * (W // 16), "corners and the grid"
 
 
 @pytest.mark.parametrize("name", ["dis-medium", "dis-fast"])
@@ -38,16 +40,27 @@ def test_flow_leads_back_and_forth(name, dx, dy):
     assert np.allclose(np.median(forward[inner], axis=(0, 1)), (dx, dy), atol=0.5)
 
 
-def test_a_flat_picture_has_no_corners_and_a_cut_no_survivors():
+def test_a_flat_picture_has_no_corners_so_its_grid_tells_a_cut():
     flat = np.full((H, W, 3), 90, np.uint8)
     tracks = POINT_ESTIMATORS["lk"]().track(flat, flat)
-    assert tracks.grid.all()
-    stream = MotionStream(MotionSettings("lk", "off", 64))
-    stream.push(shifted(0, 0, seed=0))
-    cut = stream.push(shifted(0, 0, seed=9)).current
-    stream.push(shifted(0, 0, seed=9))
-    steady = stream.push(shifted(1, 0, seed=9)).current
-    assert cut.survival < 0.3 < 0.8 < steady.survival
+    assert tracks.sentinel.all()
+    assert len(tracks.start) == (H // 16) * (W // 16)
+
+
+@pytest.mark.parametrize("name", ["lk", "lk-fast"])
+def test_a_cut_is_told_from_motion_over_a_plain_background(name):
+    """Most of the grid is lost on a plain background between any two pictures, which once counted as a cut."""
+    plain = np.full((H, W, 3), 120, np.uint8)
+    before, after, other = plain.copy(), plain.copy(), plain.copy()
+    before[30:70, 30:80], after[30:70, 34:84] = texture(1)[:40, :50], texture(1)[:40, :50]
+    other[20:60, 60:110] = texture(2)[:40, :50]
+    stream = MotionStream(MotionSettings(name, "off", 64))
+    stream.push(before)
+    moved = stream.push(after).current
+    cut = stream.push(other).current
+    tracks = POINT_ESTIMATORS[name]().track(before, after)
+    assert tracks.kept[~tracks.sentinel].mean() < 0.5
+    assert cut.survival < SCENE_CUT < 0.7 < moved.survival
 
 
 def test_stream_keeps_two_motions_and_fractions():
@@ -88,6 +101,17 @@ def test_sample_reads_cell_centres():
     assert cell_centres(4).shape == (4, 4, 2)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 200), (11, 40), (700, 9)])
+@pytest.mark.parametrize("dense", ["dis-medium", "dis-fast"])
+def test_pictures_of_any_shape_have_motion(shape, dense):
+    picture = np.random.default_rng(0).integers(0, 255, (*shape, 3), dtype=np.uint8)
+    stream = MotionStream(MotionSettings("lk-fast", dense, 32))
+    stream.push(picture)
+    motion = stream.push(picture).current
+    assert np.abs(motion.backward).max() < 0.2
+    assert ((motion.end >= -0.2) & (motion.end <= 1.2)).all()
+
+
 class Still:
     """A user's own point estimator: nothing moves."""
 
@@ -109,6 +133,20 @@ def test_a_users_estimator_plugs_in_by_import_path(monkeypatch):
     stream = MotionStream(MotionSettings("users_tracker:Still", "off", 16))
     stream.push(shifted(0, 0))
     assert len(stream.push(shifted(3, 0)).current.start) == 1
+
+
+def test_what_is_no_estimator_is_refused(monkeypatch):
+    import sys
+    import types
+
+    module = types.ModuleType("users_tracker")
+    module.Still = Still
+    monkeypatch.setitem(sys.modules, "users_tracker", module)
+    with pytest.raises(MosamError, match=r"users_tracker:Still: expected a class with flow\(previous, current\)"):
+        build_estimators("off", "users_tracker:Still")
+    with pytest.raises(MosamError, match=r"expected package.module:Class, got .*Moving"):
+        build_estimators("users_tracker:Moving", "off")
+    assert build_estimators("off", "off") == (None, None)
 
 
 def test_unknown_estimators_are_named():

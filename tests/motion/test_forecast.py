@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -85,6 +87,26 @@ def test_an_object_that_is_replaced_gives_no_trust():
     image[60:120, 80:140] = blurred(7, 60, 60)
     seen = forecast(stream.push(image), probability(80, 60), NEEDS)
     assert seen.box is None or seen.trust < 0.8
+
+
+def test_estimates_that_contradict_each_other_leave_nothing_unless_one_is_sure():
+    still = forecast(pair((80, 60), (80, 60)), probability(80, 60), NEEDS)
+    motion = pair((80, 60), (80, 60)).current
+    torn = replace(motion, end=motion.end + np.float32(70 / W))  # the points say far away, the flow says here
+    doubtful = replace(torn, consistent=np.random.default_rng(0).random(torn.consistent.shape) < 0.6)
+    unsure_points = np.arange(len(motion.start)) % 3 == 0
+    scattered = replace(doubtful, end=doubtful.end + np.where(unsure_points, 30 / W, 0)[:, None].astype(np.float32))
+    nothing = forecast(MotionPair(scattered, None), probability(80, 60), NEEDS)
+    assert 0.5 <= nothing.trust_sparse < 0.8
+    assert 0.5 <= nothing.trust_dense < 0.8
+    assert nothing.box is nothing.expected is None
+    assert nothing.trust == 0
+    assert len(nothing.points) == 0
+    points = forecast(MotionPair(doubtful, None), probability(80, 60), NEEDS)
+    assert points.trust == points.trust_sparse > 0.8
+    shown = np.argwhere(points.expected).mean(axis=0)[::-1] / SIDE
+    assert np.allclose(shown, (points.box[:2] + points.box[2:]) / 2, atol=0.02), "mask and box are of one estimate"
+    assert np.allclose(shown - np.argwhere(still.expected).mean(axis=0)[::-1] / SIDE, 70 / W, atol=0.02)
 
 
 def test_no_previous_mask_no_forecast_box():

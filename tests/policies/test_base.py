@@ -33,7 +33,15 @@ def test_unknown_names_suggest_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("options", "message"), [({"stride": "x"}, "a int"), ({"stride": 0}, "1..100"), ({"memory": "maybe"}, "on or off")]
+    ("options", "message"),
+    [
+        ({"stride": "x"}, "a int"),
+        ({"stride": 0}, "1..100"),
+        ({"stride": 2.5}, "a int"),
+        ({"stride": None}, "a int"),
+        ({"memory": "maybe"}, "on or off"),
+        ({"memory": 3}, "on or off"),
+    ],
 )
 def test_values_are_checked(options, message):
     with pytest.raises(MosamError, match=message):

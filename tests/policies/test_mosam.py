@@ -39,6 +39,15 @@ def test_worked_selection():
     assert [(p.entry.frame, p.position) for p in got[38].pointers][:3] == [(0, 38), (37, 1), (36, 2)]
 
 
+def test_a_small_pool_is_filled_with_the_newest_good_frames():
+    got = plans(load_policy("mosam", mgp="off", fill="on"), lambda t: 0.1 if t == 3 else 0.9, 40)
+    assert frames(got[4]) == [1, 2, 3], "the last frame is read as long as the object is there"
+    assert frames(got[5]) == [1, 2, 4]
+    assert frames(got[8]) == [2, 4, 5, 6, 7]
+    assert frames(got[13]) == [5, 9, 10, 11, 12]
+    assert frames(got[38]) == [15, 20, 25, 30, 35, 37], "a full pool needs none"
+
+
 def test_the_pool_survives_a_long_absence():
     got = plans(load_policy("mosam", mgp="off"), lambda t: 0.9 if t < 30 or t > 200 else 0.0, 220)
     assert frames(got[200]) == [5, 10, 15, 20, 25] or len(frames(got[200])) == 5
@@ -99,6 +108,9 @@ def everything(policy, history, t):
                 pool, admitted = [*pool, (f, q)][-c.pool :], f
     key = (lambda fq: (fq[1], fq[0])) if c.rank == "strict" else (lambda fq: (np.floor(fq[1] / c.bin), fq[0]))
     chosen = [f for f, _ in sorted(pool, key=key, reverse=True)[: c.topk]]
+    if c.fill:
+        good = [f for f, q in visible if q >= c.admit_conf and f not in chosen]
+        chosen += good[::-1][: c.topk - len(chosen)]
     last, quality = history[-1]
     if quality > 0 and last not in chosen and (c.keep_last or not chosen):
         chosen = [*chosen[:5], last]
@@ -108,13 +120,14 @@ def everything(policy, history, t):
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.2, 0.31, 0.55, 0.8, 0.83, 0.97]), min_size=2, max_size=90),
-    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]"]),
+    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]", "mosam[fill]"]),
 )
 def test_bounded_state_equals_the_whole_history(quality, name):
     policy = {
         "mosam": lambda: load_policy("mosam"),
         "mosam-literal": lambda: load_policy("mosam-literal"),
         "mosam[strict]": lambda: load_policy("mosam", rank="strict", stride=3, pool=6, topk=3),
+        "mosam[fill]": lambda: load_policy("mosam", topk=6, pool=6, fill=True),
         "mosam[k6]": lambda: load_policy("mosam", topk=6, stride=2),
     }[name]()
     got = plans(policy, lambda t: quality[t - 1], len(quality))
@@ -215,6 +228,41 @@ def test_which_mask_is_taken(candidates, options, winner, why):
     [choice] = load_policy("mosam", **options).choose([state()], 10, candidates)
     assert choice.candidate == winner
     assert choice.log["guided_won"] == why
+
+
+@pytest.mark.parametrize(
+    ("free", "options", "reason"),
+    [
+        (offers([(0.6, 0.6), (0.5, 0.5)]), {}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {}, "no doubt"),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1, "mgp": "always"}, None),
+        (offers([(0.1, 0.0)], score=-2.0), {}, "absent"),
+        (offers([(0.1, 0.0)], score=-2.0), {"revive": "on"}, None),
+        (offers([(0.9, 0.79)], score=3.0), {}, None),
+        (offers([(0.99, 0.79)], score=3.0), {"w_motion": 0}, "cannot win"),
+        (offers([(1.0, 0.05)], score=3.0), {"w_motion": 0}, None),
+    ],
+)
+def test_a_decode_that_could_not_matter_is_spared(free, options, reason):
+    assert load_policy("mosam", **options).spare(state(), 10, free) == reason
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_what_is_spared_for_another_reason_than_doubt_could_never_win(data):
+    unit = st.floats(0, 1, allow_nan=False)
+    trust = data.draw(unit)
+    made = [
+        Candidate(0, source, k, data.draw(unit), data.draw(st.sampled_from([-1.0, 0.5, 4.0])), 9,
+                  motion_iou=data.draw(unit), motion_trust=trust)
+        for k, source in enumerate(["free", "free", "free", "guided"])
+    ]  # fmt: skip
+    policy = load_policy("mosam", doubt=1, revive=data.draw(st.booleans()), w_motion=data.draw(unit))
+    before = state(conf=data.draw(unit))
+    if policy.spare(before, 10, made[:3]) not in (None, "no doubt"):
+        [choice] = policy.choose([before], 10, made)
+        assert choice.candidate < 3 or made[3].iou == made[3].motion_iou == 1.0
 
 
 def test_absent_frames_are_not_memorised():
