@@ -25,10 +25,15 @@ WORKSPACE ?=
 STACK ?=
 EXPERIMENTS ?=
 
-.PHONY: eval plots paper results report test test-slow lint bench gpu vot vot-asked vot-environment clean
+.PHONY: eval demo plots paper results report docs test test-slow lint bench gpu vot vot-asked vot-environment clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
+
+# make demo VIDEO=clip.mp4 BOX=x,y,w,h; without a box a page opens to draw it
+demo: $(INSTALLED)
+	@$(BIN)/mosam demo "$(VIDEO)" $(if $(BOX),--box $(BOX),--pick) $(if $(TRACKER),--tracker "$(TRACKER)") \
+		$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 # Every kind of figure in four formats, from a few sequences of the generated benchmark, tracked the first time.
 PLOTS ?= plots
@@ -79,12 +84,20 @@ gpu: $(INSTALLED)
 
 # mypy knows packages by their place on disk, so it gets a tree of links laid out as the packages are installed.
 TYPED := .venv/typed
-lint: $(INSTALLED)
+lint: $(INSTALLED) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
+
+.PHONY: typed
+typed:
 	@rm -rf $(TYPED) && mkdir -p $(TYPED)/mosam
 	@ln -s $(CURDIR)/mosam/* $(CURDIR)/datasets $(CURDIR)/evaluation $(TYPED)/mosam/
-	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
+
+# site/index.html; a warning is an error
+docs: $(INSTALLED) typed
+	@$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 $(INSTALLED): pyproject.toml
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv

@@ -40,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Benchmarks: what is known, and whether a copy on disk is sound.", no_args_is_help=True)
+data_app = typer.Typer(help="Benchmarks: list them, check, pack or make a copy.", no_args_is_help=True)
 model_app = typer.Typer(help="Networks and checkpoints.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(model_app, name="model")
@@ -155,7 +155,7 @@ def eval_(
     raise typer.Exit(FAILED if failed else DONE)
 
 
-@app.command()
+@app.command(short_help="Run trackers and write raw results; resumes.")
 def run(
     dataset: DatasetName = "toy",
     root: Root = None,
@@ -195,6 +195,52 @@ def run(
 
 
 @app.command()
+def demo(
+    video: Annotated[str, typer.Argument(metavar="INPUT", help="Video file, folder of pictures or camera's number.")],
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y,W,H", help="Box on the first frame; again for another object.")
+    ] = None,
+    box_file: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Its first line is x,y,w,h.")] = None,
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y", help="On the object; x,y,0 off it; N:x,y of object N.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(help="PNG of the first frame's objects.")] = None,
+    pick: Annotated[bool, typer.Option("--pick", help="Draw the objects in a page on this machine.")] = False,
+    port: Annotated[int, typer.Option(help="Of that page; 0 = any free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.  [default: results/demo/NAME]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what a demo left there.")] = False,
+    tracker: Annotated[str | None, typer.Option(help="One, as `mosam[stride=3]`.  [default: mosam]")] = None,
+    compare: Annotated[str | None, typer.Option(help="Several side by side, as sam2,mosam.")] = None,
+    show_motion: Annotated[bool, typer.Option("--show-motion", help="Also draw motion and memory.")] = False,
+    model: Annotated[str | None, typer.Option(help="Network.  [default: large; on a CPU tiny]")] = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    frames: Annotated[int | None, typer.Option(help="Only the first N frames.", min=1)] = None,
+    fps: Annotated[float | None, typer.Option(help="Of a folder of pictures.  [default: 24]", min=0.1)] = None,
+    masks: Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks as PNG.")] = True,
+) -> None:
+    """Track objects in a video of your own and look at the result."""
+    from mosam.demo.run import DemoOptions, run_demo
+    from mosam.demo.write import OVERLAY
+    from mosam.progress import FrameView
+
+    options = DemoOptions(
+        video, box or (), box_file or (), point or (), mask, pick, port, browser, out, overwrite, tracker, compare,
+        show_motion, model, device, precision, frames, fps, masks,
+    )  # fmt: skip
+    result = run_demo(options, FrameView)
+    for summary in result.trackers:
+        print("\n".join(summary.lines()))
+    print(result.out / OVERLAY)
+    if result.problem is not None:
+        _note(f"{result.problem}; what was tracked before is kept")
+    elif result.interrupted:
+        _note(f"stopped after {result.frames} frames, which are kept")
+    raise typer.Exit(FAILED if result.problem is not None else DONE)
+
+
+@app.command(short_help="Run, score and tabulate every row of a file.")
 def experiment(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As experiments/ablation.toml.")],
     dataset: Annotated[str | None, typer.Option(help="Another benchmark than the file's.")] = None,
@@ -279,7 +325,7 @@ def paper(
     raise typer.Exit(FAILED if failed else DONE)
 
 
-@app.command()
+@app.command(short_help="Score raw results, ours or anyone's; no network.")
 def score(
     dataset: DatasetName,
     results: Annotated[Path, typer.Option(help="Our results, one run, or anyone's folder of trackers or of one.")],
@@ -414,7 +460,17 @@ def report(
     print(out)
 
 
-@app.command()
+@app.command(short_help="Say what this installation has and lacks.")
+def doctor() -> None:
+    """Say what this installation has: versions, devices, decoders, optional parts, checkpoints, data, and advice."""
+    from mosam.doctor import examine, report
+
+    findings = list(examine())
+    print(report(findings))
+    raise typer.Exit(FAILED if any(finding.state == "bad" for finding in findings) else DONE)
+
+
+@app.command(short_help="Write the archive that a benchmark's server takes.")
 def submit(
     dataset: DatasetName,
     results: Annotated[Path, typer.Option(help="A run's folder, or one of runs or of anybody's trackers.")],
@@ -483,7 +539,7 @@ def data_check(
     raise typer.Exit(WRONG if problems else DONE)
 
 
-@data_app.command("pack")
+@data_app.command("pack", short_help="Put frames and annotation into one LMDB.")
 def data_pack(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
@@ -501,7 +557,7 @@ def data_pack(
     print(folder)
 
 
-@data_app.command("make")
+@data_app.command("make", short_help="Write a small generated tree of a benchmark.")
 def data_make(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
@@ -527,12 +583,29 @@ def data_make(
 @model_app.command("list")
 def model_list() -> None:
     """Name the models."""
-    from mosam.model.checkpoints import list_models
+    from mosam.model.checkpoints import SHIPPED, list_models
 
-    rows = [("name", "input", "source", "licence")]
-    rows += [(info.name, f"{info.image}" if info.image else "", info.source, info.licence) for info in list_models()]
+    rows = [("name", "input", "MB", "here", "source", "licence")]
+    for info in list_models():
+        here = "shipped" if info.name == SHIPPED and info.here else "yes" if info.here else "no"
+        size = f"{info.bytes / 1e6:.0f}" if info.bytes else ""
+        rows.append((info.name, f"{info.image}", size, here, info.source.removeprefix("hub: "), info.licence))
     print(_aligned(rows))
     _note("also: a hub id, a folder, a sam2.1_hiera_*.pt file, or random:NAME for weights drawn from a seed")
+
+
+@model_app.command("fetch", short_help="Download a checkpoint and check it; resumes.")
+def model_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, small, base-plus, large, or a hub id.")],
+    origin: Annotated[str, typer.Option("--from", help="hub, or meta for Meta's .pt file.")] = "hub",
+) -> None:
+    """Download a checkpoint into the user's cache and check it; goes on where it was interrupted."""
+    from mosam.model.checkpoints import fetch_model
+    from mosam.progress import download_view
+
+    with download_view(name) as watch:
+        path = fetch_model(name, origin, watch)
+    print(path)
 
 
 @model_app.command("info")

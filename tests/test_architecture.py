@@ -60,6 +60,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
     "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "demo": BASE | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment"},
     "vot": BASE
     | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
     "plotting": BASE
@@ -71,9 +72,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}  # everything
+TOP = {"cli", "doctor", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}  # everything
 ONLY_IN = {
-    "torch": {"model", "engine", "motion"},
+    "torch": {"model", "engine", "motion", "doctor"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
     "matplotlib": {"evaluation.figures", "report"},
