@@ -73,9 +73,9 @@ def _frame_tables(found: Mapping[int, Mask], true: Listed[Mask | None], void: Ma
         return [], empty, empty, np.ones(len(true), dtype=bool)
     masks = [np.zeros_like(some) if mask is None else mask for mask in true]
     proposals = list(found.values())
-    tables = (table(proposals, masks, void=void) for table in (region_table, boundary_table))
+    region, boundary = region_table(proposals, masks, void=void), boundary_table(proposals, masks, void=void)
     away = np.array([not (mask if void is None else mask & ~void).any() for mask in masks], dtype=bool)
-    return list(found), *tables, away
+    return list(found), region, boundary, away
 
 
 def _all_pairs(tables: Listed[FrameTables], objects: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
