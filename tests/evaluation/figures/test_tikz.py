@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,12 +25,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DPI = 100
 CELLS = 24  # of the coarse picture, on its longer side
 SEQUENCE_KINDS = ("frames", "jf-time")
+PAIR = ("mosam", "samurai")  # whose colors lie far apart
 TRACKERS = ("ATOM", "SiamRPN++", AWKWARD, "mosam")
 
 
 def draw(kind: str, runs: Path) -> Figure:
     if kind in SEQUENCE_KINDS:
         sequence, items = drifting(runs)
+        items = [replace(item, tracker=name) for item, name in zip(items, PAIR, strict=True)]
         return SEQUENCE_FIGURES[kind](sequence if kind == "frames" else "toy", items)
     return FIGURES[kind]([*TWO, make_scores(AWKWARD, 0.1), make_scores("mosam", -0.05)])
 
@@ -92,7 +95,7 @@ def covered(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("kind", [*KINDS, *SEQUENCE_KINDS])
 def test_the_page_says_what_the_figure_says(pages, kind):
     _, pdf, page = pages[kind]
-    text = page_text(pdf, page).replace(" ", "")
+    text = re.sub("[ ˆ˜]", "", page_text(pdf, page))
     figure = draw(kind, pdf.parent / "runs")
     axes = figure.axes[0]
     legend = axes.get_legend()
@@ -111,7 +114,7 @@ def test_the_page_says_what_the_figure_says(pages, kind):
 def test_the_page_shows_what_the_png_shows(pages, kind):
     figure, pdf, page = pages[kind]
     drawn, typeset_page = png_pixels(figure), page_pixels(pdf, page + (kind != "ablation"), DPI)
-    names = ("perfect", "drift") if kind == "jf-time" else TRACKERS
+    names = PAIR if kind == "jf-time" else TRACKERS
     colors = [np.array(to_rgb(color(name))) for name in names]
     if kind == "ablation":
         colors = [1 - OPACITY * (1 - rgb) for rgb in colors]
@@ -131,7 +134,7 @@ def test_shaded_stretches_are_on_the_page(pages, kind, gray):
         rows = (np.abs(pixels.astype(int) - round(255 * gray)) <= 2).all(axis=2)
         shares.append(rows.sum() / DPI**2)  # square inches
     assert shares[0] > 0.05
-    assert shares[1] == pytest.approx(shares[0], rel=0.1)
+    assert shares[1] == pytest.approx(shares[0], rel=0.25)  # in LaTeX the grid is below
 
 
 def test_the_strip_on_the_page_is_the_strip(pages):
