@@ -188,20 +188,70 @@ def experiment(
     results: Results = Path("results"),
     lanes: Lanes = 1,
     jobs: Jobs = None,
-    format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
+    plots: Annotated[Path | None, typer.Option(help="Folder for the figures the file names.  [default: none]")] = None,
 ) -> None:
-    """Run every row of an experiment file, score it and print its table; what is done is kept."""
+    """Run every row of an experiment file, score it and print its tables; what is done is kept."""
     from mosam.evaluation.tables import render
-    from mosam.experiment import experiment_table, load_experiment, run_experiment
+    from mosam.experiment import draw_figures, experiment_table, load_study, run_experiment
     from mosam.plan import RunOptions
     from mosam.progress import progress_view
 
-    wanted = load_experiment(file)
+    study = load_study(file).with_model(model)
     options = RunOptions(
         dataset or "", root, split, None, model, device, precision, None, limit, results=results, lanes=lanes
     )
-    rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
-    print(render(experiment_table(wanted, rows), format_))
+    done = []
+    for wanted in study.experiments:
+        rows = run_experiment(wanted, options, jobs=jobs or os.cpu_count() or 1, view=progress_view)
+        if rows:
+            print(render(experiment_table(wanted, rows), format_), flush=True)
+            done.append(rows)
+    for path in draw_figures(study, done, plots) if plots is not None else ():
+        _note(f"{path}")
+
+
+@app.command()
+def paper(
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLE]...", help="Published tables; --list names them.")
+    ] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Name the tables and stop.")] = False,
+    results: Results = Path("results"),
+    data: Annotated[Path | None, typer.Option(help="Folder with DATASET/ folders.  [default: $MOSAM_DATA]")] = None,
+    checkpoints: Annotated[Path | None, typer.Option(help="Folder of sam2.1_hiera_*.pt.  [default: the hub]")] = None,
+    model: Annotated[str | None, typer.Option(help="One network for every size, for a trial.")] = None,
+    device: Device = "auto",
+    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.  [default: as published]")] = None,
+    limit: Limit = None,
+    lanes: Lanes = 1,
+    run: Annotated[bool, typer.Option("--run/--no-run", help="Track what is missing, or score what is there.")] = True,
+    jobs: Jobs = None,
+    format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Also write every number there.")] = None,
+) -> None:
+    """Print published tables beside our numbers, with a verdict on each; run and score what is missing."""
+    from mosam import paper as published
+    from mosam.evaluation.layouts import render
+    from mosam.progress import progress_view
+
+    if list_:
+        print(_aligned([(name, published.load_table(name).study.title) for name in published.table_names()]))
+        raise typer.Exit(DONE)
+    chosen = [published.load_table(name) for name in tables or published.table_names()]
+    options = published.PaperOptions(
+        results, data, checkpoints, model, device, precision, lanes, limit, run, jobs or os.cpu_count() or 1
+    )
+    laboratory, done = published.Laboratory(options, progress_view), []
+    for table in chosen:
+        done.append(laboratory.fill(table))
+        print(render(published.paper_table(done[-1]), format_), end="\n\n", flush=True)
+    print(published.summary(done))
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(published.to_json(done), encoding="utf-8")
+    failed = any(obstacle.kind == "failed" for table in done for cell in table.cells for obstacle in cell.obstacles)
+    raise typer.Exit(FAILED if failed else DONE)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Experiments: a TOML file names trackers, a dataset and draws; one command runs them, scores them, prints the table.
+"""Experiments: a TOML file names trackers, models, datasets and draws; one command runs them, scores them, prints tables.
 
     title = "What each part brings"
     dataset = "toy"
@@ -7,11 +7,16 @@
     seeds = [0, 1, 2]
     columns = ["jf_mean", "presence"]
     baseline = "SAM 2.1"                       # differences are to this row
+    figures = ["ablation"]                     # drawn with --plots
     [groups]                                   # optional: means over sequences with any of these attributes
     "hard" = ["full_occlusion", "distractors"]
     [[row]]
     label = "SAM 2.1"
     tracker = "sam2"
+
+A grid has `models = [...]`, which every row is run with, and `[[dataset]]` parts (name, split, prompt, protocol, columns)
+in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for each
+published table, see `mosam.paper`.
 
 Values are means over all sequences of all draws, with percentile bootstrap intervals over sequences.
 """
@@ -40,16 +45,26 @@ MAIN = "jf_mean"  # shown for groups and differences where the benchmark has it,
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: a tracker with its options, and a model where it is not the experiment's."""
+    """One line of the table: a tracker with its options.
+
+    Attributes:
+        label: its name in the table.
+        tracker: policy with options; empty where `unsupported`.
+        model: where it is not the experiment's.
+        published: name of the method in published tables, where it is not the label.
+        unsupported: why it cannot be run here, or None.
+    """
 
     label: str
-    tracker: str
+    tracker: str = ""
     model: str | None = None
+    published: str | None = None
+    unsupported: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """What an experiment file says; see the module's example.
+    """One dataset of an experiment file; see the module's example.
 
     Attributes:
         title: above the table.
@@ -59,6 +74,12 @@ class Experiment:
         groups: attributes of sequences whose mean is shown as a column of its own, by heading.
         baseline: label of the row that differences are taken from, or None.
         rows: in order.
+        prompt, protocol: None = the dataset's usual.
+        settings: `common` or `published`, see `mosam.settings`.
+        published: the dataset and split as published tables name them.
+        metrics: names of scores by the name that published tables have for them; then `columns` may be left out.
+        unsupported: why it cannot be run here, or None.
+        remark: what a reader of its table must know.
     """
 
     title: str
@@ -70,6 +91,13 @@ class Experiment:
     seeds: tuple[int, ...] = (0,)
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: str | None = None
+    prompt: str | None = None
+    protocol: str | None = None
+    settings: str = "common"
+    published: str = ""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    unsupported: str | None = None
+    remark: str | None = None
 
     @property
     def main(self) -> str:
@@ -98,7 +126,36 @@ class RowScores:
         return np.array(values, dtype=np.float64), np.array(weights, dtype=np.float64)
 
 
-def load_experiment(path: str | Path) -> Experiment:
+@dataclass(frozen=True, slots=True)
+class Study:
+    """Everything an experiment file says.
+
+    Attributes:
+        title: of the file.
+        experiments: one for each dataset.
+        figures: kinds of figure it makes, as `mosam plot` names them.
+        sources: of published numbers, as `published.csv` names them.
+    """
+
+    title: str
+    experiments: tuple[Experiment, ...]
+    figures: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+
+    def with_model(self, model: str | None) -> Study:
+        """The same with one model for every row; None = as it is."""
+        if model is None:
+            return self
+        return replace(
+            self,
+            experiments=tuple(
+                replace(one, rows=tuple(dict.fromkeys(replace(row, model=model) for row in one.rows)))
+                for one in self.experiments
+            ),
+        )
+
+
+def load_study(path: str | Path) -> Study:
     """Read an experiment file.
 
     Raises:
@@ -116,20 +173,62 @@ def load_experiment(path: str | Path) -> Experiment:
         raise MissingDataError(f"{path}: expected an experiment file, found nothing") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(path, f"expected TOML, got {error}") from None
-    rows = values.pop("row", [])
     try:
-        made = tuple(Row(**row) for row in rows)
-        lists: dict[str, Any] = {key: tuple(values.pop(key)) for key in ("columns", "seeds") if key in values}
-        groups = {name: tuple(members) for name, members in values.pop("groups", {}).items()}
-        experiment = Experiment(rows=made, groups=groups, **lists, **values)
-    except TypeError as error:
+        study = _study(values)
+    except (AttributeError, KeyError, TypeError) as error:
         raise DataError(path, f"expected the keys of an experiment, got a difference: {error}") from None
-    labels = [row.label for row in experiment.rows]
-    if not labels or len(set(labels)) < len(labels):
-        raise DataError(path, "expected at least one [[row]], each with a label of its own")
-    if experiment.baseline is not None and experiment.baseline not in labels:
-        raise DataError(path, f"baseline: expected the label of a row, got {experiment.baseline!r}")
-    return experiment
+    for one in study.experiments:
+        labels = {row.label for row in one.rows}
+        if not labels or len({(row.label, row.model) for row in one.rows}) < len(one.rows):
+            raise DataError(path, "expected at least one [[row]], each with a label of its own")
+        if one.baseline is not None and one.baseline not in labels:
+            raise DataError(path, f"baseline: expected the label of a row, got {one.baseline!r}")
+    return study
+
+
+def load_experiment(path: str | Path) -> Experiment:
+    """The experiment of a file with one dataset; see `load_study`.
+
+    Raises:
+        DataError: several datasets, or what `load_study` raises.
+    """
+    [*others, one] = load_study(path).experiments
+    if others:
+        raise DataError(path, f"expected one dataset, got {len(others) + 1}")
+    return one
+
+
+def _study(values: dict[str, Any]) -> Study:
+    """From the content of a file; TypeError, KeyError or AttributeError where it is not as it should be."""
+    rows = tuple(Row(**row) for row in values.pop("row", []))
+    for row in rows:
+        if not row.tracker and not row.unsupported:
+            raise TypeError(f"row {row.label!r} has no tracker")
+    models = values.pop("models", None)
+    if models is not None:
+        rows = tuple(replace(row, model=row.model or model) for row in rows for model in models)
+    figures, sources = (_texts(values.pop(key, [])) for key in ("figures", "sources"))
+    parts = values.pop("dataset")
+    parts = [{"name": parts}] if isinstance(parts, str) else parts
+    values["groups"] = {name: _texts(members) for name, members in values.pop("groups", {}).items()}
+    experiments = []
+    for part in parts:
+        own = {**values, **part}
+        own["dataset"] = own.pop("name", "")
+        own["columns"] = _texts(own.pop("columns", None) or list(own.get("metrics", {}).values()))
+        own["seeds"] = tuple(own.pop("seeds", (0,)))
+        if not own["columns"] and not own.get("unsupported"):
+            raise TypeError("no columns")
+        experiments.append(Experiment(rows=rows, **own))
+    if not experiments:
+        raise TypeError("no dataset")
+    return Study(values["title"], tuple(experiments), figures, sources)
+
+
+def _texts(values: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
+        raise TypeError(f"{values!r} is no list of names")
+    return tuple(values)
 
 
 def run_experiment(
@@ -154,6 +253,8 @@ def run_experiment(
     load = remembering(load_model)
     collected = []
     for row in experiment.rows:
+        if row.unsupported or experiment.unsupported:
+            continue
         by_seed: dict[int, Scores] = {}
         attributes: dict[tuple[int, str], frozenset[str]] = {}
         for seed in experiment.seeds:
@@ -163,6 +264,8 @@ def run_experiment(
                 split=options.split or experiment.split,
                 model=options.model or row.model or experiment.model,
                 tracker=row.tracker,
+                prompt=options.prompt or experiment.prompt,
+                settings=experiment.settings,
                 seed=seed,
             )
             [planned] = plan_runs(asked)
@@ -170,7 +273,7 @@ def run_experiment(
             if result.failed:
                 name, reason = next(iter(result.failed.items()))
                 raise MosamError(f"{row.label}: {len(result.failed)} sequences failed, the first {name}: {reason}")
-            by_seed[seed] = evaluate(result.path, planned.dataset, jobs=jobs)
+            by_seed[seed] = evaluate(result.path, planned.dataset, protocol=experiment.protocol, jobs=jobs)
             save_scores(result.path / SCORES, by_seed[seed])
             attributes |= {(seed, name): planned.dataset[name].attributes for name in planned.dataset}
         collected.append(RowScores(row, by_seed, attributes))
@@ -197,32 +300,95 @@ def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Ta
 
     main = experiment.main
     shown = COLUMNS.get(main, Column(main))
-    header = ["Tracker", f"{shown.title} (95 % interval)"]
+    several = len({result.row.model for result in results}) > 1
+    names = ["Tracker", "Model"] if several else ["Tracker"]
+    header = [*names, f"{shown.title} (95 % interval)"]
     header += [f"{shown.heading} {name} [{shown.unit}]" for name in experiment.groups]
     others = [name for name in experiment.columns if name != main]
     header += [COLUMNS.get(name, Column(name)).title for name in others]
-    base = next((r for r in results if r.row.label == experiment.baseline), None)
-    if base is not None:
+    bases = {result.row.model: result for result in results if result.row.label == experiment.baseline}
+    if bases:
         header.append(f"{shown.heading} - {experiment.baseline} (95 % interval)")
     lines = []
     for result in results:
         values, weights = result.values(main)
         interval = bootstrap_interval(values, weights=weights)
         line = [
-            result.row.label,
+            *((result.row.label, result.row.model or "-") if several else (result.row.label,)),
             f"{shown.show(interval.value)} ({shown.show(interval.low)} to {shown.show(interval.high)})",
         ]
         line += [shown.show(_mean(*result.values(main, group))) for group in experiment.groups.values()]
         line += [COLUMNS.get(name, Column(name)).show(_mean(*result.values(name))) for name in others]
-        if base is not None:
-            line.append(_difference(result, base, main, shown))
+        if bases:
+            base = bases.get(result.row.model)
+            line.append(_difference(result, base, main, shown) if base is not None else "")
         lines.append(tuple(line))
     first = next(iter(results[0].scores.values()))
     count = len(results[0].values(main)[0])
     draws = f", draws {', '.join(map(str, experiment.seeds))}" if len(experiment.seeds) > 1 else ""
-    title = f"{experiment.title}: {first.dataset} {first.split}, {first.model}, {count} sequences{draws}"
+    model = "" if several else f", {first.model}"
+    title = f"{experiment.title}: {first.dataset} {first.split}{model}, {count} sequences{draws}"
     marks = tuple(next(iter(result.scores.values())).mark for result in results)
-    return Table(title, tuple(header), tuple(lines), marks)
+    remarks = (experiment.remark,) if experiment.remark else ()
+    return Table(title, tuple(header), tuple(lines), marks, len(names), remarks)
+
+
+def pooled_scores(result: RowScores) -> Scores:
+    """One row's scores over all of its draws, to be drawn: sequences of several draws get the draw's number.
+
+    Numbers are means over sequences as the table has them, so this is for protocols whose numbers are such means.
+
+    Args:
+        result: of `run_experiment`.
+    """
+    first = next(iter(result.scores.values()))
+    if len(result.scores) == 1:
+        return first
+    keys = [(seed, name) for seed, scores in result.scores.items() for name in scores.sequences]
+    attributes = sorted({attribute for key in keys for attribute in result.attributes[key]})
+    share = {seed: len(scores.sequences) / len(keys) for seed, scores in result.scores.items()}
+    return replace(
+        first,
+        overall={name: _mean(*result.values(name)) for name in first.overall},
+        sequences={f"{name}, draw {seed}": result.scores[seed].sequences[name] for seed, name in keys},
+        counts={f"{name}, draw {seed}": result.scores[seed].counts.get(name, {}) for seed, name in keys},
+        curves={
+            name: tuple(np.sum([np.array(one.curves[name]) * share[seed] for seed, one in result.scores.items()], axis=0))
+            for name in first.curves
+        },
+        objects={},
+        attributes={
+            attribute: {name: _mean(*result.values(name, (attribute,))) for name in first.overall}
+            for attribute in attributes
+        },
+    )
+
+
+def draw_figures(study: Study, results: Mapping[Experiment, Sequence[RowScores]], folder: Path) -> list[Path]:
+    """The figures an experiment makes, in every format, as `<file>-<dataset>-<split>-<kind>`.
+
+    Args:
+        study: what was run.
+        results: of `run_experiment`, one for each dataset.
+        folder: made where missing.
+    Returns:
+        the files.
+    """
+    from mosam.evaluation.figures import FIGURES, save
+
+    paths = []
+    for rows in results:
+        for kind in study.figures:
+            scores = [pooled_scores(row) for row in rows]
+            if kind == "ablation":  # whose rows are variants of one tracker, known by their labels
+                scores = [replace(one, tracker=row.row.label, model=None) for one, row in zip(scores, rows, strict=True)]
+            stem = "-".join([_slug(study.title), scores[0].dataset, scores[0].split, kind])
+            paths += save(FIGURES[kind](scores), folder / stem)
+    return paths
+
+
+def _slug(text: str) -> str:
+    return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
 ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},

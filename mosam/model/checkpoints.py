@@ -289,6 +289,15 @@ def _published_size(name: str) -> str | None:
     return size if size in PUBLISHED else None
 
 
+def is_local(name: str) -> bool:
+    """Whether the weights of a hub model are on this machine; asks no network and does not read them."""
+    from huggingface_hub import try_to_load_from_cache
+
+    size = _published_size(name)
+    repository = HUB_PREFIX + size if size else name
+    return all(isinstance(try_to_load_from_cache(repository, file), str) for file in HUB_FILES)
+
+
 def _hub_folder(repository: str, *, local_only: bool) -> Path:
     """Folder of a hub model in the cache, downloaded when needed and allowed."""
     from huggingface_hub import snapshot_download
