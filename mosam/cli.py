@@ -350,6 +350,39 @@ def plot(
 
 
 @app.command()
+def report(
+    results: Annotated[
+        list[Path], typer.Argument(metavar="RESULTS...", help="Folders of runs or of those, or scores files.")
+    ],
+    out: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    title: Annotated[str, typer.Option(help="Its heading.")] = "mosam report",
+    root: Annotated[
+        Path | None, typer.Option(help="Folder of the only benchmark.  [default: $MOSAM_DATA/DATASET]")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder with DATASET/ folders.  [default: $MOSAM_DATA]")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Benchmark of results that are no runs of ours.")] = None,
+    split: Split = None,
+    strips: Annotated[bool, typer.Option("--strips/--no-strips", help="Show frames of each sequence.")] = True,
+    frames: Annotated[
+        bool, typer.Option("--curves/--no-curves", help="Read raw results, for curves and frames.")
+    ] = True,
+    jobs: Jobs = None,
+) -> None:
+    """Write one self-contained page: tables, figures, every sequence, settings and raw scores."""
+    from mosam.progress import scoring_view
+    from mosam.report import ReportOptions, build_report
+    from mosam.report.gather import Places
+
+    options = ReportOptions(title, Places(root, data), dataset, split, strips, frames, jobs or os.cpu_count() or 1)
+    page = build_report(results, options, progress=scoring_view)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.part")
+    partial.write_text(page, encoding="utf-8")
+    partial.replace(out)
+    print(out)
+
+
+@app.command()
 def submit(
     dataset: DatasetName,
     results: Annotated[Path, typer.Option(help="A run's folder, or one of runs or of anybody's trackers.")],

@@ -353,7 +353,9 @@ def pooled_scores(result: RowScores) -> Scores:
         sequences={f"{name}, draw {seed}": result.scores[seed].sequences[name] for seed, name in keys},
         counts={f"{name}, draw {seed}": result.scores[seed].counts.get(name, {}) for seed, name in keys},
         curves={
-            name: tuple(np.sum([np.array(one.curves[name]) * share[seed] for seed, one in result.scores.items()], axis=0))
+            name: tuple(
+                np.sum([np.array(one.curves[name]) * share[seed] for seed, one in result.scores.items()], axis=0)
+            )
             for name in first.curves
         },
         objects={},
@@ -381,7 +383,9 @@ def draw_figures(study: Study, results: Mapping[Experiment, Sequence[RowScores]]
         for kind in study.figures:
             scores = [pooled_scores(row) for row in rows]
             if kind == "ablation":  # whose rows are variants of one tracker, known by their labels
-                scores = [replace(one, tracker=row.row.label, model=None) for one, row in zip(scores, rows, strict=True)]
+                scores = [
+                    replace(one, tracker=row.row.label, model=None) for one, row in zip(scores, rows, strict=True)
+                ]
             stem = "-".join([_slug(study.title), scores[0].dataset, scores[0].split, kind])
             paths += save(FIGURES[kind](scores), folder / stem)
     return paths

@@ -52,6 +52,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plotting": BASE
     | {"plan", "datasets", "frame_log", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
+    "report": BASE
+    | {"plan", "datasets", "codecs", "store", "evaluation"}
+    | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals", "figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything
@@ -59,7 +62,7 @@ ONLY_IN = {
     "torch": {"model", "engine", "motion"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
-    "matplotlib": {"evaluation.figures"},
+    "matplotlib": {"evaluation.figures", "report"},
     "typer": {"cli"},
     "rich": {"cli", "progress"},
 }

@@ -204,13 +204,13 @@ class _Strip:
         for number in group:
             look = self.looks[number]
             for object_id, shape in panel.said[number].items():
-                for points in _outlines(shape, panel.scale):
+                for points in outlines(shape, panel.scale):
                     self._line(axes, points + corner, look.color, "white", 1.0)
                 if len(panel.truth) > 1 or len(panel.said[number]) > 1:
                     at = _middle(shape) * panel.scale + corner
                     self._tag(axes, at, str(object_id), look)
         for shape in panel.truth.values():
-            for points in _outlines(shape, panel.scale):
+            for points in outlines(shape, panel.scale):
                 self._line(axes, points + corner, TRUTH_COLOR, "black", 0.8, dashes=(0, (3, 2)))
         for place, number in enumerate(group):
             below = y + self.height + (place + 0.6) * self.line
@@ -269,7 +269,7 @@ class _Strip:
         axes.text(self.across, y, f"numbers: {what} [%]", fontsize=6, ha="right", va="center")
 
 
-def _outlines(shape: Shape, scale: float) -> Iterator[NDArray[np.float64]]:
+def outlines(shape: Shape, scale: float) -> Iterator[NDArray[np.float64]]:
     """Closed outlines (N, 2) x, y of a mask or box, in pixels of a panel."""
     if shape.ndim == 1:
         x, y, w, h = shape
