@@ -20,7 +20,7 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: paper results eval test test-slow lint bench gpu clean plots
+.PHONY: paper results report eval test test-slow lint bench gpu clean plots
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -49,6 +49,12 @@ results: $(INSTALLED)
 	  $(BIN)/mosam experiment experiments/$$name.toml --format markdown $(ARGS) > results/.$$name.part \
 	    && mv results/.$$name.part results/$$name.md || exit 1; \
 	done
+
+RESULTS ?= results
+OUT ?= results/report.html
+# one page of everything below RESULTS
+report: $(INSTALLED)
+	@$(BIN)/mosam report $(RESULTS) --out $(OUT) $(if $(ROOT),--root "$(ROOT)") $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
 test test-slow: export OMP_NUM_THREADS ?= 1

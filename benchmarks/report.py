@@ -46,7 +46,7 @@ def make(folder: Path, sequences: int, frames: int, trackers: int) -> None:
         images.mkdir(parents=True)
         for frame in range(frames):
             os.link(folder / f"{(place + frame) % PICTURES}.jpg", images / f"{frame + 1:08d}.jpg")
-        at = np.cumsum(rng.normal(0, 4, (frames, 2)), axis=0) + (500, 300)
+        at = np.cumsum(rng.normal(0, 4, (frames, 2)), axis=0) + np.array([500, 300])
         boxes = np.column_stack([at, np.full((frames, 2), (120, 90))])
         np.savetxt(root / name / "groundtruth.txt", boxes, fmt="%.2f", delimiter=",")
         for flags in ("full_occlusion", "out_of_view"):

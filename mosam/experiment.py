@@ -1,4 +1,4 @@
-"""Experiments: a TOML file names trackers, models, datasets and draws; one command runs them, scores them, prints tables.
+"""Experiments: a TOML file names trackers, models, datasets and draws; one command runs and scores them all.
 
     title = "What each part brings"
     dataset = "toy"
@@ -14,8 +14,8 @@
     label = "SAM 2.1"
     tracker = "sam2"
 
-A grid has `models = [...]`, which every row is run with, and `[[dataset]]` parts (name, split, prompt, protocol, columns)
-in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for each
+A grid has `models = [...]`, which every row is run with, and `[[dataset]]` parts (name, split, prompt, protocol,
+columns) in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for each
 published table, see `mosam.paper`.
 
 Values are means over all sequences of all draws, with percentile bootstrap intervals over sequences.

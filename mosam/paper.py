@@ -54,8 +54,9 @@ class Published:
         slip: the table contradicts itself or its source here; `note` says how.
         implied: what the other numbers imply instead, or None.
         source: of the number.
-        access: `primary` = read where its authors keep it, `primary-picture` = off a picture of theirs, `transcription` =
-            in a transcription of the paper, `secondary` = re-reported by others, `memory` = not verified.
+        access: `primary` = read where its authors keep it, `primary-picture` = off a picture of theirs,
+            `transcription` = in a transcription of the paper, `secondary` = re-reported by others, `memory` = not
+            verified.
         note: what else is known of it.
     """
 
@@ -327,7 +328,8 @@ class Laboratory:
         root = None if options.data is None else _root(options.data, experiment.dataset)
         return RunOptions(
             experiment.dataset, root, experiment.split, row.tracker, model, options.device, options.precision,
-            limit=options.limit, prompt=experiment.prompt, settings=experiment.settings, results=options.results, lanes=options.lanes,
+            limit=options.limit, prompt=experiment.prompt, settings=experiment.settings, results=options.results,
+            lanes=options.lanes,
         )  # fmt: skip
 
     def _names(self, model: str) -> list[str]:

@@ -54,7 +54,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
     "report": BASE
     | {"plan", "datasets", "codecs", "store", "evaluation"}
-    | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals", "figures", "framewise", "failures")},
+    | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
+    | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "paper", "__init__"}  # may import everything

@@ -44,7 +44,7 @@ def test_every_number_is_in_exactly_one_table():
 
 
 def test_the_flagged_slips_are_those_that_the_numbers_show():
-    """J&F is the mean of J and F wherever the three are printed, to their rounding; nothing unflagged contradicts it."""
+    """J&F is the mean of J and F wherever the three are printed, to their rounding, but where a slip is flagged."""
     triples = {}
     for one in paper.load_numbers():
         if one.metric in ("J&F", "J", "F"):
