@@ -15,8 +15,8 @@
     tracker = "sam2"
 
 A grid has `models = [...]`, which every row is run with, and `[[dataset]]` parts (name, split, prompt, protocol,
-columns) in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for each
-published table, see `mosam.paper`.
+columns) in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for
+each published table, see `mosam.paper`.
 
 Values are means over all sequences of all draws, with percentile bootstrap intervals over sequences.
 """

@@ -6,7 +6,18 @@ import pytest
 from mosam.errors import DataError, MissingDataError, MosamError
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import render
-from mosam.experiment import Experiment, Row, RowScores, experiment_table, load_experiment, run_experiment
+from mosam.experiment import (
+    Experiment,
+    Row,
+    RowScores,
+    Study,
+    draw_figures,
+    experiment_table,
+    load_experiment,
+    load_study,
+    pooled_scores,
+    run_experiment,
+)
 from mosam.plan import RunOptions
 
 GOOD = """
@@ -120,3 +131,88 @@ def test_run_keeps_what_is_done_and_says_what_fails(squares, tmp_path):
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.jsonl")}
     with pytest.raises(MosamError, match="unknown tracker"):
         run_experiment(Experiment("t", "squares", (Row("a", "nope"),), ("success_auc",)), options)
+
+
+GRID = """
+title = "t"
+models = ["tiny", "large"]
+baseline = "a"
+figures = ["sequences"]
+[[dataset]]
+name = "sav"
+split = "test"
+metrics = { "J&F" = "jf_mean", "J" = "j_mean" }
+[[dataset]]
+published = "VOST val"
+unsupported = "no loader"
+[[row]]
+label = "a"
+tracker = "sam2"
+[[row]]
+label = "b"
+published = "B"
+tracker = "mosam"
+[[row]]
+label = "c"
+unsupported = "other weights"
+"""
+
+
+def test_a_grid_is_every_row_with_every_model_on_every_dataset(tmp_path):
+    study = load_study(write(tmp_path, GRID))
+    assert study.figures == ("sequences",)
+    first, second = study.experiments
+    assert (first.dataset, first.split, first.columns) == ("sav", "test", ("jf_mean", "j_mean"))
+    assert [(row.label, row.model) for row in first.rows] == [(n, m) for n in "abc" for m in ("tiny", "large")]
+    assert second.unsupported == "no loader"
+    trial = study.with_model("nano").experiments[0]
+    assert [(row.label, row.model) for row in trial.rows] == [("a", "nano"), ("b", "nano"), ("c", "nano")]
+    with pytest.raises(DataError, match="expected one dataset, got 2"):
+        load_experiment(write(tmp_path, GRID))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('tracker = "mosam"', "", "row 'b' has no tracker"),
+        ('label = "b"', 'label = "a"', "label of its own"),
+        ('figures = ["sequences"]', 'figures = "sequences"', "no list of names"),
+        ('metrics = { "J&F" = "jf_mean", "J" = "j_mean" }', "", "no columns"),
+        ('unsupported = "no loader"', "", "no columns"),
+    ],
+)
+def test_bad_grids_are_named(tmp_path, old, new, message):
+    with pytest.raises(DataError, match=message):
+        load_study(write(tmp_path, GRID.replace(old, new, 1)))
+
+
+def test_what_is_unsupported_is_not_run(tmp_path):
+    study = load_study(write(tmp_path, GRID))
+    assert run_experiment(study.experiments[1], RunOptions("")) == []
+
+
+def test_differences_are_to_the_baseline_of_the_same_model():
+    rows = [Row(label, "sam2", model) for label in ("a", "b") for model in ("tiny", "large")]
+    experiment = Experiment("t", "toy", tuple(rows), ("jf_mean",), baseline="a")
+    levels = {("a", "tiny"): 0.1, ("a", "large"): 0.5, ("b", "tiny"): 0.2, ("b", "large"): 0.7}
+    tags = {(0, f"s{i}"): frozenset() for i in (0, 1)}
+    results = [RowScores(row, {0: scores("sam2", [levels[row.label, row.model]] * 2)}, tags) for row in rows]
+    table = experiment_table(experiment, results)
+    assert table.header[:2] == ("Tracker", "Model")
+    assert [(*row[:2], row[-1].split(" ")[0]) for row in table.rows] == [
+        ("a", "tiny", ""), ("a", "large", ""), ("b", "tiny", "+10.0"), ("b", "large", "+20.0"),
+    ]  # fmt: skip
+
+
+def test_draws_are_pooled_and_drawn(tmp_path):
+    tags = {(s, f"s{i}"): frozenset({"occlusion"} if i else ()) for s in (0, 1) for i in (0, 1)}
+    result = RowScores(Row("a", "sam2"), {0: scores("sam2", [0.2, 0.4], [1, 3]), 1: scores("sam2", [0.6, 0.8])}, tags)
+    pooled = pooled_scores(result)
+    assert pooled.overall["jf_mean"] == pytest.approx((0.2 + 3 * 0.4 + 0.6 + 0.8) / 6)
+    assert pooled.attributes["occlusion"]["jf_mean"] == pytest.approx((3 * 0.4 + 0.8) / 4)
+    assert list(pooled.sequences) == ["s0, draw 0", "s1, draw 0", "s0, draw 1", "s1, draw 1"]
+    paths = draw_figures(Study("What it, brings", (), ("jf", "ablation")), [[result]], tmp_path)
+    assert len(paths) == 8
+    assert paths[0].name == "what-it-brings-toy-val-jf.png"
+    assert "a (" not in paths[-2].read_text()
+    assert ">a<" in paths[-2].read_text()

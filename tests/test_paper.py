@@ -225,3 +225,11 @@ def test_tables_and_numbers_are_in_the_wheel(tmp_path):
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {f"mosam/published/{name}.toml" for name in TABLES} | {"mosam/published/published.csv"} <= names
+    assert {f"mosam/report/page.{ending}" for ending in ("css", "js", "html.jinja")} <= names
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    start = "import sys; sys.path.insert(0, 'installed'); import mosam.cli; print(mosam.cli.__file__); "
+    code = f"{start}mosam.cli.run_command(['paper', 'samurai-sizes'])"
+    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith(str(tmp_path / "installed"))
+    assert "36 numbers: 36 not run" in done.stdout

@@ -275,8 +275,8 @@ def _draw(panel: Panel, colors: Sequence[tuple[int, ...]]) -> NDArray[np.uint8]:
     layers += [(shape, _rgb(TRUTH_COLOR), (0, 0, 0)) for shape in panel.truth.values()]
     for shape, color, casing in layers:
         lines = [np.round(points * 8).astype(np.int32) for points in outlines(shape, panel.scale)]
-        cv2.polylines(canvas, lines, True, casing, 3, cv2.LINE_AA, shift=3)
-        cv2.polylines(canvas, lines, True, color, 1, cv2.LINE_AA, shift=3)
+        cv2.polylines(canvas, lines, True, casing, 4, cv2.LINE_AA, shift=3)
+        cv2.polylines(canvas, lines, True, color, 2, cv2.LINE_AA, shift=3)
     return np.asarray(canvas, dtype=np.uint8)
 
 

@@ -37,9 +37,11 @@ def browser():
     program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if program is None:
         pytest.skip("no chromium on this machine")
-    with api.sync_playwright() as playwright:
-        with playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as opened:
-            yield opened
+    with (
+        api.sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=program, args=["--no-sandbox"]) as opened,
+    ):
+        yield opened
 
 
 @pytest.fixture(params=[("light", 1200), ("dark", 1200), ("light", 390)], ids=lambda p: f"{p[0]}-{p[1]}")
