@@ -230,6 +230,6 @@ def test_tables_and_numbers_are_in_the_wheel(tmp_path):
         archive.extractall(tmp_path / "installed")
     start = "import sys; sys.path.insert(0, 'installed'); import mosam.cli; print(mosam.cli.__file__); "
     code = f"{start}mosam.cli.run_command(['paper', 'samurai-sizes'])"
-    done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.startswith(str(tmp_path / "installed"))
     assert "36 numbers: 36 not run" in done.stdout
