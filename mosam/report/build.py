@@ -21,9 +21,9 @@ from mosam.evaluation.figures import FIGURES, save
 from mosam.evaluation.figures.base import MAIN
 from mosam.evaluation.figures.style import color
 from mosam.evaluation.intervals import interval
-from mosam.evaluation.layouts import MISSING, ranks_as_shown
+from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import column_of
+from mosam.evaluation.tables import column_of, comparison
 from mosam.report.gather import Entry, Gatherer, Group, Places, scores_json
 from mosam.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
 
@@ -44,6 +44,7 @@ FIGURE_TITLES: Mapping[str, str] = {
 SCALE = 1.6  # CSS pixels of a figure by its points
 DARK = "#15181d"  # background of the page in dark mode
 CONTRAST = 4.5  # of a line against it; WCAG 2.2, 1.4.11 asks for 3
+NOTES = 20  # shown of a tracker; all are in its file
 ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
 
 
@@ -114,7 +115,7 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
         "entries": [_entry(f"{key}-r{number}", entry) for number, entry in enumerate(entries, start=1)],
         "overview": _overview(entries, values, main, group.protocol),
         "overview_csv": _data_url(_csv(entries, values), "text/csv"),
-        "figures": _figures([entry.scores for entry in entries]) if names else [],
+        "figures": _figures([entry.scores for entry in entries if entry.scores.sequences]),
         "main": column_of(main, group.protocol).title if main else "",
         "sequences": [
             _sequence(f"{key}-s{number}", name, entries, values, main, group.protocol, views.get(name, SequenceView()))
@@ -131,29 +132,22 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
 
 
 def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None, protocol: str) -> dict[str, Any]:
-    columns = [column_of(name, protocol) for name in values]
-    cells = [
-        [column.show(e.scores.overall.get(name, math.nan)) for e in entries]
-        for name, column in zip(values, columns, strict=True)
-    ]
-    ranks = [
-        [0] * len(entries) if column.lower is None else ranks_as_shown(shown, lower=column.lower)
-        for column, shown in zip(columns, cells, strict=True)
-    ]
+    """The table of `mosam table`, with its marks, ranks and notes, ready to be sorted."""
+    table = comparison([entry.scores for entry in entries])
     rows = []
     for number, entry in enumerate(entries):
         line = []
-        for place, name in enumerate(values):
+        for place, name in enumerate(values, start=table.names):
             between = interval(entry.scores, name) if name == main else None
-            show = columns[place].show
+            show = column_of(name, protocol).show
             line.append({
-                "text": cells[place][number],
+                "text": table.rows[number][place],
                 "sort": _sortable(entry.scores.overall.get(name, math.nan)),
-                "rank": ranks[place][number],
+                "rank": table.ranks[number][place],
                 "interval": f"{show(between.low)} to {show(between.high)}" if between else "",
             })  # fmt: skip
-        rows.append({"name": entry.name, "mark": entry.scores.mark, "cells": line, "color": _color_class(entry)})
-    return {"columns": [column.title for column in columns], "rows": rows}
+        rows.append({"name": entry.name, "mark": table.marks[number], "cells": line, "color": _color_class(entry)})
+    return {"columns": table.header[table.names :], "rows": rows, "notes": table.notes[:NOTES]}
 
 
 def _csv(entries: Sequence[Entry], values: Sequence[str]) -> str:
@@ -177,8 +171,8 @@ def _entry(key: str, entry: Entry) -> dict[str, Any]:
         "url": _data_url(scores_json(entry), "application/json"),
         "mark": scores.mark,
         "missing": scores.missing,
-        "notes": scores.notes[:20],
-        "more_notes": max(0, len(scores.notes) - 20),
+        "notes": scores.notes[:NOTES],
+        "more_notes": max(0, len(scores.notes) - NOTES),
         "failed": record.failed if record else {},
     }
 
@@ -254,10 +248,9 @@ def _sequence(
     numbers = [entry.scores.sequences.get(name) for entry in entries]
     shown = column_of(main, protocol) if main else None
     cells = []
-    for entry, own in zip(entries, numbers, strict=True):
+    for own in numbers:
         value = math.nan if own is None or main is None else own.get(main, math.nan)
-        missing = own is None and name in entry.scores.missing
-        text = "missing" if missing else shown.show(value) if shown else MISSING
+        text = "missing" if own is None else shown.show(value) if shown else MISSING
         cells.append({"text": text, "sort": _sortable(value)})
     defined = [cell["sort"] for cell in cells if cell["sort"] is not None]
     gap = max(defined) - min(defined) if len(defined) > 1 else math.nan

@@ -1,7 +1,6 @@
 """The page of `mosam report`: what is on it, and what becomes of bad input."""
 
 import base64
-import dataclasses
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from report.pages import Page, made_lasot, made_scores, tracked
 
 from mosam.cli import run_command
 from mosam.errors import DataError, MissingDataError
+from mosam.evaluation.figures import FIGURES
 from mosam.evaluation.scores import load_scores, save_scores
 from mosam.report import ReportOptions, build_report
 from mosam.report.build import CONTRAST, DARK, _contrast, _lightened, _parts
@@ -32,6 +32,14 @@ def runs(tmp_path_factory):
     tracked(folder, dataset, "sam2", shift=300, model="nano")
     tracked(folder, dataset, "mosam", shift=3, model="nano")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def few_figures(request, monkeypatch):
+    """Figures take longest; two kinds do, but where a test is about them."""
+    if "everything" not in request.node.name:
+        kept = {kind: FIGURES[kind] for kind in ("sequences", "success")}
+        monkeypatch.setattr("mosam.report.build.FIGURES", kept)
 
 
 def report(*paths, **options):
@@ -132,14 +140,16 @@ def test_no_sequences(tmp_path):
     assert not page.all("img")
 
 
-def test_missing_sequences_are_shown(runs, tmp_path):
-    first, second = load_scores(runs / "results/lasot/mosam-nano/scores.json")[0], made_scores()
-    name = next(iter(first.sequences))
-    second = dataclasses.replace(first, tracker="short", sequences={}, missing=(name,))
-    save_scores(tmp_path / "scores.json", [first, second])
+def test_missing_sequences_are_shown_and_win_nothing(tmp_path):
+    whole, short = made_scores(), made_scores("short", ("a",), overall={"success_auc": 0.9}, missing=("b",))
+    asked_less, empty = made_scores("asked-less", ("a",)), made_scores("empty", (), overall={})
+    save_scores(tmp_path / "scores.json", [whole, short, asked_less, empty])
     page = Page(report(tmp_path))
-    assert page.words.count("missing") == 1
-    assert f"No results of 1 sequences, left out: {name}" in page.words
+    assert page.words.count("missing") == 4
+    assert "No results of 1 sequences, left out: b" in page.words
+    assert "asked-less: lacks b, which others have" in page.words
+    assert not [a for a in page.all("td") if a.get("class") == "rank1"]  # only one tracker has all of them
+    assert page.all("img")  # one without sequences does not keep the others from being drawn
 
 
 def test_other_protocols_stand_apart(tmp_path):
