@@ -72,7 +72,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "doctor", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}  # everything
+TOP = {"cli", "doctor", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}
 ONLY_IN = {
     "torch": {"model", "engine", "motion", "doctor"},
     "torchvision": {"model", "motion"},
