@@ -32,8 +32,8 @@ print_results([tracker], dataset, "timing", force_evaluation=True, plot_types=("
 DAVIS = """
 import sys
 import numpy as np
-from davis2017.evaluation import DAVISEvaluation
 if not hasattr(np, "bool"): np.bool = np.bool_
+from davis2017.evaluation import DAVISEvaluation
 evaluation = DAVISEvaluation(davis_root=sys.argv[1], task="semi-supervised", gt_set="val")
 found = evaluation.evaluate(sys.argv[2])
 print(np.mean(found["J"]["M"]), np.mean(found["F"]["M"]))
