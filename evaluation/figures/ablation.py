@@ -13,6 +13,8 @@ from mosam.evaluation.intervals import interval
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of, tracker_name
 
+OPACITY = 0.6  # of a bar, so that its interval shows on it
+
 
 @figure("ablation")
 def ablation_plot(scores: Sequence[Scores]) -> Figure:
@@ -34,7 +36,7 @@ def ablation_plot(scores: Sequence[Scores]) -> Figure:
         number = item.overall.get(value, math.nan)
         if math.isnan(number):
             continue
-        axes.barh(row, number * scale, height=0.65, color=color(item.tracker), alpha=0.6)
+        axes.barh(row, number * scale, height=0.65, color=color(item.tracker), alpha=OPACITY)
         found = interval(item, value)
         if found is not None:
             axes.plot([found.low * scale, found.high * scale], [row, row], color="0.15", linewidth=1.2)
@@ -46,7 +48,7 @@ def ablation_plot(scores: Sequence[Scores]) -> Figure:
     axes.set_yticks(range(len(scores)), names)
     axes.set_ylim(len(scores) - 0.5, -0.5)
     axes.grid(axis="y", visible=False)
-    axes.margins(x=0.15)
+    axes.margins(x=0.3)  # for the numbers at the ends
     axes.set_xlim(left=0)
     axes.set(title=heading(scores), xlabel=column.title)
     return made

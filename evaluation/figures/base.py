@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from mosam.errors import MosamError
 from mosam.evaluation.figures.style import HEIGHT, STYLE, WIDTH, Look, looks
@@ -130,6 +131,13 @@ def add_legend(axes: Axes, title: str, *, loc: Corner | None = None) -> float:
     width = legend.get_window_extent().width / made.dpi + MARGIN
     made.set_figwidth(made.get_figwidth() + width)
     return width
+
+
+def shade(axes: Axes, low: float, high: float, color: str, *, along: tuple[float, float]) -> None:
+    """A stretch of x in a color, over the limits `along` y, behind everything; a plain rectangle, as tikz can have."""
+    patch = Rectangle((low, along[0]), high - low, along[1] - along[0], facecolor=color, linewidth=0, zorder=0)
+    patch.set_label("_nolegend_")  # matplot2tikz leaves out rectangles without a label
+    axes.add_patch(patch)
 
 
 def main_value(items: Sequence[Scores], kind: str) -> str:

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.style
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, ScalarFormatter
 
@@ -25,6 +27,16 @@ _METADATA: Mapping[str, Mapping[str, Any]] = {
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
     "svg": {"Date": None, "Creator": None},
 }
+
+HALF_TEXT = 5.0  # matplot2tikz halves sizes of text; so a text of n points has n points in a document of 10
+WIDTH_SHARE = 0.4  # of a line's width that matplot2tikz writes
+# The style's sizes of text, in a document of 10 points.
+_LOOK = (
+    r"title style={font=\footnotesize}",
+    r"label style={font=\footnotesize}",
+    r"tick label style={font=\scriptsize}",
+    r"legend style={font=\scriptsize}",
+)
 
 
 def save(
@@ -70,14 +82,15 @@ def tikz_code(figure: Figure, *, standalone: bool = False, path: Path | None = N
 
     figure.draw_without_rendering()  # settles limits and ticks
     extent = figure.axes[0].get_window_extent()
-    with _placeholders(figure) as texts:
+    with _placeholders(figure) as texts, _exact_widths(figure):
         code = matplot2tikz.get_tikz_code(
             figure=figure,
             filepath=path,
             override_externals=True,
             axis_width=f"{extent.width / figure.dpi:.3f}in",
             axis_height=f"{extent.height / figure.dpi:.3f}in",
-            extra_axis_parameters=["scale only axis"],
+            textsize=HALF_TEXT,
+            extra_axis_parameters=["scale only axis", *_LOOK, *_spines(figure.axes[0])],
             include_disclaimer=False,
             standalone=standalone,
         )
@@ -88,6 +101,24 @@ def tikz_code(figure: Figure, *, standalone: bool = False, path: Path | None = N
     for token, text in texts.items():
         code = code.replace(token, f"{{{escape_latex(text)}}}")
     return code
+
+
+def _spines(axes: Axes) -> list[str]:
+    """Keys that leave out the axes' lines at the top and the right where the figure has none."""
+    return ["axis x line*=bottom", "axis y line*=left"] if axes.axison and not axes.spines["top"].get_visible() else []
+
+
+@contextmanager
+def _exact_widths(figure: Figure) -> Iterator[None]:
+    """Lines so much wider that matplot2tikz, which takes 0.4 of a width, writes the figure's own."""
+    lines = [(artist, artist.get_linewidth()) for artist in figure.findobj(Line2D) if isinstance(artist, Line2D)]
+    try:
+        for line, width in lines:
+            line.set_linewidth(width / WIDTH_SHARE)
+        yield
+    finally:
+        for line, width in lines:
+            line.set_linewidth(width)
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter, ScalarFormatter
 
 from mosam.evaluation.figures.base import (
     add_legend,
@@ -51,9 +50,8 @@ def speed_plot(scores: Sequence[Scores]) -> Figure:
     axes.set_xscale("log")
     speeds = [item.overall["fps"] for item in timed]
     axes.set_xlim(min(speeds) / 2, max(speeds) * 2)
-    axes.xaxis.set_major_locator(FixedLocator([tick for tick in TICKS if min(speeds) / 2 <= tick <= max(speeds) * 2]))
-    axes.xaxis.set_major_formatter(ScalarFormatter())
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    ticks = [tick for tick in TICKS if min(speeds) / 2 <= tick <= max(speeds) * 2]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.margins(y=0.2)
     untimed = [tracker_name(item) for item in scores if item not in timed]

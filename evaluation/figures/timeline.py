@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from mosam.errors import MosamError, UnknownNameError
 from mosam.evaluation.failures import absences, first_loss
-from mosam.evaluation.figures.base import add_legend, new_axes, of_sequence, sequence_looks, tracked_name
+from mosam.evaluation.figures.base import add_legend, new_axes, of_sequence, sequence_looks, shade, tracked_name
 from mosam.evaluation.figures.style import HEIGHT, WIDTH
 
 if TYPE_CHECKING:
     from mosam.evaluation.framewise import ObjectFrames, TrackedSequence
 
 GRAYS = (0.93, 0.72)  # of a stretch in which hardly any and all objects are gone
+LIMITS = (-2, 102)  # of y: a line at 0 or 100 can be seen
 
 
 @of_sequence("jf-time")
@@ -39,7 +40,7 @@ def jf_time_plot(title: str, items: Sequence[TrackedSequence], *, object_id: int
     made, axes = new_axes(width=2 * WIDTH, height=HEIGHT)
     for first, last, share in absences(chosen[id(items[0])]):
         gray = GRAYS[0] + (GRAYS[1] - GRAYS[0]) * share
-        axes.axvspan(first - 0.5, last + 0.5, color=str(gray), linewidth=0, zorder=0)
+        shade(axes, first - 0.5, last + 0.5, str(round(gray, 3)), along=LIMITS)
     ends = []
     for item, look in zip(items, sequence_looks(items), strict=True):
         objects = chosen[id(item)]
@@ -61,7 +62,7 @@ def jf_time_plot(title: str, items: Sequence[TrackedSequence], *, object_id: int
     masks = any(item.has_boundaries for item in items)
     suffix = "" if object_id is None else f", object {object_id}"
     axes.set(title=f"{title}{suffix}", xlabel="Frame", ylabel="J&F [%]" if masks else "Overlap [%]")
-    axes.set(ylim=(-2, 102), xlim=(min(ends), max(max(ends), min(ends) + 1)))
+    axes.set(ylim=LIMITS, xlim=(min(ends), max(max(ends), min(ends) + 1)))
     add_legend(axes, "Mean over frames [%]")
     return made
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
-from mosam.evaluation.figures.base import add_legend, figure, heading, legend_label, new_axes, ranked, refuse
+from mosam.evaluation.figures.base import add_legend, figure, heading, legend_label, new_axes, ranked, refuse, shade
 from mosam.evaluation.metrics.eao import INTERVALS, TOY_INTERVAL
 from mosam.evaluation.metrics.supervised import reliability
 from mosam.evaluation.scores import Scores
@@ -32,7 +32,7 @@ def eao_plot(scores: Sequence[Scores]) -> Figure:
     column = column_of("eao", scores[0].protocol)
     interval = _interval(scores[0].dataset)
     if interval is not None:
-        axes.axvspan(*interval, color="0.93", linewidth=0, zorder=0)
+        shade(axes, *interval, "0.93", along=(0, 1))
     for item, look in ranked(scores, "eao"):
         curve = np.array(item.curves.get("eao", ()))[1:]  # the first frame, the start, means nothing
         lengths = np.arange(1, len(curve) + 1)

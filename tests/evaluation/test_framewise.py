@@ -5,28 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cups import Cups, boxes
+from figure_cases import write_toy
 from vot_cases import DATASETS as DATASET_OF
 from vot_cases import experiment_files, write_files
 
-from mosam.codecs import CODECS, CodecOptions
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.errors import MissingDataError
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.framewise import read_tracked, true_shapes
 from mosam.evaluation.metrics.multistart import frames_before_failure
-from mosam.types import FrameOutput, ObjectOutput
-
-
-def write_toy(folder, dataset, change=lambda frame_index, masks: masks) -> None:
-    """The true masks, changed, as a tracker would write them."""
-    for name in dataset:
-        sequence = dataset[name]
-        writer = CODECS["toy"].writer(folder, sequence, CodecOptions(box_from_mask="inclusive"))
-        for frame_index in range(len(sequence)):
-            masks = change(frame_index, dict(sequence.truth.read(frame_index)))
-            objects = {i: ObjectOutput(mask, 1.0, 1.0) for i, mask in masks.items()}
-            writer.add(FrameOutput(frame_index, objects), 0.5)
-        writer.finish()
 
 
 def shifted(frame_index, masks):

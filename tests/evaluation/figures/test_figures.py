@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 import xml.etree.ElementTree
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from figure_cases import AWKWARD, KINDS, TWO, make_scores
 from matplotlib.figure import Figure
 
 from mosam.cli import run_command
@@ -18,42 +17,7 @@ from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.figures import FIGURES, save, success_plot
 from mosam.evaluation.figures.save import tikz_code
 from mosam.evaluation.figures.style import color, looks
-from mosam.evaluation.scores import Scores, save_scores
-
-KINDS = [
-    "ablation", "ar", "attribute-bars", "attributes", "eao", "eao-ar", "jf", "norm-precision", "precision",
-    "sequences", "speed", "success",
-]  # fmt: skip
-AWKWARD = r"a_b & 50% $x^2$ #1 {z} ~ \o <,>"
-
-
-def make_scores(tracker: str, shift: float = 0.0, **changes) -> Scores:
-    """Scores with everything any figure shows."""
-    names = ("cup-1", "cup-2", "dog_1", "zebra")
-    sequences = {name: {"success_auc": 0.3 + 0.1 * i + shift, "jf_mean": 0.2 + shift} for i, name in enumerate(names)}
-    values = {
-        "dataset": "vot2019",
-        "split": "test",
-        "tracker": tracker,
-        "model": None,
-        "protocol": "pytracking",
-        "overall": {
-            "success_auc": 0.45 + shift, "precision": 0.5 + shift, "norm_precision": 0.6 + shift, "fps": 30 + shift,
-            "jf_mean": 0.2 + shift, "eao": 0.3 + shift, "accuracy": 0.6 + shift, "robustness": 0.7 + shift,
-        },
-        "sequences": sequences,
-        "curves": {
-            "success": tuple(np.linspace(0.9 + shift, 0, 21)),
-            "precision": tuple(np.linspace(0, 0.8 + shift, 51)),
-            "norm_precision": tuple(np.linspace(0, 0.8 + shift, 51)),
-            "eao": tuple(np.linspace(0.9, 0.1 + shift, 400)),
-        },
-        "attributes": {name: {"success_auc": 0.3 + shift} for name in ("ARC", "BC", "full_occlusion", "OV")},
-    }  # fmt: skip
-    return Scores(**(values | changes))
-
-
-TWO = [make_scores("ATOM"), make_scores("SiamRPN++", 0.05)]
+from mosam.evaluation.scores import save_scores
 
 
 def legend(figure: Figure) -> list[str]:
@@ -234,18 +198,3 @@ def test_command(tmp_path, capsys):
     assert "SiamRPN" not in code
     assert run_command(["plot", "sucess", *words[2:]]) == 2
     assert "unknown figure 'sucess'; did you mean success? (known: ablation, ar," in capsys.readouterr().err
-
-
-ENGINES = [name for name in ("pdflatex", "lualatex", "tectonic") if shutil.which(name)]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_tikz_compiles(kind, tmp_path):
-    if not ENGINES:
-        pytest.skip("no LaTeX engine (texlive)")
-    (tmp_path / "figure.tex").write_text(tikz_code(FIGURES[kind]([*TWO, make_scores(AWKWARD)]), standalone=True))
-    options = [] if ENGINES[0] == "tectonic" else ["-interaction=nonstopmode", "-halt-on-error"]
-    done = subprocess.run([ENGINES[0], *options, "figure.tex"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "figure.pdf").stat().st_size > 0

@@ -7,31 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from figure_cases import AWKWARD, SEQUENCE, drifting, write_toy
 from PIL import Image
 
 from mosam.cli import run_command
-from mosam.codecs import CODECS, CodecOptions
 from mosam.datasets.base import load_dataset
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.evaluation.failures import Pick
 from mosam.evaluation.figures import SEQUENCE_FIGURES, frame_strip, jf_time_plot, read_panels, save
 from mosam.evaluation.figures.style import color
 from mosam.evaluation.framewise import ObjectFrames, TrackedSequence, read_tracked
-from mosam.types import FrameOutput, ObjectOutput
-
-SEQUENCE = "full_occlusion-1"
-AWKWARD = r"a_b & 50% $x^2$ #1 {z} ~ \o <,>"
-
-
-def write_toy(folder, dataset, change) -> None:
-    for name in dataset:
-        sequence = dataset[name]
-        writer = CODECS["toy"].writer(folder, sequence, CodecOptions(box_from_mask="inclusive"))
-        for frame_index in range(len(sequence)):
-            masks = change(frame_index, dict(sequence.truth.read(frame_index)))
-            objects = {i: ObjectOutput(mask, 1.0, 1.0) for i, mask in masks.items()}
-            writer.add(FrameOutput(frame_index, objects), 0.5)
-        writer.finish()
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +25,18 @@ def dataset():
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, dataset) -> list[Path]:
-    """A tracker without fault, and one that drifts away from frame 5 on."""
-    root = tmp_path_factory.mktemp("runs")
-    write_toy(root / "perfect", dataset, lambda frame, masks: masks)
-    write_toy(
-        root / "drift",
-        dataset,
-        lambda frame, masks: {k: np.roll(m, 9 * max(0, frame - 5), 1) for k, m in masks.items()},
-    )
-    return [root / "perfect", root / "drift"]
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
 @pytest.fixture(scope="module")
-def items(folders, dataset) -> list[TrackedSequence]:
-    return [read_tracked(folder, dataset, SEQUENCE) for folder in folders]
+def items(root) -> list[TrackedSequence]:
+    return drifting(root)[1]
+
+
+@pytest.fixture(scope="module")
+def folders(root, items) -> list[Path]:
+    return [root / "perfect", root / "drift"]
 
 
 def lines(figure) -> dict[str, np.ndarray]:
@@ -98,7 +80,7 @@ def test_time_of_boxes_has_gaps():
 
 def test_time_of_one_object(dataset, tmp_path):
     late = load_dataset("toy").select(["late-1"])
-    write_toy(tmp_path / "x", late, lambda frame, masks: masks)
+    write_toy(tmp_path / "x", late)
     item = read_tracked(tmp_path / "x", late, "late-1")
     second = next(one for one in item.objects if one.object_id == 2)
     [line] = lines(jf_time_plot("toy", [item], object_id=2)).values()
@@ -193,3 +175,19 @@ def test_command(folders, tmp_path, capsys):
     ]:
         assert run_command(changed) == 2
         assert message in capsys.readouterr().err
+
+
+def test_all_draws_what_the_scores_allow(tmp_path, capsys, dataset):
+    drifting(tmp_path / "runs")
+    assert run_command(["score", "toy", "--results", str(tmp_path / "runs"), "--sequences", SEQUENCE, "--jobs", "1",
+                        "--json", str(tmp_path / "all.json")]) == 0  # fmt: skip
+    capsys.readouterr()
+    words = ["plot", "all", str(tmp_path / "all.json"), "--out", str(tmp_path / "x"), "--format", "svg"]
+    assert run_command(words) == 0
+    shown = capsys.readouterr()
+    drawn = {Path(line).stem.removeprefix("x-") for line in shown.out.splitlines()}
+    assert drawn == {
+        "ablation", "attribute-bars", "attributes", "jf", "norm-precision", "precision", "sequences", "speed",
+        "success",
+    }  # fmt: skip
+    assert "left out: figure eao: expected scores with the curve eao, got none of toy under toy" in shown.err
