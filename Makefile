@@ -20,10 +20,23 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: eval test test-slow lint bench gpu clean
+.PHONY: eval plots test test-slow lint bench gpu clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
+
+# Every kind of figure in four formats, from a few sequences of the generated benchmark, tracked the first time.
+PLOTS ?= plots
+PLOT_TRACKERS ?= sam2,samurai,mosam
+PLOT_SEQUENCES ?= scale-1,rotation-1,partial_occlusion-1,full_occlusion-1,distractor-1,late-1
+PLOT_STRIP ?= full_occlusion-1
+plots: $(INSTALLED)
+	@mkdir -p $(PLOTS)
+	@$(BIN)/mosam run toy --tracker "$(PLOT_TRACKERS)" --sequences $(PLOT_SEQUENCES) --log --results $(PLOTS)/results >/dev/null
+	@$(BIN)/mosam score toy --protocol toy-vot --results $(PLOTS)/results --json $(PLOTS)/toy-vot.json >/dev/null
+	@$(BIN)/mosam score toy --results $(PLOTS)/results --parquet $(PLOTS)/toy-frames.parquet
+	@$(BIN)/mosam plot all $(PLOTS)/results/toy/* --sequence $(PLOT_STRIP) --out $(PLOTS)/toy
+	@for kind in eao ar eao-ar; do $(BIN)/mosam plot $$kind $(PLOTS)/toy-vot.json --out $(PLOTS)/toy-$$kind; done
 
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
 test test-slow: export OMP_NUM_THREADS ?= 1

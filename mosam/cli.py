@@ -260,7 +260,7 @@ def table(
 
 @app.command()
 def plot(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="Figure, as success; an unknown one lists them.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Figure, as success, or all; an unknown one lists them.")],
     scores: Annotated[
         list[Path],
         typer.Argument(
@@ -268,7 +268,7 @@ def plot(
             help="scores.json files, files of --json, or folders of runs; for frames and jf-time runs.",
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Path of the files without ending.")],
+    out: Annotated[Path, typer.Option(help="Path of the files without ending; all adds -KIND.")],
     format_: Annotated[str, typer.Option("--format", help="Some of png, pdf, svg and tikz.")] = "png,pdf,svg,tikz",
     rows: Annotated[str | None, typer.Option(help="Only these trackers.  [default: all]")] = None,
     sequence: Annotated[str | None, typer.Option(help="For frames and jf-time: which one.")] = None,
@@ -281,12 +281,22 @@ def plot(
 ) -> None:
     """Draw a figure of scores that were computed before, or of one sequence from raw results."""
     from mosam.evaluation.figures import save
-    from mosam.plotting import PlotOptions, draw
+    from mosam.plotting import ALL, PlotOptions, draw, draw_all
     from mosam.settings import split_list
 
     options = PlotOptions(split_list(rows), sequence, dataset, root, split, object_id, frames, log)
-    for path in save(draw(kind, scores, options), out, formats=split_list(format_)):
-        print(path)
+    if kind != ALL:
+        drawn = [(out, draw(kind, scores, options))]
+    else:
+        drawn = []
+        for name, found in draw_all(scores, options):
+            if isinstance(found, MosamError):
+                _note(f"left out: {found}")
+            else:
+                drawn.append((out.with_name(f"{out.name}-{name}"), found))
+    for stem, figure in drawn:
+        for path in save(figure, stem, formats=split_list(format_)):
+            print(path)
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mosam.evaluation.framewise import TrackedSequence
     from mosam.evaluation.scores import Scores
 
+ALL = "all"
 SLOTS = 7  # frames of a memory that a caption names
 
 
@@ -52,10 +53,35 @@ def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
     if kind in SEQUENCE_FIGURES:
         return _draw_sequence(kind, paths, options)
     if kind not in FIGURES:
-        raise UnknownNameError("figure", kind, [*FIGURES, *SEQUENCE_FIGURES])
+        raise UnknownNameError("figure", kind, [*FIGURES, *SEQUENCE_FIGURES, ALL])
     if options.sequence is not None:
         raise MosamError(f"figure {kind}: expected no --sequence, got {options.sequence}; it shows all of them")
     return FIGURES[kind](choose_rows(load_all_scores(paths), list(options.rows) or None))
+
+
+def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str, Figure | MosamError]]:
+    """Every figure that some scores allow, and those of a sequence where one is named.
+
+    Args:
+        paths, options: see `draw`; for figures of a sequence those of `paths` that are folders are taken.
+    Returns:
+        each kind with its figure, or with the reason why it cannot be drawn.
+    Raises:
+        MosamError: scores that do not go together, or data that are missing.
+    """
+    from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
+    from mosam.evaluation.tables import choose_rows, require_comparable
+
+    scores = require_comparable(choose_rows(load_all_scores(paths), list(options.rows) or None), where="figures")
+    for kind in FIGURES:
+        try:
+            yield kind, FIGURES[kind](scores)
+        except MosamError as error:
+            yield kind, error
+    if options.sequence is not None:
+        folders = [path for path in paths if path.is_dir()]
+        for kind in SEQUENCE_FIGURES:
+            yield kind, _draw_sequence(kind, folders, options)
 
 
 def load_all_scores(paths: Sequence[Path]) -> list[Scores]:
