@@ -238,9 +238,19 @@ def _of_regions(sequence: Sequence, truth: RegionTruth, results: Results) -> Ite
             # what is neither there nor a failure was not asked of the tracker: a start, or frames after a failure
             overlaps = np.where((result.codes >= 0) & ~failed | (true.codes >= 0), np.nan, overlaps)
             error = np.where(visible & predicted, center_error(result.boxes(), true.boxes()), np.nan)
-            by_frame = np.argsort(order, kind="stable")
-            columns = (order, visible, predicted, overlaps, np.full(len(order), np.nan), error, failed)
-            yield ObjectFrames(object_id, run, int(order[0]), *(column[by_frame] for column in columns))
+            by_frame, nothing = np.argsort(order, kind="stable"), np.full(len(order), np.nan)
+            yield ObjectFrames(
+                object_id,
+                run,
+                int(order[0]),
+                order[by_frame],
+                visible[by_frame],
+                predicted[by_frame],
+                iou=overlaps[by_frame],
+                f=nothing,
+                center_error=error[by_frame],
+                failed=failed[by_frame],
+            )
 
 
 def _region_runs(

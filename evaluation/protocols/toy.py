@@ -168,5 +168,8 @@ class _Track:
         """Overlap, and center error in pixels and in sizes of the object, on the frames that show it."""
         rows, true = predicted[self._frames], np.array(self._boxes, dtype=np.float64).reshape(-1, 4)
         there = np.isfinite(rows).all(axis=1) & (rows[:, 2:] > 0).all(axis=1)
-        errors = (center_error(rows, true), normalized_center_error(rows, true))
-        return np.where(there, box_iou(rows, true), 0.0), *(np.where(there, error, np.inf) for error in errors)
+        return (
+            np.where(there, box_iou(rows, true), 0.0),
+            np.where(there, center_error(rows, true), np.inf),
+            np.where(there, normalized_center_error(rows, true), np.inf),
+        )

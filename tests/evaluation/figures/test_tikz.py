@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from PIL import Image
 
 from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES, save
 from mosam.evaluation.figures.ablation import OPACITY
-from mosam.evaluation.figures.save import FORMATS, tikz_code
-from mosam.evaluation.figures.style import color
+from mosam.evaluation.figures.save import tikz_code
+from mosam.evaluation.figures.style import STYLE, color
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DPI = 100
@@ -58,11 +57,12 @@ def pages(tmp_path_factory) -> dict[str, tuple[Figure, Path, int]]:
     return {kind: (figure, pdf, page) for kind, (figure, page) in found.items()}
 
 
-def png_pixels(figure: Figure) -> np.ndarray:
-    data = FORMATS["png"](figure, Path("unused.png"))
-    image = Image.open(io.BytesIO(data)).convert("RGB")
-    width = round(image.width * DPI / 300)
-    return np.array(image.resize((width, round(image.height * width / image.width)), Image.Resampling.BOX))
+def png_pixels(figure: Figure, folder: Path) -> np.ndarray:
+    """The figure's png as uint8 (H, W, 3), as large as a page of it."""
+    [path] = save(figure, folder / "drawn", ["png"])
+    image = Image.open(path).convert("RGB")
+    size = tuple(round(side * DPI / STYLE["savefig.dpi"]) for side in image.size)
+    return np.array(image.resize(size, Image.Resampling.BOX))
 
 
 def where(pixels: np.ndarray, rgb: np.ndarray) -> np.ndarray:
@@ -113,7 +113,7 @@ def test_the_page_says_what_the_figure_says(pages, kind):
 @pytest.mark.parametrize("kind", [*KINDS, "jf-time"])
 def test_the_page_shows_what_the_png_shows(pages, kind):
     figure, pdf, page = pages[kind]
-    drawn, typeset_page = png_pixels(figure), page_pixels(pdf, page + (kind != "ablation"), DPI)
+    drawn, typeset_page = png_pixels(figure, pdf.parent), page_pixels(pdf, page + (kind != "ablation"), DPI)
     names = PAIR if kind == "jf-time" else TRACKERS
     colors = [np.array(to_rgb(color(name))) for name in names]
     if kind == "ablation":
@@ -130,7 +130,7 @@ def test_the_page_shows_what_the_png_shows(pages, kind):
 def test_shaded_stretches_are_on_the_page(pages, kind, gray):
     figure, pdf, page = pages[kind]
     shares = []
-    for pixels in (png_pixels(figure), page_pixels(pdf, page + 1, DPI)):
+    for pixels in (png_pixels(figure, pdf.parent), page_pixels(pdf, page + 1, DPI)):
         rows = (np.abs(pixels.astype(int) - round(255 * gray)) <= 2).all(axis=2)
         shares.append(rows.sum() / DPI**2)  # square inches
     assert shares[0] > 0.05
@@ -139,7 +139,7 @@ def test_shaded_stretches_are_on_the_page(pages, kind, gray):
 
 def test_the_strip_on_the_page_is_the_strip(pages):
     figure, pdf, page = pages["frames"]
-    pictures = [png_pixels(figure), page_pixels(pdf, page, DPI)]
+    pictures = [png_pixels(figure, pdf.parent), page_pixels(pdf, page, DPI)]
     small = []
     for pixels in pictures:
         colored = np.ptp(pixels, axis=2) > 30
