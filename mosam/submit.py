@@ -69,7 +69,7 @@ def submit(
         UnknownNameError: no such tracker.
     """
     folder_in_archive = dataset.info.archive_folder
-    if folder_in_archive is None or dataset.has_truth:
+    if folder_in_archive is None or dataset.split not in dataset.info.no_truth:
         raise MismatchError(_no_server(dataset))
     dataset.require(frames=True)
     folder = _choose(dataset, results, tracker)

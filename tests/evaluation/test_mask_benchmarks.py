@@ -14,6 +14,7 @@ from mosam.datasets.base import Dataset, load_dataset
 from mosam.datasets.make import make_tree
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.evaluate import evaluate
+from mosam.submit import submit
 from mosam.types import FrameOutput, ObjectOutput
 
 
@@ -126,3 +127,10 @@ def test_unsupervised_annotation_that_lacks_a_frame_is_named(tmp_path):
     (root / "Annotations_unsupervised" / "480p" / name / "00003.png").unlink()
     with pytest.raises(DataError, match="00003 absent"):
         load_dataset("davis2017", root=root)[name]
+
+
+def test_results_of_a_withheld_split_can_be_submitted_where_the_tree_holds_its_truth(tmp_path):
+    dataset = load_dataset("ytvos2019", root=as_valid(made("ytvos2019", tmp_path / "tree", "train")))
+    folder = write_perfect(dataset, tmp_path / "results")
+    submit(dataset, folder, None, tmp_path / "out.zip")
+    assert (tmp_path / "out.zip").is_file()
