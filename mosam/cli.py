@@ -176,6 +176,48 @@ def run(
 
 
 @app.command()
+def demo(
+    video: Annotated[str, typer.Argument(metavar="INPUT", help="Video file, folder of pictures or camera's number.")],
+    box: Annotated[list[str] | None, typer.Option(help="x,y,w,h on the first frame; again for another object.")] = None,
+    box_file: Annotated[list[Path] | None, typer.Option(help="File whose first line is x,y,w,h.")] = None,
+    point: Annotated[list[str] | None, typer.Option(help="x,y on the object; x,y,0 off it; N:x,y of object N.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="PNG of the first frame's objects.")] = None,
+    pick: Annotated[bool, typer.Option("--pick", help="Draw the objects in a page on this machine.")] = False,
+    port: Annotated[int, typer.Option(help="Of that page; 0 = any free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.  [default: results/demo/NAME]")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what a demo left there.")] = False,
+    tracker: Annotated[str | None, typer.Option(help="One, as `mosam[stride=3]`.  [default: mosam]")] = None,
+    compare: Annotated[str | None, typer.Option(help="Several side by side, as sam2,mosam.")] = None,
+    show_motion: Annotated[bool, typer.Option("--show-motion", help="Also draw motion and memory.")] = False,
+    model: Annotated[str | None, typer.Option(help="Network.  [default: large; on a CPU tiny]")] = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    frames: Annotated[int | None, typer.Option(help="Only the first N frames.", min=1)] = None,
+    fps: Annotated[float | None, typer.Option(help="Of a folder of pictures.  [default: 24]", min=0.1)] = None,
+    masks: Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks as PNG.")] = True,
+) -> None:
+    """Track objects in a video of your own and look at the result."""
+    from mosam.demo.run import DemoOptions, run_demo
+    from mosam.demo.write import OVERLAY
+    from mosam.progress import FrameView
+
+    options = DemoOptions(
+        video, box or (), box_file or (), point or (), mask, pick, port, browser, out, overwrite, tracker, compare,
+        show_motion, model, device, precision, frames, fps, masks,
+    )  # fmt: skip
+    result = run_demo(options, FrameView)
+    for summary in result.trackers:
+        print("\n".join(summary.lines()))
+    print(result.out / OVERLAY)
+    if result.problem is not None:
+        _note(f"{result.problem}; what was tracked before is kept")
+    elif result.interrupted:
+        _note(f"stopped after {result.frames} frames, which are kept")
+    raise typer.Exit(FAILED if result.problem is not None else DONE)
+
+
+@app.command()
 def experiment(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As experiments/ablation.toml.")],
     dataset: Annotated[str | None, typer.Option(help="Another benchmark than the file's.")] = None,

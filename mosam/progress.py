@@ -200,3 +200,46 @@ def clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class FrameView:
+    """One video being tracked: a line that changes on a terminal, a line every ten seconds elsewhere."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._started: float | None = None
+        self._told = 0.0
+
+    def __enter__(self) -> FrameView:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._clear()
+
+    def note(self, line: str) -> None:
+        """Prints a line."""
+        self._clear()
+        print(line, file=sys.stderr, flush=True)
+
+    def update(self, frames: int, length: int | None, seconds: float) -> None:
+        """Shows how far it is; `seconds` is time in the engine."""
+        now = time.monotonic()
+        self._started = now if self._started is None else self._started
+        if now - self._told < (0.1 if self._live else 10.0):
+            return
+        first, self._told = self._told == 0.0, now
+        if first and not self._live:
+            return
+        where = f"frame {frames}" if length is None else f"frame {frames} of {length}"
+        left = ""
+        if length is not None and frames > 1:
+            left = f", {clock((now - self._started) / (frames - 1) * (length - frames))} left"
+        line = f"{where}, {frames / max(seconds, 1e-9):.1f} fps{left}"
+        if self._live:
+            print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def _clear(self) -> None:
+        if self._live:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)

@@ -44,6 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "demo": BASE | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
 TOP = {"cli", "experiment", "__init__"}  # may import everything

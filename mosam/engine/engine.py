@@ -599,6 +599,8 @@ def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice, guide: Guide
         "source": candidate.source,
         "iou": candidate.iou,
         "object_score": candidate.object_score,
+        **({} if guide is None or guide.box is None else {"prompt_box": guide.box.tolist()}),
+        **({} if guide is None or guide.points is None else {"prompt_points": guide.points.tolist()}),
         **((guide.log if guide else None) or {}),
         **(choice.log or {}),
     }

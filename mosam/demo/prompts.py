@@ -1,0 +1,174 @@
+"""From what a user types to prompts of the first frame, with errors that say what was probably meant."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mosam.codecs import LARGEST_LABEL, label_ids, read_labels
+from mosam.errors import DataError, MosamError
+from mosam.types import Prompt, Size
+
+BEYOND = 0.1  # share of the picture by which a box must reach out of it before it is taken for x1,y1,x2,y2
+Point = tuple[int, float, float, int]
+
+
+def make_prompts(
+    size: Size,
+    *,
+    boxes: Sequence[str] = (),
+    box_files: Sequence[Path] = (),
+    points: Sequence[str] = (),
+    mask: Path | None = None,
+) -> list[Prompt]:
+    """Prompts of the first frame.
+
+    Args:
+        size: (height, width) of the picture.
+        boxes: `x,y,w,h`, one an object; objects are numbered from 1, boxes before box files.
+        box_files: files whose first line is `x,y,w,h`; further lines are not read (they are later frames).
+        points: `x,y`, `x,y,0` (not on the object) or `N:x,y` of object N, 1 where not said; a point may refine a box.
+        mask: a label map of the first frame, one object a label; a black and white picture is one object.
+    Raises:
+        MosamError: nothing given, or something that is not on the picture.
+    """
+    if mask is not None:
+        if boxes or box_files or points:
+            raise MosamError("--mask: expected either a mask or boxes and points, got both")
+        return _from_mask(mask, size)
+    found = [(parse_box(text, "--box"), f"--box {text}") for text in boxes]
+    found += [(read_box_file(path), str(path)) for path in box_files]
+    for box, where in found:
+        check_box(box, size, where)
+    on = [parse_point(text) for text in points]
+    for number, x, y, _ in on:
+        if not (0 <= x < size[1] and 0 <= y < size[0]):
+            raise MosamError(f"--point {number}:{x:g},{y:g}: expected a point on the picture ({size[1]}x{size[0]})")
+    if not found and not on:
+        raise MosamError(
+            "demo: expected what to track, got nothing; give --box x,y,w,h, --box-file, --point x,y, --mask or --pick"
+        )
+    return assemble([box for box, _ in found], on)
+
+
+def assemble(boxes: Sequence[np.ndarray | None], points: Sequence[Point]) -> list[Prompt]:
+    """Prompts of objects 1, 2 ... from their boxes (None = points only) and (object, x, y, label) points.
+
+    Raises:
+        MosamError: an object with points that are all off it.
+    """
+    numbers = sorted({*range(1, len(boxes) + 1), *(point[0] for point in points)})
+    prompts = []
+    for number in numbers:
+        box = boxes[number - 1] if number <= len(boxes) else None
+        own = [point for point in points if point[0] == number]
+        if box is None and not any(label for *_, label in own):
+            raise MosamError(f"object {number}: expected a box or a point on it, got only points that are not on it")
+        xy = np.array([point[1:3] for point in own], dtype=np.float64) if own else None
+        labels = np.array([point[3] for point in own], dtype=np.int64) if own else None
+        prompts.append(Prompt(number, box=box, points=xy, labels=labels))
+    return prompts
+
+
+def parse_box(text: str, where: str) -> np.ndarray:
+    """`x,y,w,h` -> (4,) float64.
+
+    Raises:
+        MosamError: not four numbers, or no area.
+    """
+    words = [word for word in re.split(r"[,\s]+", text.strip().strip("[]()")) if word]
+    try:
+        values = np.array([float(word) for word in words], dtype=np.float64)
+    except ValueError:
+        values = np.empty(0)
+    if values.shape != (4,) or not np.isfinite(values).all():
+        raise MosamError(f"{where}: expected x,y,w,h, got {text!r}")
+    if values[2] <= 0 or values[3] <= 0:
+        raise MosamError(f"{where}: expected a box x,y,w,h with w > 0 and h > 0, got w={values[2]:g} h={values[3]:g}")
+    return values
+
+
+def read_box_file(path: Path) -> np.ndarray:
+    """The first line `x,y,w,h` of a file, as SAMURAI's demo takes it; the others are boxes of later frames.
+
+    Raises:
+        DataError: no file, or another first line.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        found = error.strerror if isinstance(error, OSError) and error.strerror else "a file that is not text"
+        raise DataError(path, f"expected a text file whose first line is x,y,w,h, got {found}") from None
+    first = text.strip().split("\n")[0].strip()
+    if not first:
+        raise DataError(path, "expected a first line x,y,w,h, got an empty file")
+    try:
+        return parse_box(first, f"{path}:1")
+    except MosamError as error:
+        raise DataError(path, str(error).removeprefix(f"{path}:1: "), line=1) from None
+
+
+def parse_point(text: str) -> Point:
+    """`x,y`, `x,y,0` or `N:x,y` -> (object, x, y, label)."""
+    match = re.fullmatch(r"\s*(?:(\d+):)?\s*([-\d.]+)\s*,\s*([-\d.]+)\s*(?:,\s*([01]))?\s*", text)
+    try:
+        if match is None:
+            raise ValueError
+        number, x, y, label = match.groups()
+        point = (int(number or 1), float(x), float(y), int(label or 0) if label is not None else 1)
+    except ValueError:
+        raise MosamError(f"--point: expected x,y or x,y,0 or OBJECT:x,y, got {text!r}") from None
+    if point[0] < 1 or not (math.isfinite(point[1]) and math.isfinite(point[2])):
+        raise MosamError(f"--point: expected x,y or x,y,0 or OBJECT:x,y, got {text!r}")
+    return point
+
+
+def check_box(box: np.ndarray, size: Size, where: str) -> None:
+    """MosamError for a box beside the picture, or one that looks like two corners."""
+    height, width = size
+    x, y, w, h = (float(value) for value in box)
+    picture = f"the {width}x{height} picture"
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        raise MosamError(f"{where}: expected a box x,y,w,h on {picture}, got one that lies beside it")
+    beyond = x + w > width * (1 + BEYOND) or y + h > height * (1 + BEYOND)
+    if beyond and x < w <= width and y < h <= height:
+        meant = ",".join(f"{value:g}" for value in (x, y, w - x, h - y))
+        raise MosamError(
+            f"{where}: expected x,y,w,h, got a box that reaches to {x + w:g},{y + h:g} of {picture}; "
+            f"if these are two corners, give {meant}"
+        )
+
+
+def _from_mask(path: Path, size: Size) -> list[Prompt]:
+    labels = read_labels(path)
+    if labels.shape != tuple(size):
+        raise DataError(
+            path,
+            f"expected {size[0]}x{size[1]} (height x width) as the frames, got {labels.shape[0]}x{labels.shape[1]}",
+        )
+    found = label_ids(labels)
+    if not found:
+        raise DataError(path, "expected a mask, got a picture that is black")
+    keep_ids = found[-1] <= LARGEST_LABEL
+    return [Prompt(label if keep_ids else number, mask=labels == label) for number, label in enumerate(found, start=1)]
+
+
+def describe_prompts(prompts: Sequence[Prompt]) -> list[dict[str, object]]:
+    """Prompts as JSON, masks by their area."""
+    described = []
+    for prompt in prompts:
+        item: dict[str, object] = {"object": prompt.object_id, "kind": prompt.kind}
+        if prompt.box is not None:
+            item["box"] = prompt.box.tolist()
+        if prompt.points is not None and prompt.labels is not None:
+            item["points"] = [
+                [*xy, label] for xy, label in zip(prompt.points.tolist(), prompt.labels.tolist(), strict=True)
+            ]
+        if prompt.mask is not None:
+            item["mask_pixels"] = int(prompt.mask.sum())
+        described.append(item)
+    return described

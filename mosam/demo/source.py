@@ -1,0 +1,310 @@
+"""What the demo reads: a video file, a folder of pictures or a camera, as a stream of frames and never as a whole."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+from mosam.datasets.frames import open_frames
+from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
+from mosam.errors import DataError, MissingDataError
+from mosam.types import Image, Size
+
+FOLDER_RATE = Fraction(24)  # of a folder of pictures, which has none of its own
+CAMERA_RATE = Fraction(30)  # where a camera does not say
+SHORT = 16  # clips of fewer frames divide pointer distances by their length, so it has to be known beforehand
+EARLY_SHARE, EARLY_FRAMES = 0.05, 3  # what may be missing of the announced length; headers round
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One frame of a stream.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        time: seconds since the first frame, or None where frames are evenly spaced.
+    """
+
+    image: Image
+    time: Fraction | None = None
+
+
+class Source(Protocol):
+    """Frames in the order they are shown. Iterating begins anew; a camera goes on.
+
+    Attributes:
+        name: what result folders are called by.
+        size: (height, width) of every frame.
+        rate: frames a second.
+        length: frames it has, or None where only reading it would tell.
+        live: frames that are not taken in time are lost.
+    """
+
+    name: str
+    size: Size
+    rate: Fraction
+    length: int | None
+    live: bool
+
+    def __iter__(self) -> Iterator[Picture]:
+        """The frames; DataError where one cannot be read or the stream ends before its announced end."""
+
+    def first(self) -> Image:
+        """The first frame."""
+
+
+def open_source(text: str, *, rate: float | None = None) -> Source:
+    """The frames that an argument names.
+
+    Args:
+        text: a video file, a folder (or zip) of JPEG or PNG files, or the number of a camera.
+        rate: frames a second of a folder; None = 24. A video has its own.
+    Raises:
+        MissingDataError: nothing there.
+        DataError: it holds no frames, or does not decode.
+    """
+    path = Path(text).expanduser()
+    if text.isdigit() and not path.exists():
+        return CameraSource(int(text))
+    if path.is_file() and path.suffix.lower() != ".zip":
+        if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
+            raise DataError(path, "expected a video or a folder of pictures, got one picture")
+        return FileSource(path)
+    if path.is_dir() and not any(path.iterdir()):
+        raise DataError(path, "expected frames (.jpg, .jpeg, .png), got an empty folder")
+    if not path.exists():
+        kinds = ", ".join(VIDEO_SUFFIXES[:5])
+        raise MissingDataError(
+            f"{text}: expected a video ({kinds} ...), a folder of pictures or a camera's number, found nothing there"
+        )
+    return FolderSource(path, Fraction(rate).limit_denominator(1001) if rate else FOLDER_RATE)
+
+
+class FolderSource:
+    """A folder of pictures, in the order that `mosam.datasets.frames.list_files` gives them."""
+
+    live = False
+
+    def __init__(self, path: Path, rate: Fraction = FOLDER_RATE):
+        self._frames = open_frames(path)
+        if isinstance(self._frames, VideoFrames):  # a path without its suffix may name a video
+            raise DataError(path, f"expected a folder of pictures, got {self._frames.folder}; name that")
+        self.name = path.stem if path.suffix.lower() == ".zip" else path.resolve().name
+        self.size = self._frames.size()
+        self.rate = rate
+        self.length: int | None = len(self._frames)
+
+    def __iter__(self) -> Iterator[Picture]:
+        for index in range(len(self._frames)):
+            yield Picture(self._frames.read(index))
+
+    def first(self) -> Image:
+        """See `Source.first`."""
+        return self._frames.read(0)
+
+
+class FileSource:
+    """A video file, decoded forward and turned as its display matrix says (phones film on their side)."""
+
+    live = False
+
+    def __init__(self, path: Path):
+        self._path, self.name = path, path.stem
+        with self._open() as container:
+            stream = container.streams.video[0]
+            first = next(self._decode(container, stream), None)
+            if first is None:
+                raise DataError(path, "expected a video, got a file without frames that decode")
+            rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
+            self.rate = Fraction(rate.numerator, rate.denominator)
+            seconds = None
+            if stream.duration and stream.time_base:
+                seconds = stream.duration * Fraction(stream.time_base)
+            elif container.duration:
+                seconds = Fraction(container.duration, 1_000_000)
+            self._announced = stream.frames or (round(seconds * self.rate) if seconds else 0)
+        self._first = _upright(first)
+        height, width = self._first.shape[:2]
+        self.size: Size = (height, width)
+        self.length = self._count_if_short()
+
+    def first(self) -> Image:
+        """See `Source.first`."""
+        return self._first
+
+    def __iter__(self) -> Iterator[Picture]:
+        start, count = None, 0
+        with self._open() as container:
+            stream = container.streams.video[0]
+            for frame in self._decode(container, stream):
+                image = _upright(frame)
+                if image.shape[:2] != self.size:
+                    raise DataError(
+                        self._path,
+                        f"expected {_text(self.size)} (height x width) on frame {count}, got {_text(image.shape[:2])}",
+                    )
+                time = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
+                start = time if start is None else start
+                count += 1
+                yield Picture(image, None if time is None or start is None else time - start)
+        if count < self._announced * (1 - EARLY_SHARE) - EARLY_FRAMES:
+            raise DataError(self._path, f"expected {self._announced} frames as its header says, it ends after {count}")
+
+    def _count_if_short(self) -> int | None:
+        if self._announced > 4 * SHORT:
+            return None
+        count = 0
+        with self._open() as container:
+            try:
+                for _ in self._decode(container, container.streams.video[0]):
+                    count += 1
+                    if count >= SHORT:
+                        return None
+            except DataError:  # told when tracking gets there
+                return None
+        return count
+
+    def _open(self) -> Any:
+        import av
+
+        try:
+            container = av.open(str(self._path))
+        except (OSError, ValueError) as error:  # av's errors are of these kinds
+            raise DataError(self._path, f"expected a video, it cannot be opened: {_reason(error)}") from None
+        if not container.streams.video:
+            container.close()
+            raise DataError(self._path, "expected a video, got a file without pictures")
+        return container
+
+    def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
+        stream.thread_type = "AUTO"
+        done = 0
+        try:
+            for frame in container.decode(stream):
+                yield frame
+                done += 1
+        except (OSError, ValueError) as error:
+            where = "it does not decode" if done == 0 else f"it does not decode after frame {done - 1}"
+            raise DataError(self._path, f"expected a whole video, {where}: {_reason(error)}") from None
+
+
+class CameraSource:
+    """A camera. Frames that come while one is being tracked are skipped."""
+
+    live = True
+    length = None
+
+    def __init__(self, index: int):
+        import time
+
+        import cv2
+
+        self.name = f"camera-{index}"
+        self._index, self._clock = index, time.monotonic
+        self._capture = cv2.VideoCapture(index)
+        found, image = self._capture.read() if self._capture.isOpened() else (False, None)
+        if not found or image is None:
+            raise MissingDataError(
+                f"camera {index}: expected a camera that gives pictures, found none; try another number"
+            )
+        self._first: Image = np.ascontiguousarray(image[..., ::-1])
+        height, width = self._first.shape[:2]
+        self.size: Size = (height, width)
+        told = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
+        self.rate = Fraction(told).limit_denominator(1001) if 1 <= told <= 1000 else CAMERA_RATE
+
+    def first(self) -> Image:
+        """See `Source.first`."""
+        return self._first
+
+    def __iter__(self) -> Iterator[Picture]:
+        start = self._clock()
+        yield Picture(self._first, Fraction(0))
+        while True:
+            found, image = self._capture.read()
+            if not found or image is None:
+                raise DataError(f"camera {self._index}", "expected another picture, it gives none any more")
+            seconds = Fraction(self._clock() - start).limit_denominator(1000)
+            yield Picture(np.ascontiguousarray(image[..., ::-1]), seconds)
+
+
+def read_ahead(items: Iterable[T], ahead: int = 4, *, newest: bool = False) -> Iterator[T]:
+    """Items made by a thread that stays a bounded number of them ahead.
+
+    The thread ends when the iterator is closed or exhausted; an error of `items` is raised when its turn comes.
+
+    Args:
+        items: iterated over in that thread alone.
+        ahead: items that may wait.
+        newest: do not wait for the consumer; what it has not taken when the next comes is lost.
+    """
+    waiting: deque[T] = deque()
+    changed = threading.Condition()
+    state: dict[str, Any] = {"stopped": False, "ended": False, "error": None}
+
+    def work() -> None:
+        iterator = iter(items)
+        try:
+            for item in iterator:
+                with changed:
+                    if newest:
+                        waiting.clear()
+                    else:
+                        changed.wait_for(lambda: state["stopped"] or len(waiting) < ahead)
+                    if state["stopped"]:
+                        break
+                    waiting.append(item)
+                    changed.notify_all()
+                del item
+        except BaseException as error:  # handed to the consumer, who raises it
+            state["error"] = error
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+            with changed:
+                state["ended"] = True
+                changed.notify_all()
+
+    reader = threading.Thread(target=work, name="mosam-demo-reader", daemon=True)
+    reader.start()
+    try:
+        while True:
+            with changed:
+                changed.wait_for(lambda: waiting or state["ended"])
+                if not waiting:
+                    break
+                item = waiting.popleft()
+                changed.notify_all()
+            yield item
+            del item
+        if state["error"] is not None:
+            raise state["error"]
+    finally:
+        with changed:
+            state["stopped"] = True
+            changed.notify_all()
+        reader.join()
+
+
+def _upright(frame: Any) -> Image:
+    image = np.asarray(frame.to_ndarray(format="rgb24"))
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # degrees counter-clockwise
+    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+
+
+def _text(size: tuple[int, ...]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:80] or type(error).__name__

@@ -1,0 +1,187 @@
+"""What the demo leaves: an H.264 video, boxes as text, masks as PNG, all written frame by frame."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from mosam.codecs import CodecOptions, format_number, labels_of_masks, write_labels
+from mosam.errors import MismatchError, MosamError
+from mosam.geometry import mask_to_box
+from mosam.types import FrameOutput, Image, Size
+
+OVERLAY, RECORD, BOXES, MASKS = "overlay.mp4", "demo.json", "boxes", "masks"
+ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "mpeg4")  # the first that this build of FFmpeg has
+QUALITY = {"crf": "20", "preset": "veryfast"}
+CLOCK = Fraction(1, 90_000)  # of videos whose frames carry times
+
+
+def prepare_folder(folder: Path, trackers: list[str], *, overwrite: bool) -> None:
+    """Makes an empty folder to write to; what another demo left in it goes only where that is asked for.
+
+    Raises:
+        MismatchError: results are there.
+        MosamError: it cannot be written to.
+    """
+    ours = [folder / name for name in (OVERLAY, RECORD, BOXES, MASKS, *map(folder_name, trackers))]
+    try:
+        found = [path for path in ours if path.exists()]
+        if found and not overwrite:
+            raise MismatchError(
+                f"{folder}: expected a new or empty folder, found {found[0].name}; give --overwrite or another --out"
+            )
+        for path in found:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".write"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MosamError(
+            f"{folder}: expected a folder to write to, got {error.strerror or error}; choose --out"
+        ) from None
+
+
+def folder_name(tracker: str) -> str:
+    """A tracker's label as the name of a folder: `mosam[stride=3]` -> `mosam-stride=3`.
+
+    >>> folder_name("mosam[stride=3,mgp=off]")
+    'mosam-stride=3-mgp=off'
+    """
+    return tracker.replace("[", "-").replace("]", "").replace(",", "-").replace("/", "_").replace(":", "_")
+
+
+class VideoWriter:
+    """Frames into one video file.
+
+    Args:
+        path: the file; MP4.
+        size: (height, width) of the frames; an odd side is filled up, which H.264 demands.
+        rate: frames a second.
+        timed: frames come with times, which need not be even.
+    """
+
+    def __init__(self, path: Path, size: Size, rate: Fraction, *, timed: bool):
+        import av
+
+        self._path, self._size, self._timed = path, size, timed
+        self._last, self._count = -1, 0
+        height, width = size
+        try:
+            self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+            self.encoder = next(name for name in ENCODERS if name in av.codecs_available)
+            options = QUALITY if self.encoder == "libx264" else {}
+            stream: Any = self._container.add_stream(self.encoder, rate=rate, options=options)
+        except (OSError, ValueError) as error:
+            raise MosamError(
+                f"{path}: expected a video file to write, got {' '.join(str(error).split())[:80]}"
+            ) from None
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        self._clock = CLOCK if timed else 1 / rate
+        if timed:
+            stream.codec_context.time_base = CLOCK
+        self._stream = stream
+
+    def add(self, image: Image, time: Fraction | None) -> None:
+        """The next frame (H, W, 3), shown `time` seconds after the first."""
+        import av
+
+        height, width = self._size
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        wanted = self._count if not self._timed or time is None else round(time / self._clock)
+        frame.pts = self._last = max(wanted, self._last + 1)
+        frame.time_base = self._clock
+        self._count += 1
+        for packet in self._stream.encode(frame):
+            self._container.mux(packet)
+
+    def close(self) -> None:
+        """No more frames; the file can be played then."""
+        if self._count:
+            for packet in self._stream.encode():
+                self._container.mux(packet)
+        self._container.close()
+        if not self._count:
+            self._path.unlink(missing_ok=True)
+
+
+class ResultWriter:
+    """Boxes (`boxes/<object>.txt`, a line a frame) and masks (`masks/00000.png`) of one tracker.
+
+    Args:
+        folder: where they go.
+        object_ids: a file each.
+        size: (height, width) of the masks.
+        masks: also write them.
+        options: what a mask's box is, and the row of an absent object.
+    """
+
+    def __init__(self, folder: Path, object_ids: list[int], size: Size, *, masks: bool, options: CodecOptions):
+        self._folder, self._size, self._masks, self._options = folder, size, masks, options
+        (folder / BOXES).mkdir(parents=True, exist_ok=True)
+        if masks:
+            (folder / MASKS).mkdir(exist_ok=True)
+        self._files: dict[int, TextIO] = {
+            object_id: (folder / BOXES / f"{object_id}.txt").open("w", encoding="ascii") for object_id in object_ids
+        }
+        self._frames = 0
+        self.absent = {object_id: Absence() for object_id in object_ids}
+
+    def add(self, output: FrameOutput) -> None:
+        """The next frame, final."""
+        for object_id, file in self._files.items():
+            item = output.objects.get(object_id)
+            box = np.zeros(4) if item is None else mask_to_box(item.mask, convention=self._options.box_from_mask)
+            gone = item is None or bool(np.isnan(box).any())
+            self.absent[object_id].see(self._frames, gone)
+            file.write(",".join(format_number(0.0 if gone else float(value)) for value in box) + "\n")
+        if self._masks:
+            labels = labels_of_masks({key: item.mask for key, item in output.objects.items()}, self._size)
+            write_labels(self._folder / MASKS / f"{self._frames:05d}.png", labels)
+        self._frames += 1
+
+    def close(self) -> None:
+        """No more frames."""
+        for file in self._files.values():
+            file.close()
+
+
+class Absence:
+    """Frames on which an object was not there, as ranges."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.ranges: list[list[int]] = []
+
+    def see(self, frame: int, absent: bool) -> None:
+        """The next frame."""
+        if not absent:
+            return
+        self.count += 1
+        if self.ranges and self.ranges[-1][1] == frame - 1:
+            self.ranges[-1][1] = frame
+        else:
+            self.ranges.append([frame, frame])
+
+    def __str__(self) -> str:
+        """As `12-20, 33`; of many ranges the first few."""
+        most = 6
+        words = [str(a) if a == b else f"{a}-{b}" for a, b in self.ranges[:most]]
+        more = len(self.ranges) - most
+        return ", ".join(words) + (f" and {more} more times" if more > 0 else "")
+
+
+def write_record(folder: Path, record: dict[str, object]) -> None:
+    """What was done, as JSON beside the results."""
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
