@@ -429,12 +429,29 @@ def data_make(
 @model_app.command("list")
 def model_list() -> None:
     """Name the models."""
-    from mosam.model.checkpoints import list_models
+    from mosam.model.checkpoints import SHIPPED, list_models
 
-    rows = [("name", "input", "source", "licence")]
-    rows += [(info.name, f"{info.image}" if info.image else "", info.source, info.licence) for info in list_models()]
+    rows = [("name", "input", "MB", "here", "source", "licence")]
+    for info in list_models():
+        here = "shipped" if info.name == SHIPPED and info.here else "yes" if info.here else "no"
+        size = f"{info.bytes / 1e6:.0f}" if info.bytes else ""
+        rows.append((info.name, f"{info.image}", size, here, info.source.removeprefix("hub: "), info.licence))
     print(_aligned(rows))
     _note("also: a hub id, a folder, a sam2.1_hiera_*.pt file, or random:NAME for weights drawn from a seed")
+
+
+@model_app.command("fetch")
+def model_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, small, base-plus, large, or a hub id.")],
+    origin: Annotated[str, typer.Option("--from", help="hub, or meta for Meta's .pt file.")] = "hub",
+) -> None:
+    """Download a checkpoint into the user's cache and check it; goes on where it was interrupted."""
+    from mosam.model.checkpoints import fetch_model
+    from mosam.progress import download_view
+
+    with download_view(name) as watch:
+        path = fetch_model(name, origin, watch)
+    print(path)
 
 
 @model_app.command("info")

@@ -166,6 +166,35 @@ def scoring_view(name: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda sequence: bar.advance(task)
 
 
+@contextlib.contextmanager
+def download_view(name: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar while a file is downloaded, on a terminal; a line every tenth elsewhere.
+
+    Args:
+        name: what is downloaded.
+    Returns:
+        to be called with (bytes so far, bytes there are).
+    """
+    if not sys.stderr.isatty():
+        told = [0]
+
+        def tell(done: int, total: int) -> None:
+            if done * 10 // total > told[0]:
+                told[0] = done * 10 // total
+                print(f"{name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
+
+        yield tell
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(name, total=None, visible=False)
+        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+
+
 def describe(event: Progress) -> str | None:
     """An event as a line, or None where it is not worth one.
 

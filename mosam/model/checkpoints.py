@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.model.fetch import check_hub_folder, fetch_file, find_file, is_offline, published_file
 from mosam.model.networks import NETWORKS, Network, library_config
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 PUBLISHED = ("tiny", "small", "base-plus", "large")
 HUB_PREFIX = "facebook/sam2.1-hiera-"
+ORIGINS = ("hub", "meta")
 SHIPPED = "nano"
 RANDOM_PREFIX = "random:"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
@@ -47,6 +50,8 @@ class ModelInfo:
         width: channels of that map; None likewise.
         weights_hash: SHA-256 of the weights, or None where they are not on this machine.
         random: the weights are drawn, not trained.
+        here: where they are on this machine, or None.
+        bytes: what they take to download; None where there is nothing to.
     """
 
     name: str
@@ -58,6 +63,8 @@ class ModelInfo:
     width: int | None = None
     weights_hash: str | None = None
     random: bool = False
+    here: str | None = None
+    bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +80,11 @@ class _Loaded:
 
 def list_models() -> list[ModelInfo]:
     """The models that have a name, without reading any weights."""
-    shipped = ModelInfo(SHIPPED, "shipped with mosam, trained on generated videos", OUR_LICENCE)
-    hub = [ModelInfo(size, f"hub: {HUB_PREFIX}{size}", SAM_LICENCE) for size in PUBLISHED]
+    shipped = ModelInfo(SHIPPED, "shipped with mosam, trained on generated videos", OUR_LICENCE, here=_place(SHIPPED))
+    hub = [
+        ModelInfo(size, f"hub: {HUB_PREFIX}{size}", SAM_LICENCE, here=_place(size), bytes=published_file(size).bytes)
+        for size in PUBLISHED
+    ]
     return [_with_shape(info, NETWORKS[info.name]) for info in (shipped, *hub)]
 
 
@@ -195,20 +205,44 @@ def model_info(name: str) -> ModelInfo:
         width=config.vision_config.fpn_hidden_size,
         weights_hash=weights_hash(loaded.model.state_dict()),
         random=loaded.random,
+        here=_place(loaded.name) if loaded.name in (SHIPPED, *PUBLISHED) else None if loaded.random else name,
     )
 
 
-def fetch_model(name: str) -> Path:
-    """Download a model of the hub, or find it in the cache, and return its folder.
+def fetch_model(name: str, origin: str = "hub", watch: Callable[[int, int], None] | None = None) -> Path:
+    """Download a model, or find it in the cache, and check it against its SHA-256; goes on where it was interrupted.
 
+    Args:
+        name: `tiny`, `small`, `base-plus`, `large`, or a hub id.
+        origin: `hub` (a folder in the hub's cache) or `meta` (Meta's own `.pt` file in the cache of `mosam`).
+        watch: called with (bytes so far, bytes there are); the hub shows its own progress.
+    Returns:
+        The folder or the file.
     Raises:
         MissingDataError: not reachable and not in the cache.
-        UnknownNameError: not the name of a hub model.
+        MismatchError: what arrived is not what was published.
+        UnknownNameError: not the name of a model that can be fetched, or an unknown origin.
     """
     size = _published_size(name)
-    if size is None and "/" not in name:
-        raise UnknownNameError("hub model", name, PUBLISHED, where="model fetch")
-    return _hub_folder(HUB_PREFIX + size if size else name, local_only=False)
+    if origin not in ORIGINS:
+        raise UnknownNameError("origin", origin, ORIGINS, where="model fetch --from")
+    if size is None and (name.count("/") != 1 or origin == "meta"):
+        raise UnknownNameError("model to fetch", name, PUBLISHED, where="model fetch")
+    if origin == "meta":
+        assert size is not None
+        return fetch_file(size, watch)
+    folder = _hub_folder(HUB_PREFIX + size if size else name, local_only=False)
+    check_hub_folder(folder)
+    return folder
+
+
+def _place(name: str) -> str | None:
+    """Where the weights of a named model are on this machine."""
+    if name == SHIPPED:
+        path = WEIGHTS_FOLDER / f"{SHIPPED}.safetensors"
+        return str(path) if path.is_file() else None
+    found = _cached_hub_folder(HUB_PREFIX + name) or find_file(name)
+    return None if found is None else str(found)
 
 
 def weights_hash(weights: dict[str, Tensor]) -> str:
@@ -267,6 +301,9 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
     published = _published_size(name)
     if published is not None:
         repository = HUB_PREFIX + published
+        file = None if _cached_hub_folder(repository) else find_file(published)
+        if file is not None:
+            return replace(_load_meta(file), name=published, licence=SAM_LICENCE)
         return replace(_load_folder(_hub_folder(repository, local_only=local_only), repository), name=published)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -292,23 +329,41 @@ def _published_size(name: str) -> str | None:
 def _hub_folder(repository: str, *, local_only: bool) -> Path:
     """Folder of a hub model in the cache, downloaded when needed and allowed."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
-    try:
-        cached = Path(snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        cached = None
-    if cached is not None and all((cached / file).is_file() for file in HUB_FILES):
+    cached = _cached_hub_folder(repository)
+    if cached is not None:
         return cached
+    local_only = local_only or is_offline()
     try:
         found = snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=local_only)
-    except (HfHubHTTPError, OSError, ValueError) as error:  # not found, no access, offline, bad name
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:  # not found, no access, no network, bad name
+        reason = "offline" if local_only else _first_line(error)
+        size = _published_size(repository)
+        meta = f"`mosam model fetch {size} --from meta`, or " if size else ""
         raise MissingDataError(
-            f"{repository}: not in the local cache and could not be downloaded ({reason[:160]}); run "
-            "`mosam model fetch` with a network connection, or give --model a local folder or a sam2.1_hiera_*.pt file"
+            f"{repository}: not in the local cache and could not be downloaded ({reason}); run `mosam model fetch "
+            f"{size or repository}` with a network connection, {meta}give --model a local folder or a "
+            "sam2.1_hiera_*.pt file"
         ) from error
     return Path(found)
+
+
+def _cached_hub_folder(repository: str) -> Path | None:
+    """Folder of a hub model that is complete in the cache; never asks the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        files = [try_to_load_from_cache(repository, file) for file in HUB_FILES]
+    except ValueError:  # a bad name
+        return None
+    found = [Path(file) for file in files if isinstance(file, str)]
+    return found[0].parent if len(found) == len(HUB_FILES) else None
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return (text.splitlines()[0] if text else type(error).__name__)[:160]
 
 
 def _load_folder(folder: Path, name: str) -> _Loaded:
