@@ -20,10 +20,15 @@ ARGS ?=
 OPTIONS = $(if $(ROOT),--root "$(ROOT)") $(if $(SPLIT),--split $(SPLIT)) $(if $(TRACKER),--tracker "$(TRACKER)") \
 	$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-.PHONY: eval test test-slow lint bench gpu clean
+.PHONY: eval demo docs test test-slow lint bench gpu clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
+
+# make demo VIDEO=clip.mp4 BOX=x,y,w,h; without a box a page opens to draw it
+demo: $(INSTALLED)
+	@$(BIN)/mosam demo "$(VIDEO)" $(if $(BOX),--box $(BOX),--pick) $(if $(TRACKER),--tracker "$(TRACKER)") \
+		$(if $(MODEL),--model "$(MODEL)") $(if $(DEVICE),--device $(DEVICE)) $(ARGS)
 
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
 test test-slow: export OMP_NUM_THREADS ?= 1
@@ -43,12 +48,20 @@ gpu: $(INSTALLED)
 
 # mypy knows packages by their place on disk, so it gets a tree of links laid out as the packages are installed.
 TYPED := .venv/typed
-lint: $(INSTALLED)
+lint: $(INSTALLED) typed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
+
+.PHONY: typed
+typed:
 	@rm -rf $(TYPED) && mkdir -p $(TYPED)/mosam
 	@ln -s $(CURDIR)/mosam/* $(CURDIR)/datasets $(CURDIR)/evaluation $(TYPED)/mosam/
-	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
+
+# site/index.html; a warning is an error
+docs: $(INSTALLED) typed
+	@$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 $(INSTALLED): pyproject.toml
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv .venv

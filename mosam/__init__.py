@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
     from mosam.datasets.base import load_dataset
+    from mosam.datasets.frames import open_frames
     from mosam.engine.engine import Engine
     from mosam.engine.parity import Parity
     from mosam.errors import MosamError
+    from mosam.evaluation.evaluate import evaluate
     from mosam.model.checkpoints import load_model
-    from mosam.policies.base import load_policy
+    from mosam.policies.base import MemoryPolicy, load_policy
     from mosam.runner import RunResult, run
     from mosam.types import FrameOutput, ObjectOutput, Prompt
 
@@ -24,14 +26,17 @@ _PUBLIC = {
     "CodecOptions": "mosam.codecs",
     "Engine": "mosam.engine.engine",
     "FrameOutput": "mosam.types",
+    "MemoryPolicy": "mosam.policies.base",
     "MosamError": "mosam.errors",
     "ObjectOutput": "mosam.types",
     "Parity": "mosam.engine.parity",
     "Prompt": "mosam.types",
     "RunResult": "mosam.runner",
+    "evaluate": "mosam.evaluation.evaluate",
     "load_dataset": "mosam.datasets.base",
     "load_model": "mosam.model.checkpoints",
     "load_policy": "mosam.policies.base",
+    "open_frames": "mosam.datasets.frames",
     "run": "mosam.runner",
 }
 
@@ -39,15 +44,18 @@ __all__ = [
     "CodecOptions",
     "Engine",
     "FrameOutput",
+    "MemoryPolicy",
     "MosamError",
     "ObjectOutput",
     "Parity",
     "Prompt",
     "RunResult",
     "__version__",
+    "evaluate",
     "load_dataset",
     "load_model",
     "load_policy",
+    "open_frames",
     "run",
 ]
 

@@ -38,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-data_app = typer.Typer(help="Benchmarks: what is known, and whether a copy on disk is sound.", no_args_is_help=True)
+data_app = typer.Typer(help="Benchmarks: list them, check, pack or make a copy.", no_args_is_help=True)
 model_app = typer.Typer(help="Networks and checkpoints.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 app.add_typer(model_app, name="model")
@@ -137,7 +137,7 @@ def eval_(
     raise typer.Exit(FAILED if failed else DONE)
 
 
-@app.command()
+@app.command(short_help="Run trackers and write raw results; resumes.")
 def run(
     dataset: DatasetName = "toy",
     root: Root = None,
@@ -178,9 +178,13 @@ def run(
 @app.command()
 def demo(
     video: Annotated[str, typer.Argument(metavar="INPUT", help="Video file, folder of pictures or camera's number.")],
-    box: Annotated[list[str] | None, typer.Option(help="x,y,w,h on the first frame; again for another object.")] = None,
-    box_file: Annotated[list[Path] | None, typer.Option(help="File whose first line is x,y,w,h.")] = None,
-    point: Annotated[list[str] | None, typer.Option(help="x,y on the object; x,y,0 off it; N:x,y of object N.")] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y,W,H", help="Box on the first frame; again for another object.")
+    ] = None,
+    box_file: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Its first line is x,y,w,h.")] = None,
+    point: Annotated[
+        list[str] | None, typer.Option(metavar="X,Y", help="On the object; x,y,0 off it; N:x,y of object N.")
+    ] = None,
     mask: Annotated[Path | None, typer.Option(help="PNG of the first frame's objects.")] = None,
     pick: Annotated[bool, typer.Option("--pick", help="Draw the objects in a page on this machine.")] = False,
     port: Annotated[int, typer.Option(help="Of that page; 0 = any free one.", min=0, max=65535)] = 0,
@@ -217,7 +221,7 @@ def demo(
     raise typer.Exit(FAILED if result.problem is not None else DONE)
 
 
-@app.command()
+@app.command(short_help="Run, score and tabulate every row of a file.")
 def experiment(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As experiments/ablation.toml.")],
     dataset: Annotated[str | None, typer.Option(help="Another benchmark than the file's.")] = None,
@@ -246,7 +250,7 @@ def experiment(
     print(render(experiment_table(wanted, rows), format_))
 
 
-@app.command()
+@app.command(short_help="Score raw results, ours or anyone's; no network.")
 def score(
     dataset: DatasetName,
     results: Annotated[Path, typer.Option(help="Our results, one run, or anyone's folder of trackers or of one.")],
@@ -316,7 +320,17 @@ def plot(
         print(path)
 
 
-@app.command()
+@app.command(short_help="Say what this installation has and lacks.")
+def doctor() -> None:
+    """Say what this installation has: versions, devices, decoders, optional parts, checkpoints, data, and advice."""
+    from mosam.doctor import examine, report
+
+    findings = list(examine())
+    print(report(findings))
+    raise typer.Exit(FAILED if any(finding.state == "bad" for finding in findings) else DONE)
+
+
+@app.command(short_help="Write the archive that a benchmark's server takes.")
 def submit(
     dataset: DatasetName,
     results: Annotated[Path, typer.Option(help="A run's folder, or one of runs or of anybody's trackers.")],
@@ -385,7 +399,7 @@ def data_check(
     raise typer.Exit(WRONG if problems else DONE)
 
 
-@data_app.command("pack")
+@data_app.command("pack", short_help="Put frames and annotation into one LMDB.")
 def data_pack(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
@@ -403,7 +417,7 @@ def data_pack(
     print(folder)
 
 
-@data_app.command("make")
+@data_app.command("make", short_help="Write a small generated tree of a benchmark.")
 def data_make(
     dataset: DatasetName,
     out: Annotated[Path, typer.Option(help="A new or empty folder.")],
@@ -440,7 +454,7 @@ def model_list() -> None:
     _note("also: a hub id, a folder, a sam2.1_hiera_*.pt file, or random:NAME for weights drawn from a seed")
 
 
-@model_app.command("fetch")
+@model_app.command("fetch", short_help="Download a checkpoint and check it; resumes.")
 def model_fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="tiny, small, base-plus, large, or a hub id.")],
     origin: Annotated[str, typer.Option("--from", help="hub, or meta for Meta's .pt file.")] = "hub",

@@ -47,9 +47,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": BASE | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
 }
-TOP = {"cli", "experiment", "__init__"}  # may import everything
+TOP = {"cli", "experiment", "doctor", "__init__"}  # may import everything
 ONLY_IN = {
-    "torch": {"model", "engine", "motion"},
+    "torch": {"model", "engine", "motion", "doctor"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
     "matplotlib": {"evaluation.figures"},

@@ -28,7 +28,8 @@ PATIENCE = 20.0  # seconds a request waits for a new frame
 GOODBYE = 5.0  # seconds the page has to fetch the end
 QUALITY = 85  # of frames shown on the page
 # What the page may do: show pictures of this server and talk to it; its script and style are part of it.
-POLICY = "default-src 'none'; img-src 'self' blob:; connect-src 'self'; script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src 'self' blob:; connect-src 'self'; "
+POLICY += "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
 
 
 class PickPage:

@@ -170,10 +170,10 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "mps":
         return "bf16"
-    return "bf16" if _has_amx() else "fp32"
+    return "bf16" if has_matrix_units() else "fp32"
 
 
-def _has_amx() -> bool:
+def has_matrix_units() -> bool:
     """Whether this processor multiplies bf16 matrices in hardware (Intel AMX)."""
     cpuinfo = Path("/proc/cpuinfo")
     return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")

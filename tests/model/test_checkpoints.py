@@ -227,9 +227,9 @@ def test_a_device_that_is_not_there():
 
 
 def test_automatic_precision(monkeypatch):
-    monkeypatch.setattr(checkpoints, "_has_amx", lambda: True)
+    monkeypatch.setattr(checkpoints, "has_matrix_units", lambda: True)
     assert choose_precision("tiny", CPU) == "bf16"
     assert choose_precision("nano", CPU) == choose_precision("random:nano", CPU) == "fp32"
-    monkeypatch.setattr(checkpoints, "_has_amx", lambda: False)
+    monkeypatch.setattr(checkpoints, "has_matrix_units", lambda: False)
     assert choose_precision("tiny", CPU) == "fp32"
     assert choose_precision("large", torch.device("mps")) == "bf16"
