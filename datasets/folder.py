@@ -9,7 +9,7 @@ import numpy as np
 
 from mosam.datasets.annotations import LabelMapTruth, read_rows
 from mosam.datasets.archives import TreePath, as_path
-from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence
+from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import ARCHIVE_SUFFIX, StoredFrames, has_frames, open_frames
 from mosam.datasets.video import VIDEO_SUFFIXES
 from mosam.errors import DataError, MissingDataError
@@ -26,8 +26,9 @@ class Folder(Dataset):
     """Videos in one folder, or one video; what is tracked in each is said by a file of its name.
 
     `<name>.txt` holds a box `x,y,w,h` on each line, one an object, all on the first frame; `<name>.png` is a label map
-    of the first frame. Where there is only `<name>/groundtruth.txt`, its first line is the box of one object. The usual
-    prompt is `given`: the masks where there are some, else the boxes.
+    of the first frame. Where there is only `<name>/groundtruth.txt`, its first line is the box of one object; where all
+    videos have one with a line for each frame (`nan` or zeros = absent), results can be scored. The usual prompt is
+    `given`: the masks where there are some, else the boxes.
     """
 
     name = "folder"
@@ -38,17 +39,23 @@ class Folder(Dataset):
         splits=("all",),
         default_split="all",
         prompts=("given", "mask", "box"),
-        protocol="toy",
+        protocol="pytracking",
         result_format="toy",
-        no_truth=("all",),
         licence="your own",
         source="your own",
         tree="""\
 <root>/                                        (or one video's folder or file)
   <name>/00000.jpg ...                         (or <name>/img/; <name>.zip; <name>.mp4 ...)
   <name>.txt                                   (x,y,w,h of an object on each line, on the first frame)
-  <name>.png                                   (or a label map of the first frame; needed for --prompt mask)""",
+  <name>.png                                   (or a label map of the first frame; needed for --prompt mask)
+  <name>/groundtruth.txt                       (or x,y,w,h of one object on each frame, to score results)""",
     )
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether every chosen video has a box on each frame."""
+        paths = [self._start_file(name) for name in self]
+        return all(path is not None and path.name == INSIDE and len(read_rows(path)) > 1 for path in paths)
 
     def list_names(self) -> Iterable[str]:
         """Names of all that hold frames and have a first box or mask beside them, sorted; of a video its own."""
@@ -113,7 +120,15 @@ class Folder(Dataset):
             frame_names=source.stems,
             object_ids=object_ids,
             load_prompts=lambda: self._prompts(path, source),
+            load_truth=(lambda: self._truth(path, source)) if self.has_truth else None,
         )
+
+    def _truth(self, path: TreePath, source: StoredFrames) -> BoxTruth:
+        boxes = read_rows(path)
+        if len(source) and len(boxes) != len(source):
+            raise DataError(path, f"expected a box for each of {len(source)} frames, got {len(boxes)}")
+        absent = np.isnan(boxes).any(axis=1) | (boxes == 0).all(axis=1)
+        return BoxTruth(np.where(absent[:, None], np.nan, boxes), absent)
 
     def _prompts(self, path: TreePath, source: StoredFrames) -> tuple[Prompt, ...]:
         if path.suffix != ".png":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from trees import write_frames, write_text, write_video
+from trees import stems, write_frames, write_text, write_video
 
 from mosam.cli import app, run_command
 
@@ -126,7 +126,7 @@ def place(tmp_path, monkeypatch, capfd):
     write_video(Path("clip.mp4"), count=5, size=size)
     write_text(Path("clip.txt"), "330,120,130,250\n")
     write_text(Path("box.txt"), "330,120,130,250\n")
-    write_frames(Path("frames"), [f"{n:05d}" for n in range(4)], size=size)
+    write_frames(Path("frames"), stems(4), size=size)
     import numpy as np
 
     labels = np.zeros(size, dtype=np.uint8)
@@ -136,9 +136,8 @@ def place(tmp_path, monkeypatch, capfd):
     write_video(Path("my_videos/bird.mp4"), count=4)
     write_text(Path("my_videos/bird.txt"), "4,4,20,20\n")
     make_tree("lasot", Path("example/LaSOT"), sequences=1, frames=6)
-    write_frames(Path("my_boxes/val/bird"), [f"{n:08d}" for n in range(1, 5)], size=(32, 48))
-    write_text(Path("my_boxes/val/bird/groundtruth.txt"), "4,4,20,20\n" * 4)
-    write_text(Path("my_boxes/val/list.txt"), "bird\n")
+    write_frames(Path("my_boxes/bird"), stems(4), size=(32, 48))
+    write_text(Path("my_boxes/bird/groundtruth.txt"), "4,4,20,20\n" * 3 + "nan,nan,nan,nan\n")
     return tmp_path
 
 

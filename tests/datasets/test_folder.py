@@ -91,3 +91,18 @@ def test_wrong_root(tmp_path):
         load_dataset("folder", root=tmp_path / "a")
     with pytest.raises(MissingDataError, match=r"found no clip\.txt or clip\.png that says what to track in clip"):
         load_dataset("folder", root=tmp_path / "a" / "clip")
+
+
+def test_a_box_on_every_frame_is_ground_truth(tmp_path):
+    write_frames(tmp_path / "bird", stems(3))
+    write_text(tmp_path / "bird" / "groundtruth.txt", "1,1,4,4\n0,0,0,0\nnan,nan,nan,nan\n")
+    dataset = load_dataset("folder", root=tmp_path)
+    assert dataset.has_truth
+    truth = dataset["bird"].truth
+    assert truth.absent.tolist() == [False, True, True]
+    assert truth.boxes[0].tolist() == [1, 1, 4, 4]
+    write_text(tmp_path / "bird" / "groundtruth.txt", "1,1,4,4\n1,1,4,4\n")
+    with pytest.raises(DataError, match="expected a box for each of 3 frames, got 2"):
+        _ = load_dataset("folder", root=tmp_path)["bird"].truth
+    write_text(tmp_path / "bird" / "groundtruth.txt", "1,1,4,4\n")
+    assert not load_dataset("folder", root=tmp_path).has_truth
