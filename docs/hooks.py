@@ -1,4 +1,4 @@
-"""What the site does besides mkdocs: leaves out pages of the menu that are not written, and links that leave the site."""
+"""What the site does besides mkdocs: it leaves out pages of the menu that are not written, and links to outside."""
 
 import re
 from pathlib import Path

@@ -59,6 +59,7 @@ def environment(path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_archives_hold_lists_weights_and_page_and_no_tests(archives):
     source, wheel = archives
     with zipfile.ZipFile(wheel) as inside:
@@ -84,6 +85,7 @@ def test_archives_hold_lists_weights_and_page_and_no_tests(archives):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_wheel_works_without_the_repository(archives, tmp_path):
     """In an environment of its own that borrows torch and the other packages, which take 5 GB, by a .pth file."""
     place = tmp_path / "env"
@@ -106,6 +108,7 @@ def test_the_wheel_works_without_the_repository(archives, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("version", VERSIONS)
 def test_every_declared_python(archives, tmp_path, version):
     """The commands that need no network, with a fresh copy of the packages they import."""
