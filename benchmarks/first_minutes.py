@@ -73,7 +73,7 @@ def install(folder: Path) -> str:
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     borrowed = [path for path in sys.path if path.endswith("site-packages")]
     (place / "lib" / version / "site-packages" / "borrowed.pth").write_text("\n".join(borrowed) + "\n")
-    command = [str(python), "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation", str(PROJECT)]
+    command = [str(python), "-m", "pip", "install", "-q", "--no-deps", str(PROJECT)]
     timed("install", command, folder)
     return str(place / "bin" / "mosam")
 

@@ -171,15 +171,17 @@ def test_the_examples_of_the_python_interface_run_one_after_the_other(tmp_path, 
     list(POLICIES)
     monkeypatch.setattr(POLICIES, "_items", dict(POLICIES._items))
     write_video(Path("clip.mp4"), count=4)
+    write_frames(Path("my_boxes/bird"), stems(4), size=(32, 48))
+    write_text(Path("my_boxes/bird/groundtruth.txt"), "4,4,20,20\n" * 4)
     names: dict[str, object] = {"__name__": "examples"}
     blocks = python_blocks(PROJECT / "docs" / "api.md")
     for block in blocks:
         assert len([line for line in block.splitlines() if line.strip()]) <= 13
         code = block.replace('load_model("nano")', 'load_model("random:mini", device="cpu")')
-        exec(compile(code.replace("select(limit=1)", 'select(["scale-1"])'), "api.md", "exec"), names)
-    assert "jf_mean" in blocks[1]
+        exec(compile(code, "api.md", "exec"), names)
+    assert "success" in capsys.readouterr().out.lower()
     assert "patient" in POLICIES
-    assert Path("plots/success.tikz").is_file() or list(Path("plots").iterdir())
+    assert Path("plots/success.png").stat().st_size > 1000
 
 
 def test_public_names_are_documented():
