@@ -142,7 +142,8 @@ class FileSource:
         return self._first
 
     def __iter__(self) -> Iterator[Picture]:
-        start, count = None, 0
+        start: Fraction | None = None
+        count = 0
         with self._open() as container:
             stream = container.streams.video[0]
             for frame in self._decode(container, stream):
@@ -201,7 +202,7 @@ class CameraSource:
     """A camera. Frames that come while one is being tracked are skipped."""
 
     live = True
-    length = None
+    length: int | None = None
 
     def __init__(self, index: int):
         import time
