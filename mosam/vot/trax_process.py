@@ -17,7 +17,7 @@ from mosam.regions.files import format_text, parse_text
 from mosam.regions.trajectory import MASK, RunMask, Trajectory, box_region, mask_region
 
 if TYPE_CHECKING:
-    from mosam.vot.service import Order
+    from mosam.vot.service import Order, Remote
     from mosam.vot.session import Answer
 
 STARTED_BY = "TRAX"  # what the toolkit sets for the trackers it starts
@@ -48,7 +48,8 @@ def track(order: Order, *, keep: float) -> None:
     require_trax()
     if STARTED_BY not in os.environ and sys.stdin.isatty():
         raise MosamError("mosam vot track is started by the VOT toolkit; see mosam vot init")
-    remote, failure = None, None
+    remote: Remote | None = None
+    failure: MosamError | None = None
     try:
         remote = connect(order, keep=keep)  # before the handshake: loading is not the tracker's time
     except MosamError as error:

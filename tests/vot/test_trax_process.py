@@ -39,7 +39,7 @@ def toolkit():
             bufsize=0,
         )
         processes.append(process)
-        return Client(stream=(process.stdin.fileno(), process.stdout.fileno())), process
+        return Client(stream=(process.stdin.fileno(), process.stdout.fileno()), log=lambda text: None), process
 
     yield start
     for process in processes:
