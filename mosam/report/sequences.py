@@ -200,7 +200,7 @@ def _with_curves(items: Sequence[tuple[int, TrackedSequence]], strip: Strip | No
             value = values[min(int(np.searchsorted(frames, frame)), len(values) - 1)]
             crosses.append((round((frame - first) * scale), _y(0.0 if np.isnan(value) else float(value))))
         mean = float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-        path = _path((frames - first) * scale, values)
+        path = _path(np.asarray((frames - first) * scale, dtype=np.float64), values)
         curves.append(Curve(number, path, min(lost, default=None), tuple(crosses), mean))
     gaps = [
         (round((a - first) * scale), max(1, round((b - a + 1) * scale)))
