@@ -25,6 +25,7 @@ class Speed:
         self._started = time.monotonic()
         self._kept = 0
         self._open: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
         self._finished = 0
         self._total = 0
 
@@ -34,10 +35,14 @@ class Speed:
         if event.event == "kept":
             self._kept += 1
         elif event.event == "frame":
-            self.frames += 1
+            self.frames += max(0, event.frames - self._seen.get(event.sequence, 0))  # workers do not tell every frame
+            self._seen[event.sequence] = event.frames
             self._open[event.sequence] = event.frames / event.length
         elif event.event in ("done", "failed"):
+            self.frames += max(0, event.frames - self._seen.pop(event.sequence, 0))
             self._open.pop(event.sequence, None)
+        elif event.event == "start":
+            self._seen.pop(event.sequence, None)
 
     @property
     def elapsed(self) -> float:
@@ -128,10 +133,12 @@ class LiveProgress:
         self._speed.see(event)
         if self._task is None:
             self._task = self._bar.add_task("", total=event.total, pace="")
-        if event.event in ("failed", "redo"):
+        if event.event in ("failed", "redo", "note"):
             self.note(describe(event) or "")
         left = self._speed.seconds_left
         pace = "" if left is None else f"{self._speed.fps:.1f} fps, {clock(left)} left"
+        if event.event == "note":
+            return
         where = f"{event.sequence} {event.frames}/{event.length}" if event.length else event.sequence
         self._bar.update(self._task, completed=event.finished, description=where, pace=pace)
 
@@ -181,6 +188,8 @@ def describe(event: Progress) -> str | None:
         return f"{place}: failed: {event.reason}"
     if event.event == "redo":
         return f"{event.sequence}: done again, {event.reason}"
+    if event.event == "note":
+        return f"{event.sequence}: {event.reason}" if event.sequence else event.reason
     return None
 
 

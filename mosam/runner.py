@@ -6,14 +6,14 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.frame_log import FrameLogWriter, log_path
+from mosam.schedule import Job, JobQueue, Lanes, longest_first
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
 
+Event = Literal["kept", "redo", "start", "frame", "done", "failed", "note"]
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,8 @@ class Progress:
     """One thing that happened during a run.
 
     Attributes:
-        event: `kept` (done before and intact), `redo` (to be done again), `start`, `frame`, `done` or `failed`.
+        event: `kept` (done before and intact), `redo` (to be done again), `start`, `frame`, `done`, `failed`, or `note`
+            (something to know about the run; `reason` says what).
         sequence: its name.
         finished: sequences that are done or have failed, kept ones included.
         total: sequences of the run.
@@ -44,7 +47,7 @@ class Progress:
         reason: why it failed or is done again.
     """
 
-    event: Literal["kept", "redo", "start", "frame", "done", "failed"]
+    event: Event
     sequence: str
     finished: int
     total: int
@@ -77,7 +80,7 @@ def run(
     policy: MemoryPolicy,
     *,
     out: str | Path,
-    max_lanes: int = 1,
+    max_lanes: int | Literal["auto"] = 1,
     parity: Parity | None = None,
     options: CodecOptions | None = None,
     overwrite: bool = False,
@@ -94,7 +97,9 @@ def run(
         model: the network.
         policy: the tracker.
         out: the run's folder.
-        max_lanes: sequences tracked together, and rows of one batch; when one ends the next takes its place.
+        max_lanes: rows of one batch: objects (times hypotheses) tracked together, of as many sequences as that takes,
+            the longest first; when one ends the next takes its place. `auto` = what suits the device and its free
+            memory. Fewer are used where they do not fit.
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
@@ -106,34 +111,225 @@ def run(
         MismatchError: `out` holds results made with other settings, or from other annotations.
         StoreError: results cannot be written; finished sequences are kept.
     """
-    from mosam.codecs import CODECS, CodecOptions
+    from mosam.codecs import CodecOptions
     from mosam.engine.parity import Parity
 
-    if max_lanes < 1:
+    if max_lanes != "auto" and max_lanes < 1:
         raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
     dataset.require(frames=True)
     parity = Parity() if parity is None else parity
     options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
-    codec = CODECS[dataset.info.result_format]
     settings = describe_settings(dataset, model, policy, parity=parity, options=options)
-    store = RunStore(
+    lanes, note = choose_lanes(model, policy, max_lanes)
+    store = open_store(dataset, settings, _environment(model, lanes), out=out, overwrite=overwrite)
+    with store:
+        teller = Teller(len(dataset), progress)
+        if note is not None:
+            teller.tell("note", "", reason=note)
+        jobs = describe_jobs(dataset, find_work(dataset, store, teller.tell), policy, ordered=lanes > 1)
+        queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
+        walk(dataset, model, policy, parity, options, store, Lanes(queue, lanes), teller.tell, log=log)
+        return result_of(dataset, store)
+
+
+def open_store(
+    dataset: Dataset, settings: RunSettings, environment: Mapping[str, Any], *, out: str | Path, overwrite: bool
+) -> RunStore:
+    """The folder of a run; a context manager."""
+    return RunStore(
         out,
         settings,
         selection=None if dataset.subset is None else list(dataset),
         annotation_hash=dataset.annotation_hash(),
-        environment=_environment(model, max_lanes),
+        environment=environment,
         overwrite=overwrite,
     )
-    with store, _suitable_threads(model):
 
-        def new_engine() -> Any:
-            return _new_engine(model, policy, parity, max_lanes, log)
 
-        walk = _Walk(dataset, store, codec, options, new_engine, max_lanes, progress or (lambda event: None), log)
-        walk.go()
-        failed = {name: why for name, why in store.record.failed.items() if name in set(dataset)}
-        done = tuple(name for name in dataset if name not in failed)
-        return RunResult(store.folder, done, failed, store.record)
+def result_of(dataset: Dataset, store: RunStore) -> RunResult:
+    """What became of the dataset's sequences, from the store's record."""
+    wanted = set(dataset)
+    failed = {name: why for name, why in store.record.failed.items() if name in wanted}
+    done = tuple(name for name in dataset if name not in failed)
+    return RunResult(store.folder, done, failed, store.record)
+
+
+def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
+    """Names of the sequences that still have to be done; what is finished and intact is kept.
+
+    Raises:
+        MismatchError: a finished one was tracked from another annotation.
+    """
+    from mosam.codecs import CODECS
+
+    codec, left = CODECS[dataset.info.result_format], []
+    for name in dataset:
+        record = store.record.sequences.get(name)
+        if record is not None and record.status == "done":
+            paths = codec.paths(dataset[name])
+            why = store.check(name, paths)
+            if why is None:
+                if record.annotation != _annotation(dataset, name):
+                    raise MismatchError(
+                        f"{store.folder}: {name} was tracked from another annotation than is there now; choose another "
+                        "folder with --results, or throw the old results away with --overwrite"
+                    )
+                tell("kept", name)
+                continue
+            store.forget(name, paths)
+            tell("redo", name, reason=why)
+        elif record is not None:
+            tell("redo", name, reason=f"failed before: {record.reason}")
+        left.append(name)
+    return left
+
+
+def describe_jobs(dataset: Dataset, names: Iterable[str], policy: MemoryPolicy, *, ordered: bool = True) -> list[Job]:
+    """Sequences as jobs.
+
+    Args:
+        dataset: theirs.
+        names: which.
+        policy: the tracker; its hypotheses are rows.
+        ordered: whether their order matters, so that lengths must be known; one that cannot be opened counts as
+            shortest and fails when its turn comes.
+    """
+    jobs = []
+    for name in names:
+        job = Job(name)
+        if ordered:
+            with contextlib.suppress(Exception):
+                sequence = dataset[name]
+                job = Job(name, len(sequence), max(1, len(sequence.object_ids)) * policy.hypotheses)
+        jobs.append(job)
+    return longest_first(jobs) if ordered else jobs
+
+
+class Tell(Protocol):
+    """Takes an event of a sequence."""
+
+    def __call__(
+        self,
+        event: Event,
+        name: str,
+        *,
+        frames: int = 0,
+        length: int = 0,
+        seconds: float = 0.0,
+        reason: str | None = None,
+    ) -> None:
+        """See `Progress`."""
+
+
+class Teller:
+    """Turns events of sequences into progress of a run.
+
+    Args:
+        total: sequences of the run.
+        progress: called with each, or None.
+    """
+
+    def __init__(self, total: int, progress: Callable[[Progress], None] | None):
+        self._total, self._progress, self._finished = total, progress, 0
+
+    def tell(
+        self,
+        event: Event,
+        name: str,
+        *,
+        frames: int = 0,
+        length: int = 0,
+        seconds: float = 0.0,
+        reason: str | None = None,
+    ) -> None:
+        """See `Tell`."""
+        if event in ("kept", "done", "failed"):
+            self._finished += 1
+        if self._progress is not None:
+            self._progress(Progress(event, name, self._finished, self._total, frames, length, seconds, reason))
+
+
+class Sink(Protocol):
+    """Where results of a sequence go: the run's store, or a worker's way to it. See `mosam.store.RunStore`."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, for errors."""
+
+    def partial(self, name: str) -> Path:
+        """A new empty folder to write the results of one sequence into."""
+
+    def commit(
+        self, name: str, paths: Iterable[str], record: SequenceRecord, *, unhashed: Iterable[str] = ()
+    ) -> SequenceRecord:
+        """The files of a sequence are complete."""
+
+    def fail(self, name: str, record: SequenceRecord) -> None:
+        """A sequence failed."""
+
+    def discard(self, name: str) -> None:
+        """Drops the unfinished results of a sequence."""
+
+
+def walk(
+    dataset: Dataset,
+    model: Backbone,
+    policy: MemoryPolicy,
+    parity: Parity,
+    options: CodecOptions,
+    sink: Sink,
+    lanes: Lanes,
+    tell: Tell,
+    *,
+    log: bool = False,
+) -> None:
+    """Tracks what the lanes' source gives until it gives nothing more.
+
+    Args:
+        dataset: where sequences come from.
+        model, policy, parity, options, log: as for `run`.
+        sink: where results go.
+        lanes: what is tracked when.
+        tell: called on every event, from this thread.
+    """
+    from mosam.codecs import CODECS
+
+    def new_engine() -> Any:
+        return _new_engine(model, policy, parity, max(1, lanes.rows // policy.hypotheses), log)
+
+    with _suitable_threads(model):
+        _Walk(dataset, sink, CODECS[dataset.info.result_format], options, new_engine, lanes, tell, log).go()
+
+
+def choose_lanes(
+    model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"], *, free: int | None = None
+) -> tuple[int, str | None]:
+    """Rows of a batch, and a line to tell where they are not what was asked for.
+
+    Args:
+        model: on its device.
+        policy: the tracker.
+        max_lanes: as for `run`.
+        free: bytes of memory for it; None = all that is free.
+    """
+    from mosam.engine import capacity
+
+    if not hasattr(model, "sizes"):  # a network of a test
+        return (1 if max_lanes == "auto" else max_lanes), None
+    if max_lanes == 1:
+        return 1, None
+    return capacity.choose_lanes(max_lanes, capacity.measure_capacity(model, policy, free=free))
+
+
+class _InOrder:
+    """Jobs one after the other, as they are given."""
+
+    def __init__(self, jobs: Iterable[Job]):
+        self._jobs = iter(jobs)
+
+    def take(self, room: int | None = None) -> Job | None:
+        """See `mosam.schedule.Source`."""
+        return next(self._jobs, None)
 
 
 def describe_settings(
@@ -161,6 +357,10 @@ def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:
     from mosam.environment import describe_environment
 
     return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes}
+
+
+def _annotation(dataset: Dataset, name: str) -> str:
+    return dataset.select([name]).annotation_hash()
 
 
 def _suitable_threads(model: Backbone) -> contextlib.AbstractContextManager[None]:
@@ -201,35 +401,29 @@ class _Walk:
     def __init__(
         self,
         dataset: Dataset,
-        store: RunStore,
+        sink: Sink,
         codec: Any,
         options: CodecOptions,
         new_engine: Callable[[], Any],
-        max_lanes: int,
-        progress: Callable[[Progress], None],
+        lanes: Lanes,
+        tell: Tell,
         log: bool = False,
     ):
         self._log = log
         self._dataset = dataset
-        self._store = store
+        self._sink = sink
         self._codec = codec
         self._options = options
         self._new_engine = new_engine
-        self._max_lanes = max_lanes
-        self._progress = progress
+        self._lanes = lanes
+        self._progress = tell
         self._engine: Any = None
-        self._pending: deque[str] = deque()
-        self._alone: deque[str] = deque()  # members of a batch that failed, to be tried one at a time
         self._open: list[_Open] = []
-        self._finished = 0
 
     def go(self) -> None:
-        """Does what is not done."""
-        for name in self._dataset:
-            self._sort_out(name)
+        """Does what there is to do."""
         try:
-            while self._pending or self._alone or self._open:
-                self._fill()
+            while self._fill():
                 frames = {
                     item.video: frame for item in list(self._open) if (frame := self._next_frame(item)) is not None
                 }
@@ -239,45 +433,16 @@ class _Walk:
             for item in self._open:
                 _stop_reading(item)
 
-    def _sort_out(self, name: str) -> None:
-        """Decides whether a sequence is kept or still to be done."""
-        record = self._store.record.sequences.get(name)
-        if record is not None and record.status == "done":
-            paths = self._codec.paths(self._dataset[name])
-            why = self._store.check(name, paths)
-            if why is None:
-                self._check_annotation(name)
-                self._finished += 1
-                self._tell("kept", name)
-                return
-            self._store.forget(name, paths)
-            self._tell("redo", name, reason=why)
-        elif record is not None:
-            self._tell("redo", name, reason=f"failed before: {record.reason}")
-        self._pending.append(name)
-
-    def _check_annotation(self, name: str) -> None:
-        recorded = self._store.record.sequences[name].annotation
-        if recorded != self._annotation(name):
-            raise MismatchError(
-                f"{self._store.folder}: {name} was tracked from another annotation than is there now; "
-                "choose another folder with --results, or throw the old results away with --overwrite"
-            )
-
-    def _annotation(self, name: str) -> str:
-        return self._dataset.select([name]).annotation_hash()
-
-    def _fill(self) -> None:
-        """Opens sequences until the lanes are full."""
-        lanes = 1 if self._alone else self._max_lanes
-        while len(self._open) < lanes and (queue := self._alone or self._pending):
-            name = queue.popleft()
+    def _fill(self) -> bool:
+        """Opens sequences until the lanes are full; False where none is open then."""
+        while (job := self._lanes.next()) is not None:
             try:
-                self._open.append(self._start(name))
+                self._open.append(self._start(job.name))
             except StoreError:
                 raise
             except Exception as error:
-                self._fail(name, error)
+                self._fail(job.name, error)
+        return bool(self._open)
 
     def _start(self, name: str) -> _Open:
         from mosam.datasets.frames import prefetch
@@ -287,8 +452,8 @@ class _Walk:
         prompts = sequence.prompts
         if not prompts:
             raise MissingDataError(f"{name}: expected a prompt for at least one object, found none")
-        with writing(self._store.folder):
-            partial = self._store.partial(name)
+        with writing(self._sink.folder):
+            partial = self._sink.partial(name)
             writer = self._codec.writer(partial, sequence, self._options)
             log = FrameLogWriter(partial, name) if self._log else None
         if self._engine is None:
@@ -297,7 +462,7 @@ class _Walk:
         video = self._engine.open(prompts, num_frames=len(sequence), size=sequence.source.size(), non_overlap=overlap)
         source = cast("FrameSource", _Watched(sequence.source, self._engine.motion_stream()))
         frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
-        item = _Open(name, sequence, self._annotation(name), video, frames, writer, opened, log)
+        item = _Open(name, sequence, _annotation(self._dataset, name), video, frames, writer, opened, log)
         self._tell("start", name, item)
         return item
 
@@ -344,19 +509,30 @@ class _Walk:
             self._fail(item.name, error, item)
 
     def _step_failed(self, batch: list[_Open], error: Exception) -> None:
-        """The engine is in an unknown state: a new one starts the members of the batch again, one at a time."""
-        self._engine = None
-        if len(batch) == 1:
+        """The engine is in an unknown state: a new one starts its sequences again, fewer at a time or one by one."""
+        from mosam.engine.capacity import is_out_of_memory
+
+        device, self._engine = getattr(self._engine, "device", None), None
+        if len(self._open) == 1:
             self._fail(batch[0].name, error, batch[0])
             return
-        _log.debug("a batch of %d sequences failed, each is tried alone", len(batch), exc_info=error)
-        for item in batch:
+        rows = self._lanes.rows
+        if is_out_of_memory(error):
+            again, reason = self._lanes.back_off(), f"out of memory with {rows} lanes, goes on with {self._lanes.rows}"
+        else:
+            again, reason = self._lanes.retry_alone(), f"a batch failed ({one_line(error)}), each is tried alone"
+        _log.debug("a batch of %d sequences failed", len(batch), exc_info=error)
+        for item in list(self._open):
             self._leave(item)
-            self._store.discard(item.name)
-            self._alone.append(item.name)
+            self._sink.discard(item.name)
+        self._tell("note", f"{len(again)} sequences", reason=reason)
+        if is_out_of_memory(error) and device is not None:
+            from mosam.engine.capacity import release_memory
+
+            release_memory(device)
 
     def _write(self, item: _Open, outputs: list[FrameOutput]) -> None:
-        with writing(self._store.folder):
+        with writing(self._sink.folder):
             for output in outputs:
                 item.writer.add(output, item.waiting.pop(output.frame_index))
                 if item.log is not None:
@@ -367,7 +543,7 @@ class _Walk:
         self._write(item, self._engine.close(item.video))
         if item.written != len(item.sequence):
             raise MosamError(f"{item.name}: expected results of {len(item.sequence)} frames, got {item.written}")
-        with writing(self._store.folder):
+        with writing(self._sink.folder):
             item.writer.finish()
             if item.log is not None:
                 item.log.close()
@@ -376,8 +552,8 @@ class _Walk:
             "done", item.written, item.seconds, time.perf_counter() - item.opened, annotation=item.annotation
         )
         logs = [log_path(item.name)] if item.log is not None else []
-        self._store.commit(item.name, self._codec.paths(item.sequence), record, unhashed=logs)
-        self._finished += 1
+        self._sink.commit(item.name, self._codec.paths(item.sequence), record, unhashed=logs)
+        self._lanes.close(item.name)
         self._tell("done", item.name, item)
 
     def _fail(self, name: str, error: Exception, item: _Open | None = None) -> None:
@@ -386,8 +562,8 @@ class _Walk:
             self._leave(item)
         reason = one_line(error)
         frames, seconds = (item.read, item.seconds) if item else (0, 0.0)
-        self._store.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
-        self._finished += 1
+        self._sink.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
+        self._lanes.close(name)
         self._tell("failed", name, item, reason=reason)
 
     def _leave(self, item: _Open) -> None:
@@ -397,16 +573,9 @@ class _Walk:
         if item in self._open:
             self._open.remove(item)
 
-    def _tell(
-        self,
-        event: Literal["kept", "redo", "start", "frame", "done", "failed"],
-        name: str,
-        item: _Open | None = None,
-        *,
-        reason: str | None = None,
-    ) -> None:
+    def _tell(self, event: Event, name: str, item: _Open | None = None, *, reason: str | None = None) -> None:
         frames, length, seconds = (item.read, len(item.sequence), item.seconds) if item else (0, 0, 0.0)
-        self._progress(Progress(event, name, self._finished, len(self._dataset), frames, length, seconds, reason))
+        self._progress(event, name, frames=frames, length=length, seconds=seconds, reason=reason)
 
 
 class _Watched:

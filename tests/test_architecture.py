@@ -40,11 +40,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.figures": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
-    "runner": BASE | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log"},
+    "schedule": set(),
+    "runner": BASE
+    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "schedule"},
+    "launch": BASE
+    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
-    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
+    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store", "engine"},
 }
 TOP = {"cli", "experiment", "__init__"}  # may import everything
 ONLY_IN = {
