@@ -323,6 +323,28 @@ def _shorten_splits(names: list[str], most: int = 5) -> str:
     return ", ".join(names if len(names) <= most else [*names[: most - 1], f"... {names[-1]}"])
 
 
+@app.command()
+def bench(
+    tracker: Trackers = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    objects: Annotated[str, typer.Option(help="Objects of a clip; several with commas.")] = "1",
+    lanes: Annotated[str, typer.Option(help="Clips tracked together; several with commas.")] = "1",
+    frames: Annotated[int, typer.Option(help="Frames of a clip that are timed.", min=1)] = 20,
+    size: Annotated[str, typer.Option(help="Of the pictures, WIDTHxHEIGHT.")] = "1280x720",
+    json_file: JsonFile = None,
+) -> None:
+    """Measure speed from pictures to result files, by stage, and against what the device can do."""
+    from mosam.bench import parse_numbers, parse_size, render_bench, run_bench
+
+    results = run_bench(
+        tracker, model, device, precision, objects=parse_numbers("--objects", objects),
+        lanes=parse_numbers("--lanes", lanes), frames=frames, size=parse_size(size), json_file=json_file,
+    )  # fmt: skip
+    print(render_bench(results))
+
+
 @data_app.command("list")
 def data_list() -> None:
     """Name every benchmark there is a loader for."""

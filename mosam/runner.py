@@ -45,6 +45,8 @@ class Progress:
         length: frames it has; 0 where not known.
         seconds: engine time spent on it so far.
         reason: why it failed or is done again.
+        ahead: frames of the whole run that are still to be tracked; 0 where not known.
+        longest: the most of them that one sequence has.
     """
 
     event: Event
@@ -55,6 +57,8 @@ class Progress:
     length: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    ahead: int = 0
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,7 @@ def run(
         if note is not None:
             teller.tell("note", "", reason=note)
         jobs = describe_jobs(dataset, find_work(dataset, store, teller.tell), policy, ordered=lanes > 1)
+        teller.expect(jobs)
         queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
         walk(dataset, model, policy, parity, options, store, Lanes(queue, lanes), teller.tell, log=log)
         return result_of(dataset, store)
@@ -231,6 +236,13 @@ class Teller:
 
     def __init__(self, total: int, progress: Callable[[Progress], None] | None):
         self._total, self._progress, self._finished = total, progress, 0
+        self._ahead: dict[str, int] = {}
+        self._lengths: dict[str, int] = {}
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Says how long the sequences are, for the time left."""
+        self._lengths = {job.name: job.frames for job in jobs}
+        self._ahead = dict(self._lengths)
 
     def tell(
         self,
@@ -245,8 +257,15 @@ class Teller:
         """See `Tell`."""
         if event in ("kept", "done", "failed"):
             self._finished += 1
-        if self._progress is not None:
-            self._progress(Progress(event, name, self._finished, self._total, frames, length, seconds, reason))
+            self._ahead.pop(name, None)
+        elif name in self._ahead:
+            self._ahead[name] = max(0, self._lengths[name] - frames)
+        if self._progress is None:
+            return
+        ahead, longest = sum(self._ahead.values()), max(self._ahead.values(), default=0)
+        self._progress(
+            Progress(event, name, self._finished, self._total, frames, length, seconds, reason, ahead, longest)
+        )
 
 
 class Sink(Protocol):

@@ -48,6 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "runner", "settings"},
     "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store", "engine"},
 }
 TOP = {"cli", "experiment", "__init__"}  # may import everything

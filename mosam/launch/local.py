@@ -190,8 +190,10 @@ class _Parent:
                 clear(self._out, READY)
             collect_left(store)
             left = find_work(self._work.dataset, store, self._teller.tell)
+            jobs = describe_jobs(self._work.dataset, left, self._work.policy)
+            self._teller.expect(jobs)
             self._leases = Leases(
-                describe_jobs(self._work.dataset, left, self._work.policy),
+                jobs,
                 seconds=self._lease_seconds,
                 clock=time.monotonic,
             )

@@ -224,6 +224,7 @@ class _Rounds:
             self._expected = settings
             collect_left(store)
             left = set(find_work(self._work.dataset, store, self._teller.tell))
+            self._teller.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 left -= self._finish(store, tasks)
                 if not left or attempt == MAX_ATTEMPTS:

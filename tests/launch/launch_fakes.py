@@ -40,6 +40,8 @@ class Faults:
         most: rows that fit into the simulated memory.
         hang: a file; the first worker that can make it sleeps instead of stepping.
         broken: nothing can be loaded.
+        deadly_once: a file; the process that can make it is killed at its fifth step.
+        slow: seconds that a step takes.
         weights: hash of the network; None = the usual, `pid` = another in every process.
     """
 
@@ -49,6 +51,8 @@ class Faults:
     most: int = 1000
     hang: str = ""
     broken: bool = False
+    deadly_once: str = ""
+    slow: float = 0.0
     weights: str | None = None
 
 
@@ -66,7 +70,13 @@ class FakeWork:
         dice, faults = random.Random(os.getpid()), self.faults
 
         class Faulty(FakeEngine):
+            steps = 0
+
             def step(self, images, motion=None):
+                self.steps += 1
+                time.sleep(faults.slow)
+                if faults.deadly_once and self.steps == 5 and _first(Path(faults.deadly_once)):
+                    os.kill(os.getpid(), signal.SIGKILL)
                 if dice.random() < faults.die:
                     os.kill(os.getpid(), signal.SIGKILL)
                 if len(images) > faults.most:
