@@ -316,8 +316,15 @@ def walk(
     def new_engine() -> Any:
         return _new_engine(model, policy, parity, max(1, lanes.rows // policy.hypotheses), log)
 
-    with _suitable_threads(model):
-        _Walk(dataset, sink, CODECS[dataset.info.result_format], options, new_engine, lanes, tell, log).go()
+    with _suitable_threads(model), _behind(CODECS[dataset.info.result_format]) as codec:
+        _Walk(dataset, sink, codec, options, new_engine, lanes, tell, log).go()
+
+
+def _behind(codec: Any) -> contextlib.AbstractContextManager[Any]:
+    """Pictures are written in the background; boxes cost nothing."""
+    from mosam.codecs.background import in_background
+
+    return in_background(codec, threads=1 if not codec.masks else 2)
 
 
 def choose_lanes(
@@ -587,6 +594,7 @@ class _Walk:
 
     def _leave(self, item: _Open) -> None:
         _stop_reading(item)
+        self._codec.drop(item.name)
         if item.log is not None:
             item.log.close()
         if item in self._open:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mosam.bench import FILL, STAGES, MadeClips, bench, render_bench, square
+from mosam.bench import STAGES, MadeClips, bench, render_bench, square
 from mosam.cli import run_command
 from mosam.engine.stages import StageClock, count_flops, covered, gpu_busy_share, matmul_rate
 from mosam.errors import MosamError
@@ -28,6 +28,13 @@ def test_clips_are_pictures_with_their_objects(tmp_path):
     assert second.any()
     assert not np.array_equal(first, second)
     assert not np.array_equal(square(0, 0, SIZE), square(0, 1, SIZE))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    monkeypatch.setattr("mosam.engine.stages.RATE_SIDE", {"cpu": 256})
+    monkeypatch.setattr("mosam.engine.stages.RATE_SECONDS", 0.05)
+    monkeypatch.setattr("mosam.bench.FILL", 3)
 
 
 def test_measures_and_shows(tmp_path):
@@ -78,4 +85,3 @@ def test_command(capfd, tmp_path):
     assert run_command(words.split()) == 0
     assert "| sam2 | random:nano | cpu |" in capfd.readouterr().out
     assert json.loads((tmp_path / "b.json").read_text())[0]["frames"] == 1
-    assert FILL == 8

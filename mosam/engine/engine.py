@@ -18,6 +18,7 @@ from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import Parity
 from mosam.engine.track import Hypothesis, Shown, Track
+from mosam.engine.transfer import to_host
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.motion.forecast import forecast
@@ -452,12 +453,15 @@ class Engine:
     # what is shown
 
     def _show(self, videos: Sequence[Video], written: Sequence[_Written]) -> dict[Video, FrameOutput]:
-        outputs = {}
-        for video in videos:
-            started = {i: track for i, track in video.tracks.items() if track.started}
+        now = {
+            video: {i: track.hypotheses[0].trail[-1] for i, track in video.tracks.items() if track.started}
+            for video in videos
+        }
+        shown = self._compose([(video, video.next_frame, current) for video, current in now.items()])
+        outputs = dict(zip(videos, shown, strict=True))
+        for video, current in now.items():
+            started = {i: video.tracks[i] for i in current}
             video.pending.append((video.next_frame, dict.fromkeys(started)))
-            current = {i: track.hypotheses[0].trail[-1] for i, track in started.items()}
-            outputs[video] = self._compose(video, video.next_frame, current)
             for track in started.values():
                 self._settle(video, track, everything=self.policy.emit == "online")
                 track.shelve()
@@ -477,12 +481,27 @@ class Engine:
             if frame in composed and all(composed[frame][0][i] is shown for i, shown in final.items()):
                 video.finished.append(composed[frame][1])
             else:
-                video.finished.append(self._compose(video, frame, final))
+                video.finished += self._compose([(video, frame, final)])
 
-    def _compose(self, video: Video, frame: int, objects: Mapping[int, Shown]) -> FrameOutput:
-        """Masks at video size: up-sampled logits, overlap resolved where asked, threshold 0; one transfer."""
-        if not objects:
-            return FrameOutput(frame)
+    def _compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, Shown]]]) -> list[FrameOutput]:
+        """Masks of frames at video size, all in one transfer."""
+        masks = to_host([self._masks(video, objects) for video, _, objects in wanted if objects])
+        outputs = []
+        for _, frame, objects in wanted:
+            planes = masks.pop(0) if objects else ()
+            outputs.append(
+                FrameOutput(
+                    frame,
+                    {
+                        object_id: ObjectOutput(mask, shown.object_score, shown.iou, shown.log)
+                        for mask, (object_id, shown) in zip(planes, objects.items(), strict=True)
+                    },
+                )
+            )
+        return outputs
+
+    def _masks(self, video: Video, objects: Mapping[int, Shown]) -> Tensor:
+        """(objects, H, W) bool: up-sampled logits, overlap resolved where asked, threshold 0."""
         device = self.model.device
         low = torch.stack([shown.low.to(device, torch.float32) for shown in objects.values()])
         low = self.runner.shown(low)
@@ -491,14 +510,7 @@ class Engine:
             winner = logits.argmax(dim=0, keepdim=True)
             mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
             logits = torch.where(winner == mine, logits, logits.clamp(max=OVERLAP_LOGIT))
-        masks = (logits[:, 0] > 0).cpu().numpy()
-        return FrameOutput(
-            frame,
-            {
-                object_id: ObjectOutput(masks[n], shown.object_score, shown.iou, shown.log)
-                for n, (object_id, shown) in enumerate(objects.items())
-            },
-        )
+        return logits[:, 0] > 0
 
     def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
         sizes = self.model.sizes

@@ -90,7 +90,7 @@ def count_flops(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def matmul_rate(device: torch.device, dtype: torch.dtype, *, seconds: float = RATE_SECONDS) -> float:
+def matmul_rate(device: torch.device, dtype: torch.dtype, *, seconds: float | None = None) -> float:
     """Operations per second of a product of large square matrices: what is attainable."""
     side = RATE_SIDE.get(device.type, RATE_SIDE["cpu"])
     left = torch.randn(side, side, device=device).to(dtype)
@@ -101,7 +101,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, *, seconds: float = RA
         while until is None or time.perf_counter() < until:
             synchronize(device)
             started = time.perf_counter()
-            until = until or started + seconds
+            until = until or started + (RATE_SECONDS if seconds is None else seconds)
             left @ right
             synchronize(device)
             best = max(best, 2 * side**3 / (time.perf_counter() - started))
