@@ -59,10 +59,16 @@ class JobQueue:
 
     def __init__(self, jobs: Iterable[Job] = ()):
         self._jobs = longest_first(jobs)
+        self._work = sum(map(_work, self._jobs))
         self._overtaken = 0
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    @property
+    def work(self) -> int:
+        """Frames times rows of all that wait."""
+        return self._work
 
     def take(self, room: int | None = None) -> Job | None:
         """See `Source.take`."""
@@ -72,6 +78,7 @@ class JobQueue:
                     self._overtaken += 1
                 else:
                     self._overtaken = 0
+                self._work -= _work(job)
                 return self._jobs.pop(place)
             if self._overtaken >= PATIENCE:
                 return None
@@ -80,6 +87,7 @@ class JobQueue:
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Jobs that were taken and not done."""
         self._jobs = longest_first([*jobs, *self._jobs])
+        self._work = sum(map(_work, self._jobs))
 
 
 class Lanes:
@@ -174,20 +182,28 @@ class Lease:
 class Leases:
     """One queue for many workers: who has what, and what goes back when a worker is lost.
 
+    A worker gets no job beside its own where that would make it the last to finish: rows in flight times the frames
+    that its longest sequence has left stay below its share of all the work (`fair_rows`). Without this rule a few
+    workers would take all sequences into their lanes while the others have none.
+
     Args:
         jobs: all of them.
         seconds: a worker that shows no sign of life for so long has lost its jobs.
         clock: seconds, as `time.monotonic`.
+        workers: how many there are.
 
     Attributes:
         given_up: reason, by name, of jobs that `MAX_ATTEMPTS` workers died over.
+        workers: how many there are now.
     """
 
-    def __init__(self, jobs: Iterable[Job], *, seconds: float, clock: Callable[[], float]):
+    def __init__(self, jobs: Iterable[Job], *, seconds: float, clock: Callable[[], float], workers: int = 1):
         self.given_up: dict[str, str] = {}
+        self.workers = workers
         self._queue = JobQueue(jobs)
         self._seconds, self._clock = seconds, clock
         self._leases: dict[int, Lease] = {}
+        self._tracked: dict[str, int] = {}
         self._next = 0
 
     @property
@@ -205,7 +221,13 @@ class Leases:
         return [lease for lease in self._leases.values() if lease.worker == worker]
 
     def take(self, worker: int, room: int | None = None) -> Lease | None:
-        """Gives a worker the next job; None where there is none that fits."""
+        """Gives a worker the next job; None where there is none that fits, or it has its share."""
+        own = [lease.job for lease in self.of(worker)]
+        if own and room is not None:
+            work = self._queue.work + sum(self._left(lease.job) * lease.job.rows for lease in self._leases.values())
+            room = min(room, fair_rows(work, self.workers, max(map(self._left, own))) - sum(job.rows for job in own))
+            if room < 1:
+                return None
         job = self._queue.take(room)
         if job is None:
             return None
@@ -220,10 +242,20 @@ class Leases:
         for lease in self.of(worker):
             self._leases[lease.number] = replace(lease, expires=expires)
 
+    def progress(self, name: str, frames: int) -> None:
+        """So many frames of a job are tracked."""
+        self._tracked[name] = frames
+
+    def _left(self, job: Job) -> int:
+        return max(1, job.frames - self._tracked.get(job.name, 0))
+
     def finish(self, number: int) -> Job | None:
         """A job is done; None where the lease is no longer valid, so that the result must not count."""
         lease = self._leases.pop(number, None)
-        return None if lease is None else lease.job
+        if lease is None:
+            return None
+        self._tracked.pop(lease.job.name, None)
+        return lease.job
 
     def expired(self) -> set[int]:
         """Workers that have been silent for too long."""
@@ -242,12 +274,54 @@ class Leases:
         back, lost = [], []
         for lease in self.of(worker):
             del self._leases[lease.number]
+            self._tracked.pop(lease.job.name, None)
             job = replace(lease.job, attempts=lease.job.attempts + 1)
             (lost if job.attempts >= MAX_ATTEMPTS else back).append(job)
         self._queue.give_back(back)
         for job in lost:
             self.given_up[job.name] = f"{job.attempts} workers died over it, the last one: {reason}"
         return lost
+
+
+def fair_rows(work: int, workers: int, longest: int) -> int:
+    """Rows that a worker may have in flight beside a sequence without making it the last to finish.
+
+    Args:
+        work: frames times rows that are left, of all workers.
+        workers: how many share them.
+        longest: frames left of the worker's longest sequence.
+
+    >>> fair_rows(685_360, 8, 9_999), fair_rows(685_360, 64, 9_999)  # LaSOT
+    (8, 1)
+    """
+    return max(1, work // (max(1, workers) * max(1, longest)))
+
+
+def group(jobs: Iterable[Job], rows: int, workers: int) -> list[list[Job]]:
+    """Jobs in groups that are tracked together, for tasks that cannot take another when one ends; longest first.
+
+    Args:
+        jobs: in any order.
+        rows: most rows of a group.
+        workers: tasks that run at a time; a long sequence gets less company where there are many.
+
+    >>> [[job.name for job in g] for g in group([Job("a", 90), *(Job(x, 10) for x in "bcdef")], rows=4, workers=2)]
+    [['a'], ['b', 'c', 'd', 'e'], ['f']]
+    """
+    ordered, groups = longest_first(jobs), []
+    left = sum(map(_work, ordered))
+    while ordered:
+        members = [ordered.pop(0)]
+        most = min(rows, fair_rows(left, workers, members[0].frames))
+        while ordered and sum(job.rows for job in members) + ordered[0].rows <= most:
+            members.append(ordered.pop(0))
+        left -= sum(map(_work, members))
+        groups.append(members)
+    return groups
+
+
+def _work(job: Job) -> int:
+    return max(1, job.frames) * job.rows
 
 
 def share(jobs: Sequence[Job], parts: int) -> list[list[Job]]:

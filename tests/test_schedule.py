@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mosam.schedule import MAX_ATTEMPTS, PATIENCE, Job, JobQueue, Lanes, Leases, longest_first, share
+from mosam.schedule import MAX_ATTEMPTS, PATIENCE, Job, JobQueue, Lanes, Leases, group, longest_first, share
 
 jobs_of = st.lists(st.tuples(st.integers(0, 50), st.integers(1, 6)), max_size=20).map(
     lambda pairs: [Job(f"v{i}", frames, rows) for i, (frames, rows) in enumerate(pairs)]
@@ -112,6 +112,29 @@ def test_a_job_that_kills_its_workers_is_given_up_and_tried_alone_before():
         leases.lose(attempt, "killed by SIGKILL")
     assert leases.given_up == {"a": "3 workers died over it, the last one: killed by SIGKILL"}
     assert leases.take(9, None) is None
+
+
+def test_the_longest_sequence_gets_no_company_that_would_make_it_the_last():
+    jobs = [Job("long", 1000), *(Job(f"s{n}", 100) for n in range(10))]
+    leases = Leases(jobs, seconds=10, clock=lambda: 0.0, workers=2)
+    assert leases.take(1, None).job.name == "long"
+    assert leases.take(1, 7) is None  # half of the work is its share already
+    own = [leases.take(2, None), *(leases.take(2, 8 - n) for n in range(1, 8))]
+    assert all(lease is not None for lease in own)
+    leases.progress("long", 900)
+    assert leases.take(1, 7).job.name == "s8"
+
+
+def test_alone_a_worker_fills_its_lanes():
+    leases = Leases([Job(f"s{n}", 100 + n) for n in range(20)], seconds=10, clock=lambda: 0.0)
+    assert all(leases.take(1, 8 - n if n else None) is not None for n in range(8))
+
+
+@given(jobs_of, st.integers(1, 8), st.integers(1, 9))
+def test_groups_hold_every_job_once_and_are_never_overfull(jobs, rows, workers):
+    groups = group(jobs, rows, workers)
+    assert sorted(job.name for members in groups for job in members) == sorted(job.name for job in jobs)
+    assert all(len(members) == 1 or sum(job.rows for job in members) <= rows for members in groups)
 
 
 def test_only_the_bookkeepers_own_clock_counts():

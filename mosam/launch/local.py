@@ -196,6 +196,7 @@ class _Parent:
                 jobs,
                 seconds=self._lease_seconds,
                 clock=time.monotonic,
+                workers=len(self._places),
             )
             while self._leases.waiting or self._leases.leased:
                 self._serve()
@@ -303,6 +304,7 @@ class _Parent:
     def _serve(self) -> None:
         """Gives jobs to the workers that asked for one."""
         assert self._leases is not None
+        self._leases.workers = max(1, len(self._places) - len(self._broken))
         for worker in [worker for worker in self._workers if worker.asking]:
             lease = self._leases.take(worker.number, worker.asked)
             if lease is not None:
@@ -352,6 +354,8 @@ class _Parent:
             self._take_result(worker, *rest)
         elif kind == "event":
             arguments, named = rest
+            if self._leases is not None:
+                self._leases.progress(arguments[1], named.get("frames", 0))
             self._teller.tell(*arguments, **named)
         return None
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from mosam.errors import MosamError, one_line
 from mosam.launch.parts import Launcher, Part, Task, do_part
 from mosam.launch.site import Place
-from mosam.schedule import Job
+from mosam.schedule import Job, group
 
 ANSWER_SECONDS = 5.0  # that an address has to accept a connection
 RETRIES = 3  # of a task whose worker or machine is lost, by Ray
@@ -69,14 +69,7 @@ class RayLauncher(Launcher):
 
     def split(self, jobs: Sequence[Job], rows: int | Literal["auto"]) -> list[list[Job]]:
         """One sequence a task; with lanes as many as fill them, alike in length since the longest come first."""
-        most = AUTO_ROWS if rows == "auto" else rows
-        parts: list[list[Job]] = []
-        for job in jobs:
-            if parts and sum(other.rows for other in parts[-1]) + job.rows <= most:
-                parts[-1].append(job)
-            else:
-                parts.append([job])
-        return parts
+        return group(jobs, AUTO_ROWS if rows == "auto" else rows, self._slots)
 
     def submit(self, parts: Sequence[Part]) -> list[Task]:
         """See `Launcher.submit`."""
@@ -95,6 +88,10 @@ class RayLauncher(Launcher):
     def _check_resources(self, options: RayOptions) -> None:
         """A task that no machine can take would wait forever."""
         nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        self._slots = 0
+        for node in nodes:
+            by_gpu = node.get("GPU", 0) // options.gpus if options.gpus else node.get("CPU", 0)
+            self._slots += int(min(node.get("CPU", 0) // options.cpus, by_gpu))
         if any(node.get("CPU", 0) >= options.cpus and node.get("GPU", 0) >= options.gpus for node in nodes):
             return
         found = ", ".join(f"{node.get('CPU', 0):g} CPUs {node.get('GPU', 0):g} GPUs" for node in nodes) or "none"

@@ -13,7 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mosam.datasets.annotations import official_list
-from mosam.schedule import Job, JobQueue, Lanes, share
+from mosam.schedule import Job, JobQueue, Lanes, Leases, share
+
+ASK_EVERY = 1.0  # seconds until a worker with free lanes asks again, as `mosam.launch.local`
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,21 @@ class Simulated:
 
 @dataclass(slots=True, eq=False)
 class _Worker:
+    """A simulated worker; between `since` and `until` it does `steps` steps, after which `left` frames are left."""
+
     lanes: Lanes
     left: dict[str, int] = field(default_factory=dict)
     busy: float = 0.0
+    since: float = 0.0
+    until: float = 0.0
+    steps: int = 0
+
+    def left_at(self, now: float) -> dict[str, int]:
+        """Frames left of each sequence at a moment."""
+        if self.until <= self.since:
+            return self.left
+        undone = int(self.steps * max(0.0, self.until - now) / (self.until - self.since))
+        return {name: left + undone for name, left in self.left.items()}
 
 
 def simulate(jobs: Sequence[Job], cost: StepCost, *, workers: int, lanes: int, queue: str = "shared") -> Simulated:
@@ -79,32 +93,37 @@ def simulate(jobs: Sequence[Job], cost: StepCost, *, workers: int, lanes: int, q
         cost: of a step on one worker.
         workers: GPUs or processes.
         lanes: rows of each.
-        queue: `shared` = longest first, as workers of one machine and tasks of Ray; `fixed` = shared out before the
-            start, as array jobs of Slurm; `official` = one after the other in the order given, each to whoever is free.
+        queue: `shared` = one queue with leases, longest first, as for the workers of one machine; `fixed` = shared out
+            before the start, as array jobs of Slurm; `official` = one after the other in the order given, each to
+            whoever has a lane free.
     Raises:
         ValueError: no worker, or another kind of queue.
     """
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
+    crew: list[_Worker] = []
     if queue == "shared":
-        common = JobQueue(jobs)
-        crew = [_Worker(Lanes(common, lanes)) for _ in range(workers)]
+        book = _Book(jobs, crew, workers)
+        crew += [_Worker(Lanes(book.source(number), lanes)) for number in range(workers)]
     elif queue == "fixed":
-        crew = [_Worker(Lanes(JobQueue(part), lanes)) for part in share(jobs, workers)]
+        crew += [_Worker(Lanes(JobQueue(part), lanes)) for part in share(jobs, workers)]
     elif queue == "official":
         ordered = _Ordered(jobs)
-        crew = [_Worker(Lanes(ordered, lanes)) for _ in range(workers)]
+        crew += [_Worker(Lanes(ordered, lanes)) for _ in range(workers)]
     else:
         raise ValueError(f"queue: expected shared, fixed or official, got {queue!r}")
     events = [(cost.start, number) for number in range(workers)]
-    heapq.heapify(events)
     makespan = 0.0
     while events:
         now, number = heapq.heappop(events)
         worker = crew[number]
+        if queue == "shared":
+            book.now = now
         for name in [name for name, left in worker.left.items() if left == 0]:
             del worker.left[name]
             worker.lanes.close(name)
+            if queue == "shared":
+                book.finish(name)
             makespan = now
         spent = 0.0
         while (job := worker.lanes.next()) is not None:
@@ -112,13 +131,59 @@ def simulate(jobs: Sequence[Job], cost: StepCost, *, workers: int, lanes: int, q
             spent += cost.opening
         if not worker.left:
             continue  # nothing comes back in a simulation: this worker is done
+        rows = sum(job.rows for job in worker.lanes.open)
+        step = cost.of(len(worker.left), rows)
         steps = min(worker.left.values())
-        spent += steps * cost.of(len(worker.left), sum(job.rows for job in worker.lanes.open))
+        if queue == "shared" and rows < lanes and book.waiting and step > 0:  # it will ask again
+            steps = min(steps, max(1, math.ceil(ASK_EVERY / step)))
+        spent += steps * step
         for name in worker.left:
             worker.left[name] -= steps
         worker.busy += spent
+        worker.since, worker.until, worker.steps = now, now + spent, steps
         heapq.heappush(events, (now + spent, number))
     return Simulated(makespan, tuple(worker.busy for worker in crew), sum(max(job.frames, 1) for job in jobs))
+
+
+class _Book:
+    """The parent of simulated workers."""
+
+    def __init__(self, jobs: Sequence[Job], crew: list[_Worker], workers: int):
+        self.now = 0.0
+        self._crew = crew
+        self._leases = Leases(jobs, seconds=math.inf, clock=lambda: self.now, workers=workers)
+        self._frames = {job.name: max(job.frames, 1) for job in jobs}
+        self._numbers: dict[str, int] = {}
+
+    @property
+    def waiting(self) -> int:
+        return self._leases.waiting
+
+    def finish(self, name: str) -> None:
+        self._leases.finish(self._numbers.pop(name))
+
+    def take(self, worker: int, room: int | None) -> Job | None:
+        for other in self._crew:
+            for name, left in other.left_at(self.now).items():
+                self._leases.progress(name, self._frames[name] - left)
+        lease = self._leases.take(worker, room)
+        if lease is None:
+            return None
+        self._numbers[lease.job.name] = lease.number
+        return lease.job
+
+    def source(self, worker: int) -> _BookSource:
+        return _BookSource(self, worker)
+
+
+@dataclass(frozen=True, slots=True)
+class _BookSource:
+    book: _Book
+    worker: int
+
+    def take(self, room: int | None) -> Job | None:
+        """See `mosam.schedule.Source`."""
+        return self.book.take(self.worker, room)
 
 
 class _Ordered:

@@ -71,7 +71,7 @@ def _resized_there(image: np.ndarray, side: int, resize: Resize, device: torch.d
     for size in (
         (planes.shape[2], side),
         (side, side),
-    ):  # as on 8 bits: columns, then rows, whole grey levels each time
+    ):  # as on 8 bits: columns, then rows, in whole grey levels
         if planes.shape[2:] != size:
             planes = F.interpolate(planes, size=size, mode=mode, antialias=True, align_corners=False)
             planes = planes.round_().clamp_(0, 255)
