@@ -153,7 +153,11 @@ def run_transformers(options: argparse.Namespace, data: object, out: Path, timin
     kind = kinds[options.precision]
     model = mosam.load_model(options.model, device="cpu", precision="fp32", formulas="library").model
     model = model.to(options.device, kind).eval()
-    processor = Sam2VideoProcessor(Sam2ImageProcessor(), Sam2VideoVideoProcessor())
+    side = model.config.image_size
+    sides, low = {"height": side, "width": side}, {"height": side // 4, "width": side // 4}
+    processor = Sam2VideoProcessor(
+        Sam2ImageProcessor(size=sides, mask_size=low), Sam2VideoVideoProcessor(size=sides), target_size=side
+    )
 
     def clip(name: str) -> int:
         sequence = data[name]  # type: ignore[index]

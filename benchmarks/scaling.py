@@ -5,7 +5,7 @@
 
 The cost is that of a step of a batch, in seconds: for the step, for each frame, for each row, to open a sequence, to
 start a worker; measure your own with `mosam bench`. With `--measure`, real worker processes track sequences of LaSOT's
-lengths, divided by 100, with a network that only waits as long as the cost says; the time on the clock is compared with
+lengths, divided by 400, with a network that only waits as long as the cost says; the time on the clock is compared with
 the simulated one. So the queue, the leases, the pipes and the result files are real, and the speed of this machine does
 not count.
 """
@@ -26,7 +26,7 @@ from mosam.schedule import Job
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 SIZE = (24, 32)
-COST = StepCost(step=0.02, frame=0.01, row=0.005, opening=0.0)
+COST = StepCost(step=0.2, frame=0.1, row=0.05)  # long steps: company on the machine counts less
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def measure(counts: list[int], lanes: int) -> None:
     from mosam.launch.local import run_workers
     from mosam.launch.site import Place
 
-    jobs = tuple(Job(job.name, max(2, job.frames // 100)) for job in benchmark_jobs("lasot")[::7])
+    jobs = tuple(Job(job.name, max(2, job.frames // 400)) for job in benchmark_jobs("lasot")[::7])
     work = Waiting(jobs, COST)
     print("| workers | lanes | simulated s | measured s | measured / simulated |\n|---|---|---|---|---|")
     for workers in counts:

@@ -113,6 +113,9 @@ def simulate(jobs: Sequence[Job], cost: StepCost, *, workers: int, lanes: int, q
     else:
         raise ValueError(f"queue: expected shared, fixed or official, got {queue!r}")
     events = [(cost.start, number) for number in range(workers)]
+    # The real interval, but no finer than matters: a thousandth of the least that the whole can take.
+    alone = sum(max(job.frames, 1) * cost.of(1, job.rows) for job in jobs)
+    ask_every = max(ASK_EVERY, alone / workers / lanes / 1000)
     makespan = 0.0
     while events:
         now, number = heapq.heappop(events)
@@ -135,7 +138,7 @@ def simulate(jobs: Sequence[Job], cost: StepCost, *, workers: int, lanes: int, q
         step = cost.of(len(worker.left), rows)
         steps = min(worker.left.values())
         if queue == "shared" and rows < lanes and book.waiting and step > 0:  # it will ask again
-            steps = min(steps, max(1, math.ceil(ASK_EVERY / step)))
+            steps = min(steps, max(1, math.ceil(ask_every / step)))
         spent += steps * step
         for name in worker.left:
             worker.left[name] -= steps
