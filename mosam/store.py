@@ -386,7 +386,7 @@ class RunStore:
                 f"({strange[0].name}); choose another folder with --results"
             )
         if has_record and self._overwrite:
-            for path in others:
+            for path in strange:
                 if path.name != RECORD:  # last of all, so that an interrupted overwrite can be repeated
                     _remove(path)
         elif has_record:

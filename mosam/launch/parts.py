@@ -211,6 +211,8 @@ class _Rounds:
     def go(self) -> RunResult:
         """See `run_parts`."""
         recorded = None
+        if self._overwrite:
+            clear(self._folder, WORK, READY)
         if not self._overwrite and (self._folder / RECORD).exists():
             recorded = read_record(self._folder)
             self._expected = recorded.settings

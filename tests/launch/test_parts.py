@@ -100,6 +100,14 @@ def test_parts_give_what_one_process_gives(tmp_path, plain):
     assert [e.event for e in events] == ["kept"] * len(NAMES)
 
 
+def test_overwriting_touches_nothing_of_its_own(tmp_path, plain):
+    run(tmp_path / "run", Threads())
+    (tmp_path / "run" / "s03.txt").write_text("old")
+    result, events = run(tmp_path / "run", Threads(), overwrite=True)
+    assert results(result.path) == plain
+    assert Counter(e.event for e in events) == {"done": len(NAMES)}
+
+
 def test_lost_tasks_are_submitted_again(tmp_path, plain):
     result, events = run(tmp_path / "run", Threads(lost=[0, 2, 4]))
     assert result.done == tuple(NAMES)
