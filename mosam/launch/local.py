@@ -52,7 +52,7 @@ from mosam.store import RunSettings, RunStore, SequenceRecord, StoreError
 LEASE_SECONDS = 1800.0  # a frame of a large network on a slow processor takes minutes
 TELL_EVERY = 0.2  # seconds between two reports of a worker on the same sequence
 ASK_EVERY = 1.0  # seconds until a worker with free lanes asks an empty queue again
-START_FAILURES = 2  # workers of one place that may die before they are ready
+START_FAILURES = 2  # workers of one place that may die one after the other without a sequence
 _POLL = 0.5
 
 _log = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class _Parent:
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._numbers = 0
-        self._deaths = [0] * len(self._places)  # before the worker was ready
+        self._deaths = [0] * len(self._places)  # without a sequence, since the last result
         self._broken: dict[int, str] = {}  # places that cannot be used
         self._settings: RunSettings | None = None
         self._store: RunStore | None = None
@@ -273,10 +273,10 @@ class _Parent:
         worker.pipe.close()
         worker.process.join(timeout=5.0)
         why = reason or _how_it_ended(worker.process.exitcode)
-        if not worker.ready:
+        if not worker.leases:  # nothing to blame but the place
             self._deaths[worker.slot] += 1
             if self._deaths[worker.slot] > START_FAILURES:
-                self._broken[worker.slot] = f"worker {worker.slot}: ended before it was ready: {why}"
+                self._broken[worker.slot] = f"worker {worker.slot}: ended again and again before it tracked anything: {why}"
         if self._leases is None or self._store is None:
             return
         for number, name in list(worker.leases.items()):
@@ -335,7 +335,7 @@ class _Parent:
             self._leases.renew(worker.number)
         if kind == "ready":
             settings, environment, note = rest
-            worker.ready, self._deaths[worker.slot] = True, 0
+            worker.ready = True
             same_settings(self._settings, settings, f"worker {worker.slot}")
             if note is not None:
                 self._teller.tell("note", f"worker {worker.slot}", reason=note)
@@ -364,6 +364,7 @@ class _Parent:
         assert self._leases is not None
         assert self._store is not None
         worker.leases.pop(number, None)
+        self._deaths[worker.slot] = 0
         job = self._leases.finish(number)
         if job is None:
             remove(self._out / ready)
