@@ -134,6 +134,11 @@ class Lanes:
             self._open[job.name] = job
         return job
 
+    @property
+    def careful(self) -> bool:
+        """What is open is there because something failed: nothing may run beside it, not even more of itself."""
+        return self._by_itself and bool(self._open)
+
     def close(self, name: str) -> None:
         """A job is done or has failed."""
         self._open.pop(name, None)
@@ -149,15 +154,18 @@ class Lanes:
         self._alone += members
         return members
 
-    def back_off(self) -> list[Job]:
+    def back_off(self, used: int | None = None) -> list[Job]:
         """The device ran out of memory: what was open starts again with half as many rows.
 
+        Args:
+            used: rows that were in use; None = those of the open jobs.
         Returns:
             the members; they are no longer open.
         """
         members = list(self._open.values())
         self._open.clear()
-        self.rows = max(1, min(self.rows, sum(job.rows for job in members)) // 2)
+        used = sum(job.rows for job in members) if used is None else used
+        self.rows = max(1, min(self.rows, used) // 2)
         self._again.give_back(members)
         return members
 

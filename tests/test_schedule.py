@@ -69,9 +69,11 @@ def test_members_of_a_failed_batch_run_by_themselves():
     lanes = Lanes(JobQueue([Job(name, 5) for name in "abcd"]), 3)
     assert [lanes.next().name for _ in range(3)] == ["a", "b", "c"]
     lanes.retry_alone()
+    assert not lanes.careful
     for name in "abc":
         assert lanes.next().name == name
         assert lanes.next() is None
+        assert lanes.careful
         lanes.close(name)
     assert lanes.next().name == "d"
 
