@@ -276,7 +276,7 @@ class _Parent:
         if not worker.leases:  # nothing to blame but the place
             self._deaths[worker.slot] += 1
             if self._deaths[worker.slot] > START_FAILURES:
-                self._broken[worker.slot] = f"worker {worker.slot}: ended again and again before it tracked anything: {why}"
+                self._broken[worker.slot] = f"worker {worker.slot}: ended again and again, without a sequence: {why}"
         if self._leases is None or self._store is None:
             return
         for number, name in list(worker.leases.items()):
