@@ -417,6 +417,7 @@ class _Open:
     log: Any = None
     read: int = 0
     written: int = 0
+    after: list[Any] = field(default_factory=list)
     seconds: float = 0.0
     waiting: dict[int, float] = field(default_factory=dict)
 
@@ -495,7 +496,7 @@ class _Walk:
     def _next_frame(self, item: _Open) -> tuple[Image, Any] | None:
         """The next image of a sequence and its motion; None where it could not be read and the sequence has failed."""
         with self._failing_alone(item):
-            frame = next(item.frames, None)
+            frame = _next_of(item)
             if frame is None:
                 raise MissingDataError(f"{item.name}: expected {len(item.sequence)} frames, found {item.read}")
             item.read += 1
@@ -508,6 +509,8 @@ class _Walk:
         motion = {video: pair for video, (_, pair) in frames.items() if pair is not None}
         started = time.perf_counter()
         try:
+            if getattr(self._engine, "ahead", False):
+                self._prepare(batch)
             self._engine.step(images, motion)
         except Exception as error:
             self._step_failed(batch, error)
@@ -521,6 +524,16 @@ class _Walk:
                 self._write(item, self._engine.drain(item.video))
                 if item.read == len(item.sequence):
                     self._finish(item)
+
+    def _prepare(self, batch: list[_Open]) -> None:
+        """Lets the engine encode the frames after these, where every sequence of the batch has one that is read."""
+        going_on = [item for item in batch if item.read < len(item.sequence)]
+        for item in going_on:
+            if not item.after:
+                _look_ahead(item)
+        images = {item.video: item.after[0][0] for item in going_on if isinstance(item.after[0], tuple)}
+        if images:
+            self._engine.prepare(images)
 
     @contextlib.contextmanager
     def _failing_alone(self, item: _Open) -> Iterator[None]:
@@ -618,6 +631,24 @@ class _Watched:
         """A frame, and what the policy's motion stream says of it (None where it reads no motion); in order."""
         image = self._source.read(index)
         return image, None if self._stream is None else self._stream.push(image)
+
+
+def _look_ahead(item: _Open) -> None:
+    """Reads one frame more; an error is kept until its turn."""
+    try:
+        item.after.append(next(item.frames, None))
+    except Exception as error:
+        item.after.append(error)
+
+
+def _next_of(item: _Open) -> tuple[Image, Any] | None:
+    """The next frame, or the one that was read ahead."""
+    if not item.after:
+        return next(item.frames, None)
+    frame = item.after.pop()
+    if isinstance(frame, Exception):
+        raise frame
+    return cast("tuple[Image, Any] | None", frame)
 
 
 def _stop_reading(item: _Open) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import Parity
@@ -100,6 +101,9 @@ class Engine:
         ragged: `bucket` or `pad`, for rows that read unlike amounts of memory.
         log: fill `ObjectOutput.log` with what was read and chosen.
 
+    Attributes:
+        ahead: whether `prepare` is worth calling: on a GPU, which computes while this process waits for its numbers.
+
     Usage::
 
         engine = Engine(model, policy)
@@ -129,6 +133,9 @@ class Engine:
         )
         wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
         self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
+        self.ahead = model.device.type == "cuda"
+        self._encoder = EncodeAhead(self.runner.encode, model.device)
+        self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
         self._motion = policy.motion()
         self._numbers = itertools.count()
         self._open: set[Video] = set()
@@ -213,7 +220,12 @@ class Engine:
         outputs: dict[Video, FrameOutput] = {}
         with torch.inference_mode():
             if busy:
-                features = self.runner.encode([images[video] for video in busy])
+                features = self._encoder.take([(video, video.next_frame) for video in busy])
+                if features is None:
+                    features = self.runner.encode([images[video] for video in busy])
+                prepared, self._prepared = self._prepared, ([], [])
+                if prepared[0]:
+                    self._encoder.begin(*prepared)
                 prompted = self._prompted(features, busy)
                 written = prompted + self._tracked(features, busy, {id(w.track) for w in prompted})
                 self._remember(features, written)
@@ -225,6 +237,21 @@ class Engine:
                 self._flush(video, {})
             video.next_frame += 1
         return outputs
+
+    def prepare(self, images: Mapping[Video, Image]) -> None:
+        """Gives the frames after those of the next `step`, to be encoded beside what that step computes.
+
+        That is used if the step after it has the same videos, otherwise it was in vain.
+
+        Args:
+            images: as for `step`, one frame later.
+        """
+        keys = [
+            (video, video.next_frame + 1)
+            for video in images
+            if any(_begun(track, video.next_frame + 1) for track in video.tracks.values())
+        ]
+        self._prepared = (keys, [images[video] for video, _ in keys])
 
     def drain(self, video: Video) -> list[FrameOutput]:
         """Outputs that no later frame can change, in frame order, each handed out once."""
@@ -590,6 +617,11 @@ class _ImageSide:
     def _at_video_size(self, low: Tensor) -> NDArray[np.bool_]:
         logits = F.interpolate(low, size=self._written.video.size, mode="bilinear", align_corners=False)
         return (logits[:, 0] > 0).cpu().numpy()
+
+
+def _begun(track: Track, frame: int) -> bool:
+    """Whether an object will be there on a later frame, whatever happens until then."""
+    return track.started or any(index <= frame for index in track.prompts)
 
 
 def _active(track: Track, frame: int) -> bool:
