@@ -62,8 +62,11 @@ Settings = Annotated[str, typer.Option(help="common: all trackers alike; publish
 Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of random weights.", min=0)]
 Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
 Lanes = Annotated[
-    str,
-    typer.Option(metavar="N|auto", help="Objects tracked together in one batch; auto: what the device has room for."),
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Objects tracked together in one batch.  [default: on a GPU what fits, else 1]",
+    ),
 ]
 Gpus = Annotated[str | None, typer.Option(help="One process a GPU: all, how many, or which (0,2).")]
 Launcher = Annotated[
@@ -113,7 +116,7 @@ def eval_(
     settings: Settings = "common",
     seed: Seed = 0,
     results: Results = Path("results"),
-    lanes: Lanes = "auto",
+    lanes: Lanes = None,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
     overwrite: Overwrite = False,
@@ -168,7 +171,7 @@ def run(
     settings: Settings = "common",
     seed: Seed = 0,
     results: Results = Path("results"),
-    lanes: Lanes = "auto",
+    lanes: Lanes = None,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
     overwrite: Overwrite = False,
@@ -205,7 +208,7 @@ def experiment(
     precision: Precision = None,
     limit: Limit = None,
     results: Results = Path("results"),
-    lanes: Lanes = "auto",
+    lanes: Lanes = None,
     jobs: Jobs = None,
     format_: Annotated[str, typer.Option("--format", help="text, markdown or csv.")] = "text",
 ) -> None:

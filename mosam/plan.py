@@ -39,7 +39,7 @@ class RunOptions:
     settings: str = "common"
     seed: int = 0
     results: Path = Path("results")
-    lanes: int | str = 1
+    lanes: int | str | None = None
     absent_as: str = "zeros"
     box_from_mask: str | None = None
     overwrite: bool = False

@@ -84,7 +84,7 @@ def run(
     policy: MemoryPolicy,
     *,
     out: str | Path,
-    max_lanes: int | Literal["auto"] = 1,
+    max_lanes: int | Literal["auto"] | None = 1,
     parity: Parity | None = None,
     options: CodecOptions | None = None,
     overwrite: bool = False,
@@ -103,7 +103,7 @@ def run(
         out: the run's folder.
         max_lanes: rows of one batch: objects (times hypotheses) tracked together, of as many sequences as that takes,
             the longest first; when one ends the next takes its place. `auto` = what suits the device and its free
-            memory. Fewer are used where they do not fit.
+            memory; None = that on a GPU, else 1. Fewer are used where they do not fit.
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
@@ -118,7 +118,7 @@ def run(
     from mosam.codecs import CodecOptions
     from mosam.engine.parity import Parity
 
-    if max_lanes != "auto" and max_lanes < 1:
+    if max_lanes is not None and max_lanes != "auto" and max_lanes < 1:
         raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
     dataset.require(frames=True)
     parity = Parity() if parity is None else parity
@@ -328,7 +328,7 @@ def _behind(codec: Any) -> contextlib.AbstractContextManager[Any]:
 
 
 def choose_lanes(
-    model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"], *, free: int | None = None
+    model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"] | None, *, free: int | None = None
 ) -> tuple[int, str | None]:
     """Rows of a batch, and a line to tell where they are not what was asked for.
 
@@ -340,6 +340,8 @@ def choose_lanes(
     """
     from mosam.engine import capacity
 
+    if max_lanes is None:
+        max_lanes = "auto" if model.device.type == "cuda" else 1
     if not hasattr(model, "sizes"):  # a network of a test
         return (1 if max_lanes == "auto" else max_lanes), None
     if max_lanes == 1:

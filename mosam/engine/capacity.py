@@ -169,13 +169,13 @@ def choose_lanes(asked: int | str, capacity: Capacity) -> tuple[int, str | None]
     return most, f"--lanes {lanes}: about {most} fit into the memory that is free, so many are used"
 
 
-def parse_lanes(text: int | str) -> int | str:
-    """`auto` or a number from 1 on.
+def parse_lanes(text: int | str | None) -> int | str | None:
+    """`auto` or a number from 1 on; None stays None (the device's usual).
 
     >>> parse_lanes("8"), parse_lanes("auto")
     (8, 'auto')
     """
-    if text == "auto":
+    if text is None or text == "auto":
         return text
     try:
         lanes = int(text)

@@ -110,7 +110,7 @@ def run_workers(
     places: Sequence[Place],
     *,
     out: str | Path,
-    max_lanes: int | Literal["auto"] = 1,
+    max_lanes: int | Literal["auto"] | None = 1,
     overwrite: bool = False,
     log: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -154,7 +154,7 @@ class _Parent:
         work: Work,
         places: Sequence[Place],
         out: Path,
-        max_lanes: int | Literal["auto"],
+        max_lanes: int | Literal["auto"] | None,
         overwrite: bool,
         log: bool,
         progress: Callable[[Progress], None] | None,
@@ -418,7 +418,7 @@ def _how_it_ended(code: int | None) -> str:
 
 
 def _worker_main(
-    pipe: Connection, work: Work, place: Place, out: str, max_lanes: int | Literal["auto"], log: bool
+    pipe: Connection, work: Work, place: Place, out: str, max_lanes: int | Literal["auto"] | None, log: bool
 ) -> None:
     """A worker process from start to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means

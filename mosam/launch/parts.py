@@ -74,7 +74,7 @@ class Part:
     probe: str
     run: str
     jobs: tuple[Job, ...]
-    max_lanes: int | Literal["auto"] = 1
+    max_lanes: int | Literal["auto"] | None = 1
     log: bool = False
     expected: RunSettings | None = None
 
@@ -147,7 +147,7 @@ class Launcher(ABC):
     place: Place
 
     @abstractmethod
-    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"]) -> list[list[Job]]:
+    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
         """Jobs as parts."""
 
     @abstractmethod
@@ -164,7 +164,7 @@ def run_parts(
     launcher: Launcher,
     *,
     out: str | Path,
-    max_lanes: int | Literal["auto"] = 1,
+    max_lanes: int | Literal["auto"] | None = 1,
     overwrite: bool = False,
     log: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -196,7 +196,7 @@ class _Rounds:
         launcher: Launcher,
         folder: Path,
         probe: str,
-        max_lanes: int | Literal["auto"],
+        max_lanes: int | Literal["auto"] | None,
         overwrite: bool,
         log: bool,
         progress: Callable[[Progress], None] | None,

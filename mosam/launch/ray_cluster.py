@@ -60,6 +60,7 @@ class RayLauncher(Launcher):
                     f"--launcher ray: no cluster at {options.address} ({one_line(error)}); start one with `ray start "
                     "--head`, or name it with ray[address=host:port]"
                 ) from None
+        self._usual_rows = AUTO_ROWS if options.gpus else 1
         self._check_resources(options)
         self.place = Place("cuda" if options.gpus else "cpu", options.cpus)
         self._task = ray.remote(
@@ -67,9 +68,9 @@ class RayLauncher(Launcher):
         )(do_part)
         self._open: list[Any] = []
 
-    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"]) -> list[list[Job]]:
+    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
         """One sequence a task; with lanes as many as fill them, alike in length since the longest come first."""
-        return group(jobs, AUTO_ROWS if rows == "auto" else rows, self._slots)
+        return group(jobs, self._usual_rows if rows is None else AUTO_ROWS if rows == "auto" else rows, self._slots)
 
     def submit(self, parts: Sequence[Part]) -> list[Task]:
         """See `Launcher.submit`."""

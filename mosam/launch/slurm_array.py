@@ -86,7 +86,7 @@ class SlurmLauncher(Launcher):
         except Exception as error:
             raise MosamError(f"--launcher slurm: {one_line(error)}; is this a machine that can call sbatch?") from None
 
-    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"]) -> list[list[Job]]:
+    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
         """As many parts as array jobs, of about equal frames."""
         return [part for part in share(jobs, min(self._options.jobs, max(1, len(jobs)))) if part]
 

@@ -34,6 +34,7 @@ def test_choice_of_lanes():
     assert capacity.choose_lanes(4, small) == (4, None)
     lanes, note = capacity.choose_lanes("800", small)
     assert lanes == 5
+    assert capacity.parse_lanes(None) is None
     assert note == "--lanes 800: about 5 fit into the memory that is free, so many are used"
 
 
