@@ -41,14 +41,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "plays": BASE | {"codecs", "regions"},
+    "schedule": set(),
     "runner": BASE
-    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "plays"},
+    | {"datasets", "model", "engine", "policies", "store", "codecs", "environment", "frame_log", "schedule", "plays"},
+    "launch": BASE
+    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"},
     "progress": BASE | {"runner"},
     "settings": BASE | {"policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "runner", "settings"},
     "vot": BASE
     | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
-    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store"},
+    "plan": BASE | {"settings", "runner", "datasets", "policies", "codecs", "store", "engine"},
 }
 TOP = {"cli", "experiment", "__init__", "__main__"}  # may import everything
 ONLY_IN = {
