@@ -65,7 +65,18 @@ PromptKind = Annotated[str | None, typer.Option("--prompt", help="box or mask.  
 Settings = Annotated[str, typer.Option(help="common: all trackers alike; published: each as its paper.")]
 Seed = Annotated[int, typer.Option(help="Draw of a generated benchmark and of random weights.", min=0)]
 Results = Annotated[Path, typer.Option(help="Where results are written: R/DATASET/TRACKER-MODEL/.")]
-Lanes = Annotated[int, typer.Option(help="Sequences (VOT's anchors too) tracked together in one batch.", min=1)]
+Lanes = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|auto",
+        help="Objects tracked together in one batch.  [default: on a GPU what fits, else 1]",
+    ),
+]
+Gpus = Annotated[str | None, typer.Option(help="One process a GPU: all, how many, or which (0,2).")]
+Launcher = Annotated[
+    str, typer.Option(help="local, ray[address=HOST:PORT,gpus=1] or slurm[partition=P,jobs=8,gpus=1].")
+]
+TrackJobs = Annotated[int | None, typer.Option("--jobs", help="Processes that track on the processor.", min=1)]
 AbsentAs = Annotated[str, typer.Option(help="Box written for an absent object: zeros, last, nan or minus_one.")]
 BoxFromMask = Annotated[
     str | None, typer.Option(help="Right edge of a mask's box: exclusive or inclusive.  [default: the benchmark's]")
@@ -86,6 +97,12 @@ AllowMissing = Annotated[bool, typer.Option("--allow-missing", help="Score what 
 Jobs = Annotated[int | None, typer.Option(help="Processes that score.  [default: one a core]", min=1)]
 Intervals = Annotated[bool, typer.Option("--ci", help="Add 95 % bootstrap intervals over sequences.")]
 Paired = Annotated[bool, typer.Option("--paired", help="Add paired differences from the first row.")]
+EvalJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs", help="Processes that track on the processor, and that score.  [default: 1; one a core]", min=1
+    ),
+]
 JsonFile = Annotated[Path | None, typer.Option("--json", help="Also write the scores there, one object a tracker.")]
 
 
@@ -113,7 +130,7 @@ def eval_(
     settings: Settings = "common",
     seed: Seed = 0,
     results: Results = Path("results"),
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
     region_files: RegionFiles = "auto",
@@ -122,7 +139,9 @@ def eval_(
     decoder: Decoder = "auto",
     protocol: Protocol = None,
     allow_missing: AllowMissing = False,
-    jobs: Jobs = None,
+    jobs: EvalJobs = None,
+    gpus: Gpus = None,
+    launcher: Launcher = "local",
     ci: Intervals = False,
     paired: Paired = False,
     json_file: JsonFile = None,
@@ -135,7 +154,7 @@ def eval_(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log, region_files,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher,
     )  # fmt: skip
     _check_protocol(options, protocol)
     scores, failed = [], False
@@ -170,13 +189,16 @@ def run(
     settings: Settings = "common",
     seed: Seed = 0,
     results: Results = Path("results"),
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     absent_as: AbsentAs = "zeros",
     box_from_mask: BoxFromMask = None,
     region_files: RegionFiles = "auto",
     overwrite: Overwrite = False,
     log: Log = False,
     decoder: Decoder = "auto",
+    jobs: TrackJobs = None,
+    gpus: Gpus = None,
+    launcher: Launcher = "local",
 ) -> None:
     """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
     from mosam.datasets.decoders import use_decoder
@@ -185,7 +207,7 @@ def run(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log, region_files,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher,
     )  # fmt: skip
     failed = False
     for _, result in _track(options):
@@ -251,7 +273,7 @@ def experiment(
     precision: Precision = None,
     limit: Limit = None,
     results: Results = Path("results"),
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     jobs: Jobs = None,
     workers: Annotated[int, typer.Option(help="Processes that track, a row and draw each.", min=1)] = 1,
     format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
@@ -500,6 +522,28 @@ def _shorten_splits(names: list[str], most: int = 5) -> str:
     return ", ".join(names if len(names) <= most else [*names[: most - 1], f"... {names[-1]}"])
 
 
+@app.command()
+def bench(
+    tracker: Trackers = None,
+    model: ModelName = None,
+    device: Device = "auto",
+    precision: Precision = None,
+    objects: Annotated[str, typer.Option(help="Objects of a clip; several with commas.")] = "1",
+    lanes: Annotated[str, typer.Option(help="Clips tracked together; several with commas.")] = "1",
+    frames: Annotated[int, typer.Option(help="Frames of a clip that are timed.", min=1)] = 20,
+    size: Annotated[str, typer.Option(help="Of the pictures, WIDTHxHEIGHT.")] = "1280x720",
+    json_file: JsonFile = None,
+) -> None:
+    """Measure speed from pictures to result files, by stage, and against what the device can do."""
+    from mosam.bench import parse_numbers, parse_size, render_bench, run_bench
+
+    results = run_bench(
+        tracker, model, device, precision, objects=parse_numbers("--objects", objects),
+        lanes=parse_numbers("--lanes", lanes), frames=frames, size=parse_size(size), json_file=json_file,
+    )  # fmt: skip
+    print(render_bench(results))
+
+
 @data_app.command("list")
 def data_list() -> None:
     """Name every benchmark there is a loader for."""
@@ -690,16 +734,18 @@ def vot_evaluate(
 
 def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
     """Does what was asked for, one tracker after the other, and shows how it goes."""
+    from mosam.launch.start import check_options, prepare
     from mosam.model.checkpoints import load_model
     from mosam.plan import plan_runs, remembering
     from mosam.progress import progress_view
 
+    check_options(options)
     load = remembering(load_model)
     for planned in plan_runs(options):
-        model = planned.load(load)
+        go = prepare(planned, load)
         with progress_view() as view:
             view.note(f"{planned.title} -> {planned.out}")
-            result = planned.start(model, view)
+            result = go(view)
         yield planned, result
 
 

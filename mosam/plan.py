@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mosam.choose import choose_sequences, split_list
 from mosam.codecs import CodecOptions
 from mosam.datasets.base import DATASETS
+from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
 from mosam.policies.base import load_policy, parse_tracker
 from mosam.runner import Progress, RunResult, run
@@ -39,12 +40,16 @@ class RunOptions:
     settings: str = "common"
     seed: int = 0
     results: Path = Path("results")
-    lanes: int = 1
+    lanes: int | str | None = None
     absent_as: str = "zeros"
     box_from_mask: str | None = None
     overwrite: bool = False
     log: bool = False
     region_files: str = "auto"
+    decoder: str = "auto"
+    jobs: int | None = None
+    gpus: str | None = None
+    launcher: str = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ class PlannedRun:
             model,
             self.policy,
             out=self.out,
-            max_lanes=self.options.lanes,
+            max_lanes=parse_lanes(self.options.lanes),  # type: ignore[arg-type]
             parity=self.conditions.parity,
             options=self.output,
             overwrite=self.options.overwrite,

@@ -25,19 +25,32 @@ class Speed:
         self._started = time.monotonic()
         self._kept = 0
         self._open: dict[str, float] = {}
+        self._seen: dict[str, int] = {}
+        self._since: dict[str, float] = {}
+        self._paces: dict[str, float] = {}  # frames per second of each open sequence
+        self._ahead = self._longest = 0
         self._finished = 0
         self._total = 0
 
     def see(self, event: Progress) -> None:
         """Takes one event into account."""
         self._finished, self._total = event.finished, event.total
+        self._ahead, self._longest = event.ahead, event.longest
         if event.event == "kept":
             self._kept += 1
         elif event.event == "frame":
-            self.frames += 1
+            self.frames += max(0, event.frames - self._seen.get(event.sequence, 0))  # workers do not tell every frame
+            self._seen[event.sequence] = event.frames
             self._open[event.sequence] = event.frames / event.length
+            since = self._since.setdefault(event.sequence, self._started)
+            self._paces[event.sequence] = event.frames / max(time.monotonic() - since, 1e-9)
         elif event.event in ("done", "failed"):
+            self.frames += max(0, event.frames - self._seen.pop(event.sequence, 0))
             self._open.pop(event.sequence, None)
+            self._paces.pop(event.sequence, None)
+        elif event.event == "start":
+            self._since[event.sequence] = time.monotonic()
+            self._seen.pop(event.sequence, None)
 
     @property
     def elapsed(self) -> float:
@@ -51,7 +64,15 @@ class Speed:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the end if sequences go on as they did; None before there is anything to go by."""
+        """Seconds until the end if frames (where lengths are not known, sequences) go on as they did; else None.
+
+        The longest sequence cannot end earlier than its own pace allows, however many others are done meanwhile.
+        """
+        if self._ahead:
+            if not self.frames:
+                return None
+            alone = self._longest / max(self._paces.values()) if self._paces else 0.0
+            return max(self._ahead / self.fps, alone)
         here = self._finished - self._kept + sum(self._open.values())
         ahead = self._total - self._kept - here
         return self.elapsed * ahead / here if here > 0 else None
@@ -128,10 +149,12 @@ class LiveProgress:
         self._speed.see(event)
         if self._task is None:
             self._task = self._bar.add_task("", total=event.total, pace="")
-        if event.event in ("failed", "redo"):
+        if event.event in ("failed", "redo", "note"):
             self.note(describe(event) or "")
         left = self._speed.seconds_left
         pace = "" if left is None else f"{self._speed.fps:.1f} fps, {clock(left)} left"
+        if event.event == "note":
+            return
         where = f"{event.sequence} {event.frames}/{event.length}" if event.length else event.sequence
         self._bar.update(self._task, completed=event.finished, description=where, pace=pace)
 
@@ -210,6 +233,8 @@ def describe(event: Progress) -> str | None:
         return f"{place}: failed: {event.reason}"
     if event.event == "redo":
         return f"{event.sequence}: done again, {event.reason}"
+    if event.event == "note":
+        return f"{event.sequence}: {event.reason}" if event.sequence else event.reason
     return None
 
 

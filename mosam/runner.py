@@ -7,14 +7,15 @@ import dataclasses
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.frame_log import FrameLogWriter, log_path
 from mosam.plays import ONCE, PLAYS, Pass, Play
+from mosam.schedule import Job, JobQueue, Lanes, longest_first
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
 
+Event = Literal["kept", "redo", "start", "frame", "done", "failed", "note"]
+
 _log = logging.getLogger(__name__)
 
 
@@ -35,7 +38,8 @@ class Progress:
     """One thing that happened during a run.
 
     Attributes:
-        event: `kept` (done before and intact), `redo` (to be done again), `start`, `frame`, `done` or `failed`.
+        event: `kept` (done before and intact), `redo` (to be done again), `start`, `frame`, `done`, `failed`, or `note`
+            (something to know about the run; `reason` says what).
         sequence: its name.
         finished: sequences that are done or have failed, kept ones included.
         total: sequences of the run.
@@ -43,9 +47,11 @@ class Progress:
         length: frames there are to track; 0 where not known.
         seconds: engine time spent on it so far.
         reason: why it failed or is done again.
+        ahead: frames of the whole run that are still to be tracked; 0 where not known.
+        longest: the most of them that one sequence has.
     """
 
-    event: Literal["kept", "redo", "start", "frame", "done", "failed"]
+    event: Event
     sequence: str
     finished: int
     total: int
@@ -53,6 +59,8 @@ class Progress:
     length: int = 0
     seconds: float = 0.0
     reason: str | None = None
+    ahead: int = 0
+    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,7 @@ def run(
     policy: MemoryPolicy,
     *,
     out: str | Path,
-    max_lanes: int = 1,
+    max_lanes: int | Literal["auto"] | None = 1,
     parity: Parity | None = None,
     options: CodecOptions | None = None,
     overwrite: bool = False,
@@ -95,8 +103,9 @@ def run(
         model: the network.
         policy: the tracker.
         out: the run's folder.
-        max_lanes: sequences (where they are played in several passes, passes) tracked together, and rows of one batch;
-            when one ends the next takes its place.
+        max_lanes: rows of one batch: objects (times hypotheses) tracked together, of as many sequences as that takes,
+            the longest first; when one ends the next takes its place. `auto` = what suits the device and its free
+            memory; None = that on a GPU, else 1. Fewer are used where they do not fit.
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
@@ -109,35 +118,250 @@ def run(
         MismatchError: `out` holds results made with other settings, or from other annotations.
         StoreError: results cannot be written; finished sequences are kept.
     """
-    from mosam.codecs import CODECS, CodecOptions
+    from mosam.codecs import CodecOptions
     from mosam.engine.parity import Parity
 
-    if max_lanes < 1:
+    if max_lanes is not None and max_lanes != "auto" and max_lanes < 1:
         raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
     dataset.require(frames=True)
     _check_motion(policy)
     parity = Parity() if parity is None else parity
     options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
-    codec = CODECS[dataset.info.result_format]
     settings = describe_settings(dataset, model, policy, parity=parity, options=options)
-    store = RunStore(
+    lanes, note = choose_lanes(model, policy, max_lanes)
+    store = open_store(dataset, settings, _environment(model, lanes), out=out, overwrite=overwrite)
+    with store:
+        teller = Teller(len(dataset), progress)
+        if note is not None:
+            teller.tell("note", "", reason=note)
+        jobs = describe_jobs(dataset, find_work(dataset, store, teller.tell), policy, ordered=lanes > 1)
+        teller.expect(jobs)
+        queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
+        walk(dataset, model, policy, parity, options, store, Lanes(queue, lanes), teller.tell, log=log)
+        return result_of(dataset, store)
+
+
+def open_store(
+    dataset: Dataset, settings: RunSettings, environment: Mapping[str, Any], *, out: str | Path, overwrite: bool
+) -> RunStore:
+    """The folder of a run; a context manager."""
+    return RunStore(
         out,
         settings,
         selection=None if dataset.subset is None else list(dataset),
         annotation_hash=dataset.annotation_hash(),
-        environment=_environment(model, max_lanes),
+        environment=environment,
         overwrite=overwrite,
     )
-    with store, _suitable_threads(model):
 
-        def new_engine() -> Any:
-            return _new_engine(model, policy, parity, max_lanes, log)
 
-        walk = _Walk(dataset, store, codec, options, new_engine, max_lanes, progress or (lambda event: None), log)
-        walk.go()
-        failed = {name: why for name, why in store.record.failed.items() if name in set(dataset)}
-        done = tuple(name for name in dataset if name not in failed)
-        return RunResult(store.folder, done, failed, store.record)
+def result_of(dataset: Dataset, store: RunStore) -> RunResult:
+    """What became of the dataset's sequences, from the store's record."""
+    wanted = set(dataset)
+    failed = {name: why for name, why in store.record.failed.items() if name in wanted}
+    done = tuple(name for name in dataset if name not in failed)
+    return RunResult(store.folder, done, failed, store.record)
+
+
+def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
+    """Names of the sequences that still have to be done; what is finished and intact is kept.
+
+    Raises:
+        MismatchError: a finished one was tracked from another annotation.
+    """
+    from mosam.codecs import CODECS
+
+    codec, left = CODECS[dataset.info.result_format], []
+    for name in dataset:
+        record = store.record.sequences.get(name)
+        if record is not None and record.status == "done":
+            paths = codec.paths(dataset[name])
+            why = store.check(name, paths)
+            if why is None:
+                if record.annotation != _annotation(dataset, name):
+                    raise MismatchError(
+                        f"{store.folder}: {name} was tracked from another annotation than is there now; choose another "
+                        "folder with --results, or throw the old results away with --overwrite"
+                    )
+                tell("kept", name)
+                continue
+            store.forget(name, paths)
+            tell("redo", name, reason=why)
+        elif record is not None:
+            tell("redo", name, reason=f"failed before: {record.reason}")
+        left.append(name)
+    return left
+
+
+def describe_jobs(dataset: Dataset, names: Iterable[str], policy: MemoryPolicy, *, ordered: bool = True) -> list[Job]:
+    """Sequences as jobs.
+
+    Args:
+        dataset: theirs.
+        names: which.
+        policy: the tracker; its hypotheses are rows.
+        ordered: whether their order matters, so that lengths must be known; one that cannot be opened counts as
+            shortest and fails when its turn comes.
+    """
+    jobs = []
+    for name in names:
+        job = Job(name)
+        if ordered:
+            with contextlib.suppress(Exception):
+                sequence = dataset[name]
+                job = Job(name, len(sequence), max(1, len(sequence.object_ids)) * policy.hypotheses)
+        jobs.append(job)
+    return longest_first(jobs) if ordered else jobs
+
+
+class Tell(Protocol):
+    """Takes an event of a sequence."""
+
+    def __call__(
+        self,
+        event: Event,
+        name: str,
+        *,
+        frames: int = 0,
+        length: int = 0,
+        seconds: float = 0.0,
+        reason: str | None = None,
+    ) -> None:
+        """See `Progress`."""
+
+
+class Teller:
+    """Turns events of sequences into progress of a run.
+
+    Args:
+        total: sequences of the run.
+        progress: called with each, or None.
+    """
+
+    def __init__(self, total: int, progress: Callable[[Progress], None] | None):
+        self._total, self._progress, self._finished = total, progress, 0
+        self._ahead: dict[str, int] = {}
+        self._lengths: dict[str, int] = {}
+
+    def expect(self, jobs: Iterable[Job]) -> None:
+        """Says how long the sequences are, for the time left."""
+        self._lengths = {job.name: job.frames for job in jobs}
+        self._ahead = dict(self._lengths)
+
+    def tell(
+        self,
+        event: Event,
+        name: str,
+        *,
+        frames: int = 0,
+        length: int = 0,
+        seconds: float = 0.0,
+        reason: str | None = None,
+    ) -> None:
+        """See `Tell`."""
+        if event in ("kept", "done", "failed"):
+            self._finished += 1
+            self._ahead.pop(name, None)
+        elif name in self._ahead:
+            self._ahead[name] = max(0, self._lengths[name] - frames)
+        if self._progress is None:
+            return
+        ahead, longest = sum(self._ahead.values()), max(self._ahead.values(), default=0)
+        self._progress(
+            Progress(event, name, self._finished, self._total, frames, length, seconds, reason, ahead, longest)
+        )
+
+
+class Sink(Protocol):
+    """Where results of a sequence go: the run's store, or a worker's way to it. See `mosam.store.RunStore`."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, for errors."""
+
+    def partial(self, name: str) -> Path:
+        """A new empty folder to write the results of one sequence into."""
+
+    def commit(
+        self, name: str, paths: Iterable[str], record: SequenceRecord, *, unhashed: Iterable[str] = ()
+    ) -> SequenceRecord:
+        """The files of a sequence are complete."""
+
+    def fail(self, name: str, record: SequenceRecord) -> None:
+        """A sequence failed."""
+
+    def discard(self, name: str) -> None:
+        """Drops the unfinished results of a sequence."""
+
+
+def walk(
+    dataset: Dataset,
+    model: Backbone,
+    policy: MemoryPolicy,
+    parity: Parity,
+    options: CodecOptions,
+    sink: Sink,
+    lanes: Lanes,
+    tell: Tell,
+    *,
+    log: bool = False,
+) -> None:
+    """Tracks what the lanes' source gives until it gives nothing more.
+
+    Args:
+        dataset: where sequences come from.
+        model, policy, parity, options, log: as for `run`.
+        sink: where results go.
+        lanes: what is tracked when.
+        tell: called on every event, from this thread.
+    """
+    from mosam.codecs import CODECS
+
+    def new_engine() -> Any:
+        return _new_engine(model, policy, parity, max(1, lanes.rows // policy.hypotheses), log)
+
+    with _suitable_threads(model), _behind(CODECS[dataset.info.result_format]) as codec:
+        _Walk(dataset, sink, codec, options, new_engine, lanes, tell, log, policy.hypotheses).go()
+
+
+def _behind(codec: Any) -> contextlib.AbstractContextManager[Any]:
+    """Pictures are written in the background; boxes cost nothing."""
+    from mosam.codecs.background import in_background
+
+    return in_background(codec, threads=1 if not codec.masks else 2)
+
+
+def choose_lanes(
+    model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"] | None, *, free: int | None = None
+) -> tuple[int, str | None]:
+    """Rows of a batch, and a line to tell where they are not what was asked for.
+
+    Args:
+        model: on its device.
+        policy: the tracker.
+        max_lanes: as for `run`.
+        free: bytes of memory for it; None = all that is free.
+    """
+    from mosam.engine import capacity
+
+    if max_lanes is None:
+        max_lanes = "auto" if model.device.type == "cuda" else 1
+    if not hasattr(model, "sizes"):  # a network of a test
+        return (1 if max_lanes == "auto" else max_lanes), None
+    if max_lanes == 1:
+        return 1, None
+    return capacity.choose_lanes(max_lanes, capacity.measure_capacity(model, policy, free=free))
+
+
+class _InOrder:
+    """Jobs one after the other, as they are given."""
+
+    def __init__(self, jobs: Iterable[Job]):
+        self._jobs = iter(jobs)
+
+    def take(self, room: int | None = None) -> Job | None:
+        """See `mosam.schedule.Source`."""
+        return next(self._jobs, None)
 
 
 def describe_settings(
@@ -180,6 +404,10 @@ def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:
     return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes}
 
 
+def _annotation(dataset: Dataset, name: str) -> str:
+    return dataset.select([name]).annotation_hash()
+
+
 def _suitable_threads(model: Backbone) -> contextlib.AbstractContextManager[None]:
     if not hasattr(model, "sizes"):  # a network of a test
         return contextlib.nullcontext()
@@ -201,7 +429,6 @@ class _Job:
     Attributes:
         waiting: passes that can be played but are not yet.
         lanes: passes being played.
-        alone: nothing may be played beside its one lane.
         read, seconds: frames given to the engine, and its time for them.
     """
 
@@ -211,7 +438,6 @@ class _Job:
     play: Play
     opened: float
     waiting: deque[Pass]
-    alone: bool = False
     log: Any = None
     lanes: list[_Lane] = field(default_factory=list)
     read: int = 0
@@ -226,8 +452,10 @@ class _Lane:
     played: Pass
     video: Any
     frames: Iterator[tuple[Image, Any]]
+    rows: int = 1
     read: int = 0
     written: int = 0
+    after: list[Any] = field(default_factory=list)  # read ahead of its turn
     waiting: dict[int, float] = field(default_factory=dict)
 
 
@@ -237,90 +465,66 @@ class _Walk:
     def __init__(
         self,
         dataset: Dataset,
-        store: RunStore,
+        sink: Sink,
         codec: Any,
         options: CodecOptions,
         new_engine: Callable[[], Any],
-        max_lanes: int,
-        progress: Callable[[Progress], None],
+        lanes: Lanes,
+        tell: Tell,
         log: bool = False,
+        hypotheses: int = 1,
     ):
         self._log = log
         self._dataset = dataset
-        self._store = store
+        self._sink = sink
         self._codec = codec
         self._options = options
         self._play = PLAYS[dataset.info.play]
         self._new_engine = new_engine
-        self._max_lanes = max_lanes
-        self._progress = progress
+        self._lanes = lanes
+        self._progress = tell
+        self._hypotheses = hypotheses
         self._engine: Any = None
-        self._pending: deque[str] = deque()
-        self._alone: deque[str] = deque()  # members of a batch that failed, to be tried one at a time
         self._jobs: list[_Job] = []
-        self._finished = 0
 
     def go(self) -> None:
-        """Does what is not done."""
-        for name in self._dataset:
-            self._sort_out(name)
+        """Does what there is to do."""
         try:
-            while self._pending or self._alone or self._jobs:
-                self._fill()
-                frames = {lane.video: frame for lane in self._lanes() if (frame := self._next_frame(lane)) is not None}
+            while self._fill():
+                frames = {
+                    lane.video: frame for lane in self._playing() if (frame := self._next_frame(lane)) is not None
+                }
                 if frames:
                     self._step(frames)
         finally:
             for job in list(self._jobs):
                 self._leave(job)
 
-    def _lanes(self) -> list[_Lane]:
+    def _playing(self) -> list[_Lane]:
         return [lane for job in self._jobs for lane in job.lanes]
 
-    def _sort_out(self, name: str) -> None:
-        """Decides whether a sequence is kept or still to be done."""
-        record = self._store.record.sequences.get(name)
-        if record is not None and record.status == "done":
-            paths = self._codec.paths(self._dataset[name])
-            why = self._store.check(name, paths)
-            if why is None:
-                self._check_annotation(name)
-                self._finished += 1
-                self._tell("kept", name)
-                return
-            self._store.forget(name, paths)
-            self._tell("redo", name, reason=why)
-        elif record is not None:
-            self._tell("redo", name, reason=f"failed before: {record.reason}")
-        self._pending.append(name)
+    def _fill(self) -> bool:
+        """Fills the lanes: with passes of the open sequences first, then with new ones; False where none is open then.
 
-    def _check_annotation(self, name: str) -> None:
-        recorded = self._store.record.sequences[name].annotation
-        if recorded != self._annotation(name):
-            raise MismatchError(
-                f"{self._store.folder}: {name} was tracked from another annotation than is there now; "
-                "choose another folder with --results, or throw the old results away with --overwrite"
-            )
-
-    def _annotation(self, name: str) -> str:
-        return self._dataset.select([name]).annotation_hash()
-
-    def _fill(self) -> None:
-        """Fills the lanes: with passes of the open sequences first, then with those of new ones."""
+        A sequence that follows a failed batch is played one pass at a time.
+        """
         while True:
-            alone = bool(self._alone) or any(job.alone for job in self._jobs)
-            if len(self._lanes()) >= (1 if alone else self._max_lanes):
-                return
-            job = next((job for job in self._jobs if job.waiting), None)
+            used = sum(lane.rows for lane in self._playing())
+            room = self._lanes.rows - used if not (self._lanes.careful and used) else 0
+            ready = [job for job in self._jobs if job.waiting]
+            job = next((job for job in ready if not job.lanes or self._rows(job.waiting[0]) <= room), None)
             if job is not None:
                 with self._failing_alone(job):
                     self._play_next(job)
-            elif (queue := self._alone or self._pending) and not (alone and self._jobs):
-                self._open(queue.popleft(), alone=queue is self._alone)
+            elif ready or room < 1 or (found := self._lanes.next()) is None:
+                return bool(self._jobs)
             else:
-                return
+                self._open(found.name)
 
-    def _open(self, name: str, *, alone: bool) -> None:
+    def _rows(self, played: Pass) -> int:
+        return len({prompt.object_id for prompt in played.prompts}) * self._hypotheses
+
+    def _open(self, name: str) -> None:
         """Opens a sequence, without playing it."""
         try:
             job = self._start(name)
@@ -329,7 +533,6 @@ class _Walk:
         except Exception as error:
             self._fail(name, error)
             return
-        job.alone = alone
         self._jobs.append(job)
         self._tell("start", name, job)
 
@@ -338,11 +541,11 @@ class _Walk:
         sequence = self._dataset[name]
         if not sequence.prompts:
             raise MissingDataError(f"{name}: expected a prompt for at least one object, found none")
-        with writing(self._store.folder):
-            partial = self._store.partial(name)
+        with writing(self._sink.folder):
+            partial = self._sink.partial(name)
             play = self._play(partial, sequence, self._codec, self._options)
             log = FrameLogWriter(partial, name) if self._log else None
-        return _Job(name, sequence, self._annotation(name), play, opened, deque(play.begin()), log=log)
+        return _Job(name, sequence, _annotation(self._dataset, name), play, opened, deque(play.begin()), log=log)
 
     def _play_next(self, job: _Job) -> None:
         """Begins the next pass of a sequence."""
@@ -354,7 +557,8 @@ class _Walk:
         size, overlap = job.sequence.source.size(), self._codec.non_overlap
         video = self._engine.open(played.prompts, num_frames=played.num_frames, size=size, non_overlap=overlap)
         source = cast("FrameSource", _Watched(job.sequence.source, played.frames, self._engine.motion_stream()))
-        job.lanes.append(_Lane(job, played, video, cast("Iterator[tuple[Image, Any]]", prefetch(source))))
+        frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
+        job.lanes.append(_Lane(job, played, video, frames, self._rows(played)))
 
     def _next_frame(self, lane: _Lane) -> tuple[Image, Any] | None:
         """The next image of a pass and its motion; None where it could not be read and the sequence has failed."""
@@ -362,7 +566,7 @@ class _Walk:
         if lane not in job.lanes:  # another pass of its sequence failed just now
             return None
         with self._failing_alone(job):
-            frame = next(lane.frames, None)
+            frame = _next_of(lane)
             if frame is None:
                 raise MissingDataError(f"{job.name}: expected {len(job.sequence)} frames, found {lane.read}")
             lane.read += 1
@@ -370,13 +574,15 @@ class _Walk:
         return None
 
     def _step(self, frames: dict[Any, tuple[Image, Any]]) -> None:
-        batch = [lane for lane in self._lanes() if lane.video in frames]
+        batch = [lane for lane in self._playing() if lane.video in frames]
         images = {lane.video: frames[lane.video][0] for lane in batch}
         motion = {lane.video: pair for lane in batch if (pair := frames[lane.video][1]) is not None}
         if not batch:
             return
         started = time.perf_counter()
         try:
+            if getattr(self._engine, "ahead", False):
+                self._prepare(batch)
             self._engine.step(images, motion)
         except Exception as error:
             self._step_failed(batch, error)
@@ -395,6 +601,16 @@ class _Walk:
                 if not goes_on or lane.read == len(lane.played.frames):
                     self._end(lane, complete=goes_on)
 
+    def _prepare(self, batch: list[_Lane]) -> None:
+        """Lets the engine encode the frames after these, of every pass that has one."""
+        going_on = [lane for lane in batch if lane.read < len(lane.played.frames)]
+        for lane in going_on:
+            if not lane.after:
+                _look_ahead(lane)
+        images = {lane.video: lane.after[0][0] for lane in going_on if isinstance(lane.after[0], tuple)}
+        if images:
+            self._engine.prepare(images)
+
     @contextlib.contextmanager
     def _failing_alone(self, job: _Job) -> Iterator[None]:
         """What goes wrong inside concerns one sequence: it fails, its memory is given back, the others go on."""
@@ -409,23 +625,33 @@ class _Walk:
             self._fail(job.name, error, job)
 
     def _step_failed(self, batch: list[_Lane], error: Exception) -> None:
-        """The engine is in an unknown state: a new one starts its sequences again, one pass at a time."""
-        self._engine = None
-        jobs = list(self._jobs)
-        if len(batch) == 1:
+        """The engine is in an unknown state: a new one starts its sequences again, fewer at a time or one by one."""
+        from mosam.engine.capacity import is_out_of_memory, release_memory
+
+        device, self._engine = getattr(getattr(self._engine, "model", None), "device", None), None
+        alone = len(self._playing()) == 1
+        if alone:
             self._fail(batch[0].job.name, error, batch[0].job)
-            jobs.remove(batch[0].job)
-        elif jobs:
-            _log.debug("a batch of %d passes failed, each is tried alone", len(batch), exc_info=error)
-        for job in jobs:
+            if not self._jobs:
+                return
+        rows, used = self._lanes.rows, sum(lane.rows for lane in self._playing())
+        if is_out_of_memory(error) and not alone:
+            again, reason = self._lanes.back_off(used), f"out of memory with {rows} lanes"
+            reason += f", goes on with {self._lanes.rows}"
+        else:
+            again, reason = self._lanes.retry_alone(), f"a batch failed ({one_line(error)}), each is tried alone"
+        _log.debug("a batch of %d passes failed", len(batch), exc_info=error)
+        for job in list(self._jobs):
             self._leave(job)
-            self._store.discard(job.name)
-            self._alone.append(job.name)
+            self._sink.discard(job.name)
+        self._tell("note", f"{len(again)} sequences", reason=reason)
+        if is_out_of_memory(error) and device is not None:
+            release_memory(device)
 
     def _write(self, lane: _Lane, outputs: list[FrameOutput]) -> bool:
         """Hands outputs that are final to the play; False where that ends the pass, and the rest does not count."""
         job, played = lane.job, lane.played
-        with writing(self._store.folder):
+        with writing(self._sink.folder):
             for output in outputs:
                 goes_on = job.play.add(played, output, lane.waiting.pop(output.frame_index))
                 if job.log is not None:
@@ -452,21 +678,21 @@ class _Walk:
             raise MosamError(f"{job.name}: expected results of {len(lane.played.frames)} frames, got {lane.written}")
         lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
         job.lanes.remove(lane)
-        with writing(self._store.folder):
+        with writing(self._sink.folder):
             job.waiting.extend(job.play.end(lane.played))
         if not (job.waiting or job.lanes):
             self._finish(job)
 
     def _finish(self, job: _Job) -> None:
-        with writing(self._store.folder):
+        with writing(self._sink.folder):
             job.play.finish()
         self._leave(job)
         record = SequenceRecord(
             "done", job.read, job.seconds, time.perf_counter() - job.opened, annotation=job.annotation
         )
         logs = [log_path(job.name)] if job.log is not None else []
-        self._store.commit(job.name, self._codec.paths(job.sequence), record, unhashed=logs)
-        self._finished += 1
+        self._sink.commit(job.name, self._codec.paths(job.sequence), record, unhashed=logs)
+        self._lanes.close(job.name)
         self._tell("done", job.name, job)
 
     def _fail(self, name: str, error: Exception, job: _Job | None = None) -> None:
@@ -475,12 +701,13 @@ class _Walk:
             self._leave(job)
         reason = one_line(error)
         frames, seconds = (job.read, job.seconds) if job else (0, 0.0)
-        self._store.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
-        self._finished += 1
+        self._sink.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
+        self._lanes.close(name)
         self._tell("failed", name, job, reason=reason)
 
     def _leave(self, job: _Job) -> None:
         """Stops reading for a sequence, and forgets it."""
+        self._codec.drop(job.name)
         for lane in job.lanes:
             lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
         job.lanes.clear()
@@ -490,16 +717,9 @@ class _Walk:
         if job in self._jobs:
             self._jobs.remove(job)
 
-    def _tell(
-        self,
-        event: Literal["kept", "redo", "start", "frame", "done", "failed"],
-        name: str,
-        job: _Job | None = None,
-        *,
-        reason: str | None = None,
-    ) -> None:
+    def _tell(self, event: Event, name: str, job: _Job | None = None, *, reason: str | None = None) -> None:
         frames, length, seconds = (job.read, job.play.length, job.seconds) if job else (0, 0, 0.0)
-        self._progress(Progress(event, name, self._finished, len(self._dataset), frames, length, seconds, reason))
+        self._progress(event, name, frames=frames, length=length, seconds=seconds, reason=reason)
 
 
 class _Watched:
@@ -515,3 +735,21 @@ class _Watched:
         """A frame, and what the policy's motion stream says of it (None where it reads no motion); in order."""
         image = self._source.read(self._frames[index])
         return image, None if self._stream is None else self._stream.push(image)
+
+
+def _look_ahead(lane: _Lane) -> None:
+    """Reads one frame more; an error is kept until its turn."""
+    try:
+        lane.after.append(next(lane.frames, None))
+    except Exception as error:
+        lane.after.append(error)
+
+
+def _next_of(lane: _Lane) -> tuple[Image, Any] | None:
+    """The next frame, or the one that was read ahead."""
+    if not lane.after:
+        return next(lane.frames, None)
+    frame = lane.after.pop()
+    if isinstance(frame, Exception):
+        raise frame
+    return cast("tuple[Image, Any] | None", frame)

@@ -379,13 +379,14 @@ class RunStore:
         self._clear_partial()
         others = [path for path in self.folder.iterdir() if path.name not in (LOCK, f"{RECORD}.new")]
         has_record = (self.folder / RECORD).exists()
-        if others and not has_record:
+        strange = [path for path in others if not path.name.startswith(".")]  # hidden ones are of workers
+        if strange and not has_record:
             raise MismatchError(
                 f"{self.folder}: expected an empty folder or a run with {RECORD}, found other files "
-                f"({others[0].name}); choose another folder with --results"
+                f"({strange[0].name}); choose another folder with --results"
             )
         if has_record and self._overwrite:
-            for path in others:
+            for path in strange:
                 if path.name != RECORD:  # last of all, so that an interrupted overwrite can be repeated
                     _remove(path)
         elif has_record:

@@ -51,8 +51,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
     "plays": BASE | {"codecs", "regions"},
+    "schedule": set(),
     "runner": BASE
-    | {"datasets", "model", "engine", "motion", "policies", "store", "codecs", "environment", "frame_log", "plays"},
+    | {"datasets", "model", "engine", "motion", "policies", "store", "codecs", "environment", "frame_log"}
+    | {"schedule", "plays"},
+    "launch": BASE
+    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),
@@ -60,6 +64,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
     "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "runner", "settings"},
     "demo": BASE | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment"},
     "vot": BASE
     | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
@@ -70,7 +75,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"plan", "datasets", "codecs", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
-    "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store"},
+    "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store", "engine"},
 }
 TOP = {"cli", "doctor", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}
 ONLY_IN = {

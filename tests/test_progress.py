@@ -51,6 +51,27 @@ def test_time_left_goes_by_what_was_done_in_this_run(monkeypatch):
     assert speed.seconds_left == pytest.approx(5)
 
 
+def test_time_left_goes_by_frames_and_by_the_longest_where_lengths_are_known(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    speed = Speed()
+    speed.see(Progress("start", "a", 0, 3, length=50, ahead=100, longest=50))
+    assert speed.seconds_left is None
+    now[0] += 5
+    speed.see(Progress("frame", "a", 0, 3, frames=10, length=50, ahead=90, longest=50))
+    assert speed.fps == pytest.approx(2)
+    assert speed.seconds_left == pytest.approx(45)
+    speed.see(Progress("frame", "a", 0, 3, frames=10, length=50, ahead=60, longest=60))  # others are done, one is long
+    assert speed.seconds_left == pytest.approx(30)
+    for other in "bcd":
+        speed.see(Progress("start", other, 0, 3, length=50, ahead=60, longest=60))
+    now[0] += 5
+    for name in "abcd":
+        speed.see(Progress("frame", name, 0, 3, frames=20, length=50, ahead=60, longest=60))
+    assert speed.fps == pytest.approx(8)
+    assert speed.seconds_left == pytest.approx(15)  # not 60 / 8: what is left is one sequence, at 20 frames in 5 s
+
+
 def test_no_bar_where_standard_error_is_no_terminal(capsys):
     assert isinstance(progress_view(), PlainProgress)
     with scoring_view("sam2", 3) as view:

@@ -14,10 +14,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import Parity
 from mosam.engine.track import Hypothesis, Shown, Track
+from mosam.engine.transfer import to_host
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.motion.forecast import forecast
@@ -99,6 +101,9 @@ class Engine:
         ragged: `bucket` or `pad`, for rows that read unlike amounts of memory.
         log: fill `ObjectOutput.log` with what was read and chosen.
 
+    Attributes:
+        ahead: whether `prepare` is worth calling: on a GPU, which computes while this process waits for its numbers.
+
     Usage::
 
         engine = Engine(model, policy)
@@ -128,6 +133,9 @@ class Engine:
         )
         wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
         self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
+        self.ahead = model.device.type == "cuda"
+        self._encoder = EncodeAhead(self.runner.encode, model.device)
+        self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
         self._motion = policy.motion()
         self._numbers = itertools.count()
         self._open: set[Video] = set()
@@ -237,7 +245,12 @@ class Engine:
         outputs: dict[Video, FrameOutput] = {}
         with torch.inference_mode():
             if busy:
-                features = self.runner.encode([images[video] for video in busy])
+                features = self._encoder.take([(video, video.next_frame) for video in busy])
+                if features is None:
+                    features = self.runner.encode([images[video] for video in busy])
+                prepared, self._prepared = self._prepared, ([], [])
+                if prepared[0]:
+                    self._encoder.begin(*prepared)
                 prompted = self._prompted(features, busy)
                 written = prompted + self._tracked(features, busy, {id(w.track) for w in prompted})
                 self._remember(features, written)
@@ -249,6 +262,21 @@ class Engine:
                 self._flush(video, {})
             video.next_frame += 1
         return outputs
+
+    def prepare(self, images: Mapping[Video, Image]) -> None:
+        """Gives the frames after those of the next `step`, to be encoded beside what that step computes.
+
+        That is used if the step after it has the same videos, otherwise it was in vain.
+
+        Args:
+            images: as for `step`, one frame later.
+        """
+        keys = [
+            (video, video.next_frame + 1)
+            for video in images
+            if any(_begun(track, video.next_frame + 1) for track in video.tracks.values())
+        ]
+        self._prepared = (keys, [images[video] for video, _ in keys])
 
     def drain(self, video: Video) -> list[FrameOutput]:
         """Outputs that no later frame can change, in frame order, each handed out once."""
@@ -494,12 +522,15 @@ class Engine:
     # what is shown
 
     def _show(self, videos: Sequence[Video], written: Sequence[_Written]) -> dict[Video, FrameOutput]:
-        outputs = {}
-        for video in videos:
-            started = {i: track for i, track in video.tracks.items() if track.started}
+        now = {
+            video: {i: track.hypotheses[0].trail[-1] for i, track in video.tracks.items() if track.started}
+            for video in videos
+        }
+        shown = self._compose([(video, video.next_frame, current) for video, current in now.items()])
+        outputs = dict(zip(videos, shown, strict=True))
+        for video, current in now.items():
+            started = {i: video.tracks[i] for i in current}
             video.pending.append((video.next_frame, dict.fromkeys(started)))
-            current = {i: track.hypotheses[0].trail[-1] for i, track in started.items()}
-            outputs[video] = self._compose(video, video.next_frame, current)
             for track in started.values():
                 self._settle(video, track, everything=self.policy.emit == "online")
                 track.shelve()
@@ -519,12 +550,27 @@ class Engine:
             if frame in composed and all(composed[frame][0][i] is shown for i, shown in final.items()):
                 video.finished.append(composed[frame][1])
             else:
-                video.finished.append(self._compose(video, frame, final))
+                video.finished += self._compose([(video, frame, final)])
 
-    def _compose(self, video: Video, frame: int, objects: Mapping[int, Shown]) -> FrameOutput:
-        """Masks at video size: up-sampled logits, overlap resolved where asked, threshold 0; one transfer."""
-        if not objects:
-            return FrameOutput(frame)
+    def _compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, Shown]]]) -> list[FrameOutput]:
+        """Masks of frames at video size, all in one transfer."""
+        masks = to_host([self._masks(video, objects) for video, _, objects in wanted if objects])
+        outputs = []
+        for _, frame, objects in wanted:
+            planes = masks.pop(0) if objects else ()
+            outputs.append(
+                FrameOutput(
+                    frame,
+                    {
+                        object_id: ObjectOutput(mask, shown.object_score, shown.iou, shown.log)
+                        for mask, (object_id, shown) in zip(planes, objects.items(), strict=True)
+                    },
+                )
+            )
+        return outputs
+
+    def _masks(self, video: Video, objects: Mapping[int, Shown]) -> Tensor:
+        """(objects, H, W) bool: up-sampled logits, overlap resolved where asked, threshold 0."""
         device = self.model.device
         low = torch.stack([shown.low.to(device, torch.float32) for shown in objects.values()])
         low = self.runner.shown(low)
@@ -533,14 +579,7 @@ class Engine:
             winner = logits.argmax(dim=0, keepdim=True)
             mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
             logits = torch.where(winner == mine, logits, logits.clamp(max=OVERLAP_LOGIT))
-        masks = (logits[:, 0] > 0).cpu().numpy()
-        return FrameOutput(
-            frame,
-            {
-                object_id: ObjectOutput(masks[n], shown.object_score, shown.iou, shown.log)
-                for n, (object_id, shown) in enumerate(objects.items())
-            },
-        )
+        return logits[:, 0] > 0
 
     def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
         sizes = self.model.sizes
@@ -620,6 +659,11 @@ class _ImageSide:
     def _at_video_size(self, low: Tensor) -> NDArray[np.bool_]:
         logits = F.interpolate(low, size=self._written.video.size, mode="bilinear", align_corners=False)
         return (logits[:, 0] > 0).cpu().numpy()
+
+
+def _begun(track: Track, frame: int) -> bool:
+    """Whether an object will be there on a later frame, whatever happens until then."""
+    return track.started or any(index <= frame for index in track.prompts)
 
 
 def _active(track: Track, frame: int) -> bool:

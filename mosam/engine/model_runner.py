@@ -6,9 +6,9 @@ no attention mask; `ragged="pad"` puts unlike rows into one batch instead and hi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.engine.capacity import is_out_of_memory, release_memory
+from mosam.engine.capacity import max_rows as usual_rows
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHOLD, Parity
@@ -29,8 +31,7 @@ RELIABILITY_FLOOR = 0.05  # MoSAM's pixel filter: smallest weight of a token, ln
 PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
 DROP_LIMIT = 0.6  # a slot that would lose more of its tokens than this is weighted instead of cut
 
-CPU_TOKEN_ROWS = 8192  # memory attention's rows * tokens in one CPU call; more only costs cache
-GPU_TOKEN_ROWS = 65536  # 16 rows of 64x64 tokens
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class ModelRunner:
         model: the network.
         bank: where memories are read from.
         parity: what to imitate.
-        max_rows: rows of one memory-attention call; None = by the grid and the device.
+        max_rows: rows of one memory-attention call, and frames of one call of the image encoder; None = by the grid and
+            the device. Halved, for good, when a call runs out of memory; the call is then repeated in parts.
         ragged: `bucket` or `pad`, for rows that read different numbers of slots or pointers.
         wants: what the policy reads of candidates beyond the plain numbers.
     """
@@ -141,12 +143,44 @@ class ModelRunner:
         self.parity = parity
         self.wants = wants or Wants()
         self.ragged = ragged
-        budget = CPU_TOKEN_ROWS if model.device.type == "cpu" else GPU_TOKEN_ROWS
-        self.max_rows = max_rows or max(1, budget // model.sizes.tokens)
+        self.max_rows = max_rows or usual_rows(model)
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Features of a batch of uint8 RGB frames."""
-        return self.model.encode(self.model.preprocess(images))
+        parts = [
+            part
+            for _, part in self._in_parts(
+                list(range(len(images))),
+                lambda members: self.model.encode(self.model.preprocess([images[i] for i in members])),
+            )
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        return ImageFeatures(
+            torch.cat([part.top for part in parts]),
+            tuple(torch.cat(level) for level in zip(*(part.high for part in parts), strict=True)),
+        )
+
+    def _in_parts(self, members: list[int], work: Callable[[list[int]], T]) -> Iterator[tuple[list[int], T]]:
+        """Work on at most `max_rows` members at a time, on fewer where the device has no memory for so many.
+
+        `work` must be repeatable: what it did before it failed is done again.
+        """
+        start = 0
+        while start < len(members):
+            part = members[start : start + self.max_rows]
+            try:
+                made = work(part)
+            except Exception as error:
+                if len(part) == 1 or not is_out_of_memory(error):
+                    raise
+                self.max_rows = max(1, len(part) // 2)
+                made = None
+            if made is None:  # outside of the handler, so that nothing holds what the failed call had
+                release_memory(self.model.device)
+                continue
+            yield part, made
+            start += len(part)
 
     # prompted frames
 
@@ -246,17 +280,18 @@ class ModelRunner:
             threshold: presence logit above which a mask is not blanked.
             expected: (side, side) mask that motion expects, or None, for each row; empty = none at all.
         """
-        parts: list[tuple[list[int], Decodes]] = []
-        for members in self._chunks(plans):
+
+        def work(members: list[int]) -> Decodes:
             rows = self._index([frame_rows[i] for i in members])
             read = self.memory_read([plans[i] for i in members])
             top = self.model.attend(features, rows, read)
             tokens = self.model.no_prompt(len(members))
             targets = [expected[i] for i in members] if expected else []
-            decodes = self._decode(
+            return self._decode(
                 top, features, rows, tokens, multimask=True, threshold=threshold, wants=self.wants, expected=targets
             )
-            parts.append((members, decodes))
+
+        parts = [part for group in self._buckets(plans) for part in self._in_parts(group, work)]
         return _merge(parts, len(plans))
 
     def guided(
@@ -421,22 +456,25 @@ class ModelRunner:
         """(N, tokens, memory) bfloat16, one for each job."""
         made: list[Tensor | None] = [None] * len(jobs)
         for group in _groups([job.low.shape[0] for job in jobs]):
-            for members in _split(group, self.max_rows):
-                high = self._high([jobs[i] for i in members])
-                binarise = self._index([int(jobs[i].binarise) for i in members]).bool()
-                if all(jobs[i].binarise for i in members):
-                    values = (high > 0).float()
-                elif any(jobs[i].binarise for i in members):
-                    values = torch.where(binarise[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
-                else:
-                    values = torch.sigmoid(high)
-                values = values * MEMORY_SCALE + MEMORY_BIAS
-                score = torch.stack([jobs[i].score for i in members])
-                rows = self._index([jobs[i].frame_row for i in members])
-                memory = self.model.memorise(features, rows, values, score > 0)
+            for members, memory in self._in_parts(
+                group, lambda part: self._memorise(features, [jobs[i] for i in part])
+            ):
                 for i, one in zip(members, memory, strict=True):
                     made[i] = one
         return torch.stack([one for one in made if one is not None])
+
+    def _memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
+        high = self._high(jobs)
+        if all(job.binarise for job in jobs):
+            values = (high > 0).float()
+        elif any(job.binarise for job in jobs):
+            binarise = self._index([int(job.binarise) for job in jobs]).bool()
+            values = torch.where(binarise[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
+        else:
+            values = torch.sigmoid(high)
+        values = values * MEMORY_SCALE + MEMORY_BIAS
+        score = torch.stack([job.score for job in jobs])
+        return self.model.memorise(features, self._index([job.frame_row for job in jobs]), values, score > 0)
 
     def _high(self, jobs: Sequence[MemoryJob]) -> Tensor:
         """(N, 1, image, image) logits to memorise."""
@@ -467,15 +505,13 @@ class ModelRunner:
     def _index(self, values: Sequence[int]) -> Tensor:
         return torch.tensor(list(values), dtype=torch.long, device=self.model.device)
 
-    def _chunks(self, plans: Sequence[ReadPlan]) -> Iterator[list[int]]:
-        """Rows that go through memory attention together."""
+    def _buckets(self, plans: Sequence[ReadPlan]) -> Iterator[list[int]]:
+        """Rows that may go through memory attention together."""
         shapes = [(len(p.slots), len(p.pointers)) for p in plans]
         if self.ragged == "pad":
-            order = sorted(range(len(plans)), key=lambda i: shapes[i])
-            yield from _split(order, self.max_rows)
-            return
-        for group in _groups(shapes):
-            yield from _split(group, self.max_rows)
+            yield sorted(range(len(plans)), key=lambda i: shapes[i])
+        else:
+            yield from _groups(shapes)
 
 
 def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
@@ -583,11 +619,6 @@ def _groups(keys: Sequence[object]) -> list[list[int]]:
     for i, key in enumerate(keys):
         groups.setdefault(key, []).append(i)
     return list(groups.values())
-
-
-def _split(members: list[int], size: int) -> Iterator[list[int]]:
-    for start in range(0, len(members), size):
-        yield members[start : start + size]
 
 
 def _merge(parts: list[tuple[list[int], Decodes]], count: int) -> Decodes:

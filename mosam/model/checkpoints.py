@@ -157,6 +157,13 @@ def choose_device(device: str) -> torch.device:
     return torch.device(device)
 
 
+def count_gpus() -> int:
+    """CUDA GPUs that torch can use."""
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def choose_precision(name: str, device: torch.device) -> Precision:
     """The precision that is fastest without harm: bf16 where the hardware has matrix units for it, else fp32.
 

@@ -21,7 +21,9 @@ STD = (0.229, 0.224, 0.225)
 POSITIVE, BOX_CORNERS, NO_POINT = 1, (2, 3), -1  # point labels of the prompt encoder
 
 
-def load_pixels(images: Sequence[np.ndarray], side: int, *, resize: Resize, device: torch.device) -> Tensor:
+def load_pixels(
+    images: Sequence[np.ndarray], side: int, *, resize: Resize, device: torch.device, on_device: bool | None = None
+) -> Tensor:
     """Resize and normalise frames.
 
     Args:
@@ -30,13 +32,23 @@ def load_pixels(images: Sequence[np.ndarray], side: int, *, resize: Resize, devi
         resize: `pil_bicubic` on uint8 (SAM 2, SAMURAI, SAM2Long; bit-equal to the official loader), `tv_bilinear`
             without antialias (DAM4SAM), `tv_bilinear_aa` with it (`transformers`).
         device: where the result goes.
+        on_device: upload the frames as they are and resize them there, within one grey level of the same on the host;
+            None = on a GPU.
     Returns:
         (B, 3, side, side) float32.
     Raises:
         ValueError: an image is not uint8 RGB.
     """
+    if device.type == "cuda" if on_device is None else on_device:
+        pixels = torch.cat([_resized_there(image, side, resize, device) for image in images])
+        return _normalise(pixels, resize)
     pixels = torch.stack([_resized(image, side, resize) for image in images]).to(device, non_blocking=True)
-    pixels = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return _normalise(pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format), resize)
+
+
+def _normalise(pixels: Tensor, resize: Resize) -> Tensor:
+    """(B, 3, side, side) float32 grey levels (in [0, 1] where the filter works on those), changed in place."""
+    device = pixels.device
     if resize != "tv_bilinear":  # DAM4SAM divides first
         pixels.div_(255)
     mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
@@ -44,10 +56,36 @@ def load_pixels(images: Sequence[np.ndarray], side: int, *, resize: Resize, devi
     return pixels.sub_(mean).div_(std)
 
 
-def _resized(image: np.ndarray, side: int, resize: Resize) -> Tensor:
-    """(H, W, 3) uint8 -> (side, side, 3): uint8, or float32 in [0, 1] where the filter works on floats."""
+def _resized_there(image: np.ndarray, side: int, resize: Resize, device: torch.device) -> Tensor:
+    """(H, W, 3) uint8 on the host -> (1, 3, side, side) float32 on the device, as `_resized` gives them."""
+    _check(image)
+    raw = torch.from_numpy(np.ascontiguousarray(image))
+    if device.type == "cuda":
+        raw = raw.pin_memory()  # or the upload would wait for what the device is doing
+    planes = raw.to(device, non_blocking=True).permute(2, 0, 1)[None].to(torch.float32)
+    if resize == "tv_bilinear":
+        return F.interpolate(planes / 255, size=(side, side), mode="bilinear", align_corners=False)
+    if planes.shape[2:] == (side, side):
+        return planes.contiguous()
+    mode = "bicubic" if resize == "pil_bicubic" else "bilinear"
+    for size in (
+        (planes.shape[2], side),
+        (side, side),
+    ):  # as on 8 bits: columns, then rows, in whole grey levels
+        if planes.shape[2:] != size:
+            planes = F.interpolate(planes, size=size, mode=mode, antialias=True, align_corners=False)
+            planes = planes.round_().clamp_(0, 255)
+    return planes
+
+
+def _check(image: np.ndarray) -> None:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"preprocess: expected a uint8 RGB image (H, W, 3), got {image.dtype} {image.shape}")
+
+
+def _resized(image: np.ndarray, side: int, resize: Resize) -> Tensor:
+    """(H, W, 3) uint8 -> (side, side, 3): uint8, or float32 in [0, 1] where the filter works on floats."""
+    _check(image)
     if resize == "pil_bicubic":
         from PIL import Image
 

@@ -23,6 +23,7 @@ from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_chan
 from mosam.model.hiera import pyramid
 from mosam.model.networks import MASK_STRIDE, STRIDE
 from mosam.model.preprocess import NO_POINT, Resize, load_mask, load_pixels, prompt_points
+from mosam.model.widened import has_native, widen
 from mosam.types import Prompt, Size
 
 Precision = Literal["fp32", "bf16", "fp16"]
@@ -77,9 +78,13 @@ class Sam2Backbone:
             use_channel_norm(model)
         self.model = model.to(self.device).eval()
         if self.dtype != torch.float32:
+            widened = self.device.type == "cpu" and not has_native(self.dtype)
             for module in self.model.modules():
                 if isinstance(module, MATRICES):
-                    module.to(self.dtype)
+                    if widened:
+                        widen(module, self.dtype)
+                    else:
+                        module.to(self.dtype)
         self._rotary = Rotary(self.sizes.grid, self.sizes.width, formulas=formulas, device=self.device)
         self._feature_position = CURRENT_POSITION_WEIGHT * sine_map(self.sizes.grid, self.sizes.width).to(self.device)
         memory_sine = sine_map(self.sizes.grid, self.sizes.memory).to(self.dtype).float()

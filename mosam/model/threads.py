@@ -31,3 +31,11 @@ def suitable_threads(model: Backbone) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def limit_threads(count: int | None) -> None:
+    """So many torch threads in this process from now on; None = as they are."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)

@@ -85,3 +85,31 @@ def test_box_corners_come_before_clicks():
 def test_a_mask_has_no_points():
     with pytest.raises(ValueError, match="got a mask"):
         prompt_points(Prompt(1, mask=np.ones((4, 4), bool)), (4, 4), 8)
+
+
+SHAPES = [(90, 130), (64, 64), (40, 51), (301, 64), (64, 200), (720, 1280)]
+
+
+@pytest.mark.parametrize("resize", RESIZES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_resize_on_the_device_is_within_a_grey_level_of_that_on_the_host(resize, shape):
+    """The device's arithmetic on tensors of the processor; noise of full contrast is the hardest picture there is."""
+    rng = np.random.default_rng(1)
+    noise = rng.integers(0, 2, (*shape, 3)) * 255
+    smooth = np.clip(np.add.outer(np.arange(shape[0]) * 0.7, np.arange(shape[1]) * 0.4), 0, 255)[..., None].repeat(3, 2)
+    for picture in (noise.astype(np.uint8), smooth.astype(np.uint8)):
+        host = load_pixels([picture], 64, resize=resize, device=CPU)
+        device = load_pixels([picture], 64, resize=resize, device=CPU, on_device=True)
+        assert device.shape == host.shape
+        assert device.dtype == torch.float32
+        scale = 255 * torch.tensor(STD).view(3, 1, 1) if resize != "tv_bilinear" else torch.tensor(255.0)
+        levels = ((device - host) * scale).abs()
+        assert levels.max() <= 1 + 1e-3
+        assert levels.mean() < 0.1
+
+
+def test_frames_of_different_sizes_are_resized_on_the_device(image):
+    pixels = load_pixels([image, image[:50]], 64, resize="pil_bicubic", device=CPU, on_device=True)
+    assert pixels.shape == (2, 3, 64, 64)
+    with pytest.raises(ValueError, match="expected a uint8 RGB image"):
+        load_pixels([image.astype(np.float32)], 64, resize="pil_bicubic", device=CPU, on_device=True)

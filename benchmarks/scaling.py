@@ -1,0 +1,183 @@
+"""Makespan and idle share of LaSOT, LVOS and SA-V on 1 to 64 GPUs, simulated, and simulated against real workers.
+
+    python benchmarks/scaling.py [--lanes 16] [--cost 0.012,0.004,0.006,0.3,20]
+    python benchmarks/scaling.py --measure [--workers 1,2,4]
+
+The cost is that of a step of a batch, in seconds: for the step, for each frame, for each row, to open a sequence, to
+start a worker; measure your own with `mosam bench`. With `--measure`, real worker processes track sequences of LaSOT's
+lengths, divided by 400, with a network that only waits as long as the cost says; the time on the clock is compared with
+the simulated one. So the queue, the leases, the pipes and the result files are real, and the speed of this machine does
+not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mosam.launch.simulation import BENCHMARKS, StepCost, benchmark_jobs, simulate
+from mosam.schedule import Job
+
+GPUS = (1, 2, 4, 8, 16, 32, 64)
+SIZE = (24, 32)
+COST = StepCost(step=0.2, frame=0.1, row=0.05)  # long steps: company on the machine counts less
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Sequences of given lengths and a network that waits."""
+
+    jobs: tuple[Job, ...]
+    cost: StepCost
+
+    @property
+    def dataset(self) -> object:
+        from mosam.bench import MadeClips
+        from mosam.datasets.base import Sequence
+        from mosam.types import Prompt
+
+        lengths = {job.name: job.frames for job in self.jobs}
+
+        class Black:
+            def __init__(self, count: int):
+                self.count = count
+
+            def __len__(self) -> int:
+                return self.count
+
+            def size(self) -> tuple[int, int]:
+                return SIZE
+
+            def read(self, index: int) -> np.ndarray:
+                return np.zeros((*SIZE, 3), dtype=np.uint8)
+
+        class Lengths(MadeClips):
+            generated = True
+
+            def __init__(self) -> None:
+                super(MadeClips, self).__init__(None)
+
+            def list_names(self) -> list[str]:
+                return list(lengths)
+
+            def load(self, name: str) -> Sequence:
+                count, mask = lengths[name], np.ones(SIZE, dtype=bool)
+                names = tuple(f"{t:05d}" for t in range(count))
+                return Sequence(name, Black(count), names, (1,), lambda: (Prompt(1, mask=mask),))
+
+        return Lengths()
+
+    @property
+    def policy(self) -> object:
+        from mosam.policies.base import load_policy
+
+        return load_policy("sam2")
+
+    def open(self, place: object) -> object:
+        import itertools
+
+        from mosam import runner
+        from mosam.codecs import CodecOptions
+        from mosam.engine.parity import Parity
+        from mosam.launch.site import Site
+        from mosam.types import FrameOutput
+
+        cost = self.cost
+
+        class Device:
+            type = "cpu"
+
+        class Model:
+            name, weights_hash, random, device, dtype = "waiting", "", True, Device(), "torch.float32"
+
+        class Engine:
+            def __init__(self) -> None:
+                self.numbers, self.frames = itertools.count(), {}
+
+            def open(self, prompts: object, **named: object) -> int:
+                video = next(self.numbers)
+                self.frames[video] = []
+                return video
+
+            def motion_stream(self) -> None:
+                return None
+
+            def step(self, images: dict, motion: object = None) -> None:
+                time.sleep(cost.of(len(images), len(images)))
+                for video in images:
+                    self.frames[video].append(FrameOutput(self.count(video)))
+
+            def count(self, video: int) -> int:
+                self.counts = getattr(self, "counts", {})
+                self.counts[video] = self.counts.get(video, -1) + 1
+                return self.counts[video]
+
+            def drain(self, video: int) -> list:
+                done, self.frames[video] = self.frames[video], []
+                return done
+
+            def close(self, video: int) -> list:
+                return self.frames.pop(video)
+
+        runner._new_engine = lambda *arguments: Engine()
+        return Site(self.dataset, Model(), self.policy, Parity(), CodecOptions())  # type: ignore[arg-type]
+
+
+def measure(counts: list[int], lanes: int) -> None:
+    """Print real against simulated makespans."""
+    from mosam.launch.local import run_workers
+    from mosam.launch.site import Place
+
+    jobs = tuple(Job(job.name, max(2, job.frames // 400)) for job in benchmark_jobs("lasot")[::7])
+    work = Waiting(jobs, COST)
+    print("| workers | lanes | simulated s | measured s | measured / simulated |\n|---|---|---|---|---|")
+    for workers in counts:
+        times: list[float] = []
+
+        def see(event: object, times: list[float] = times) -> None:
+            if event.event in ("start", "done"):  # type: ignore[attr-defined]
+                times.append(time.perf_counter())
+
+        with tempfile.TemporaryDirectory() as name:
+            run_workers(work, [Place(threads=1)] * workers, out=Path(name) / "run", max_lanes=lanes, progress=see)  # type: ignore[arg-type]
+        found = simulate(jobs, COST, workers=workers, lanes=lanes).makespan
+        took = times[-1] - times[0]
+        print(f"| {workers} | {lanes} | {found:.1f} | {took:.1f} | {took / found:.3f} |", flush=True)
+
+
+def main() -> int:
+    """Print a table for each benchmark, or the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lanes", type=int, default=16)
+    parser.add_argument("--cost", default="0.012,0.004,0.006,0.3,20")
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--workers", default="1,2,4")
+    options = parser.parse_args()
+    if options.measure:
+        measure([int(word) for word in options.workers.split(",")], min(options.lanes, 2))
+        return 0
+    cost = StepCost(*(float(word) for word in options.cost.split(",")))
+    print("| benchmark | GPUs | makespan | speed-up | idle | idle, shared out before | idle, in the order given |")
+    print("|" + "---|" * 7)
+    for name in BENCHMARKS:
+        jobs = benchmark_jobs(name)
+        alone = simulate(jobs, cost, workers=1, lanes=options.lanes).makespan
+        for count in GPUS:
+            runs = {
+                queue: simulate(jobs, cost, workers=count, lanes=options.lanes, queue=queue)
+                for queue in ("shared", "fixed", "official")
+            }
+            span = runs["shared"].makespan
+            idle = " | ".join(f"{100 * run.idle:.0f}%" for run in runs.values())
+            print(f"| {name} | {count} | {span / 60:.1f} min | {alone / span:.1f} | {idle} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""How much fits on a device: free memory, lanes that fit into it, and how running out of it looks."""
+
+from __future__ import annotations
+
+import gc
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mosam.errors import MosamError
+from mosam.policies.base import TrackInfo
+
+if TYPE_CHECKING:
+    import torch
+
+    from mosam.model.backbone import Backbone
+    from mosam.policies.base import MemoryPolicy
+
+CPU_TOKEN_ROWS = 8192  # memory attention's rows * tokens in one CPU call; more only costs cache
+GPU_TOKEN_ROWS = 65536  # 16 rows of 64x64 tokens
+MAX_CPU_LANES = 16  # nano gains nothing beyond
+MAX_GPU_LANES = 64  # each lane has a thread that reads
+USABLE = 0.8  # share of the free memory that lanes may take; the rest is for fragments and neighbours
+VIDEO_BYTES = 1920 * 1080  # pixels of a large video frame, for what depends on it
+HOST_FRAMES = 8  # frames that wait in a reader, are tracked or are being written
+PLANES = 6  # copies of a mask at video size, in fp32, while it is made
+
+# What running out of memory is called: torch's classes, its CPU allocator's message, the library's status codes.
+_OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device or the host ran out of memory.
+
+    >>> is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), is_out_of_memory(ValueError("x"))
+    (True, False)
+    """
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in _OUT_OF_MEMORY_WORDS)
+
+
+def release_memory(device: torch.device) -> None:
+    """Gives back what the allocator keeps, after the last reference to it is gone."""
+    gc.collect()
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a device; of the host, what can be used without swapping, within the container's limit."""
+    if device.type == "cuda":
+        import torch
+
+        return int(torch.cuda.mem_get_info(device)[0])
+    return _free_host_memory()
+
+
+def _free_host_memory() -> int:
+    found = []
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(int(line.split()[1]) << 10)  # it says kB and means KiB
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and used.is_file():
+        text = limit.read_text(encoding="ascii").strip()
+        if text.isdigit():
+            found.append(max(0, int(text) - int(used.read_text(encoding="ascii"))))
+    if not found:
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
+    return min(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """How many rows a device takes.
+
+    Attributes:
+        fits: rows that fit into its free memory, 0 where not one does.
+        useful: rows beyond which it only gets fuller, not faster.
+    """
+
+    fits: int
+    useful: int
+
+    @property
+    def lanes(self) -> int:
+        """What `--lanes auto` means."""
+        return max(1, min(self.fits, self.useful))
+
+
+def measure_capacity(model: Backbone, policy: MemoryPolicy, *, free: int | None = None) -> Capacity:
+    """How many rows of a tracker a device takes.
+
+    What grows with the rows is counted: stored memories, features of a frame, candidates, and masks at video size (a
+    large video is assumed). Attention and the encoder work in chunks (`max_rows`), whose cost is the same for any
+    number of rows.
+
+    Args:
+        model: the network, on its device.
+        policy: the tracker.
+        free: bytes that are free; None = asked of the device.
+    """
+    free = free_memory(model.device) if free is None else free
+    on_cpu = model.device.type == "cpu"
+    chunk = max_rows(model)
+    fits = int((USABLE * free - chunk * chunk_bytes(model)) // row_bytes(model, policy))
+    useful = min(2 * chunk, MAX_GPU_LANES)
+    if on_cpu:  # a large network is bound by its arithmetic, and gains nothing from company
+        useful = MAX_CPU_LANES if chunk >= MAX_CPU_LANES else 1
+    return Capacity(max(0, fits), max(1, useful))
+
+
+def max_rows(model: Backbone) -> int:
+    """Rows of one memory-attention call."""
+    budget = CPU_TOKEN_ROWS if model.device.type == "cpu" else GPU_TOKEN_ROWS
+    return max(1, budget // model.sizes.tokens)
+
+
+def row_bytes(model: Backbone, policy: MemoryPolicy) -> int:
+    """Bytes that one row more costs, whatever the chunks."""
+    sizes = model.sizes
+    track = TrackInfo(1, 0, None, (1, 1), sizes.slots, sizes.pointers, sizes.mask, model.name)
+    entries = -(-policy.live_features(track) // policy.hypotheses)
+    stored = 2 * 2 * entries * sizes.tokens * sizes.memory  # 16 bits; a pool doubles when it grows
+    features = sizes.width * sizes.tokens * 4 + 2 * (sizes.width // 8) * sizes.mask**2 * 4
+    candidates = 3 * sizes.candidates * sizes.mask**2 * 4
+    video = VIDEO_BYTES * (4 * PLANES + (3 * HOST_FRAMES if model.device.type == "cpu" else 0))
+    return stored + features + candidates + video
+
+
+def chunk_bytes(model: Backbone) -> int:
+    """Bytes that one row of a chunk needs while it is computed: keys, values, projections, the widest layers."""
+    sizes = model.sizes
+    keys = sizes.slots * sizes.tokens * (2 * sizes.memory + 3 * sizes.width) * 4
+    encoder = 24 * sizes.image**2 * 4
+    return keys + encoder + 2 * sizes.candidates * sizes.image**2 * 4
+
+
+def choose_lanes(asked: int | str, capacity: Capacity) -> tuple[int, str | None]:
+    """Rows of a batch.
+
+    Args:
+        asked: a number, or `auto`.
+        capacity: of the device.
+    Returns:
+        the rows, and a line to tell where they are not what was asked for.
+    Raises:
+        MosamError: neither a number from 1 on nor `auto`.
+    """
+    if asked == "auto":
+        return capacity.lanes, None
+    lanes = parse_lanes(asked)
+    assert isinstance(lanes, int)
+    most = max(1, capacity.fits)
+    if lanes <= most:
+        return lanes, None
+    return most, f"--lanes {lanes}: about {most} fit into the memory that is free, so many are used"
+
+
+def parse_lanes(text: int | str | None) -> int | str | None:
+    """`auto` or a number from 1 on; None stays None (the device's usual).
+
+    >>> parse_lanes("8"), parse_lanes("auto")
+    (8, 'auto')
+    """
+    if text is None or text == "auto":
+        return text
+    try:
+        lanes = int(text)
+    except ValueError:
+        lanes = 0
+    if lanes < 1:
+        raise MosamError(f"--lanes: expected a number of at least 1 or auto, got {text!r}")
+    return lanes

@@ -1,0 +1,104 @@
+"""Results written by threads: the same files, errors told to the one concerned, nothing written after a drop."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from fakes import SquareDataset
+
+from mosam.codecs import CODECS, CodecOptions
+from mosam.codecs.background import in_background
+from mosam.types import FrameOutput, ObjectOutput
+
+
+def outputs(name, count=5):
+    video = SquareDataset(None)[name].source
+    return [FrameOutput(t, {1: ObjectOutput(video.mask(t), 1.0, 0.9)}) for t in range(count)]
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+class Slow:
+    """A writer on a slow disk."""
+
+    def __init__(self, writer, seconds):
+        self.writer, self.seconds = writer, seconds
+
+    def add(self, output, seconds):
+        time.sleep(self.seconds)
+        self.writer.add(output, seconds)
+
+    def finish(self):
+        self.writer.finish()
+
+
+@pytest.mark.parametrize("form", ["davis", "lasot", "toy"])
+def test_files_are_the_same(tmp_path, form):
+    sequence, codec = SquareDataset(None)["apple"], CODECS[form]
+    for place, name in ((tmp_path / "a", "plain"), (tmp_path / "b", "behind")):
+        place.mkdir()
+        with in_background(codec) as behind:
+            writer = (behind if name == "behind" else codec).writer(place, sequence, CodecOptions())
+            for output in outputs("apple"):
+                writer.add(output, 0.25)
+            writer.finish()
+            assert behind.paths(sequence) == codec.paths(sequence)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert not [thread for thread in threading.enumerate() if thread.name == "mosam-write"]
+
+
+def test_a_missing_frame_is_an_error_at_the_end(tmp_path):
+    with in_background(CODECS["davis"]) as behind:
+        writer = behind.writer(tmp_path, SquareDataset(None)["apple"], CodecOptions())
+        writer.add(outputs("apple")[0], 0.1)
+        with pytest.raises(ValueError, match="expected 5 frames, got 1"):
+            writer.finish()
+
+
+def test_an_error_concerns_its_writer_alone(tmp_path):
+    dataset = SquareDataset(None)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    with in_background(CODECS["davis"], threads=1) as behind:
+        bad = behind.writer(tmp_path / "a", dataset["apple"], CodecOptions())
+        good = behind.writer(tmp_path / "b", dataset["car"], CodecOptions())
+        bad.add(outputs("apple")[1], 0.1)  # frame 0 is missing
+        for output in outputs("car", 3):
+            good.add(output, 0.1)
+        good.finish()
+        with pytest.raises(ValueError, match="expected frame 0, got frame 1"):
+            bad.finish()
+
+
+def test_nothing_is_written_after_a_drop(tmp_path):
+    sequence = SquareDataset(None)["apple"]
+    with in_background(CODECS["davis"], threads=1) as behind:
+        writer = behind.writer(tmp_path, sequence, CodecOptions())
+        writer._writer = Slow(writer._writer, 0.05)
+        for output in outputs("apple"):
+            writer.add(output, 0.1)
+        time.sleep(0.02)
+        behind.drop("apple")
+        left = set(files(tmp_path))
+        time.sleep(0.3)
+        assert set(files(tmp_path)) == left
+        assert len(left) < 5
+
+
+def test_tracking_waits_for_a_slow_disk(tmp_path, monkeypatch):
+    from mosam.codecs import background
+
+    monkeypatch.setattr(background, "WAITING", 2)
+    with in_background(CODECS["davis"], threads=1) as behind:
+        writer = behind.writer(tmp_path, SquareDataset(None)["bird"], CodecOptions())
+        writer._writer = Slow(writer._writer, 0.02)
+        started = time.perf_counter()
+        for output in outputs("bird", 9):
+            writer.add(output, 0.1)
+        assert time.perf_counter() - started > 0.02 * (9 - 2 - 2)  # two wait, one is being written
+        writer.finish()
+    assert len(files(tmp_path)) == 9
