@@ -81,7 +81,7 @@ def coarse(masks: list[np.ndarray]) -> list[np.ndarray]:
     height, width = cut[0].shape
     scale = CELLS / max(height, width)
     shape = (max(2, round(width * scale)), max(2, round(height * scale)))
-    return [cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA) > 0.04 for mask in cut]
+    return [cv2.resize(mask.astype(np.float32), shape, interpolation=cv2.INTER_AREA) > 0.01 for mask in cut]
 
 
 def covered(a: np.ndarray, b: np.ndarray) -> float:
