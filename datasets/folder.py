@@ -43,6 +43,7 @@ class Folder(Dataset):
         result_format="toy",
         licence="your own",
         source="your own",
+        metrics=("success_auc", "precision", "norm_precision"),
         tree="""\
 <root>/                                        (or one video's folder or file)
   <name>/00000.jpg ...                         (or <name>/img/; <name>.zip; <name>.mp4 ...)

@@ -309,7 +309,8 @@ def _errors(
         norm = np.sqrt((offset**2).sum(axis=1))
     nothing = np.isnan(predicted).any(axis=1)
     iou = np.where(nothing | np.isnan(iou), -1.0, iou)
-    return iou, *(np.where(nothing | np.isnan(error), np.inf, error) for error in (center, norm))
+    gone = [np.where(nothing | np.isnan(error), np.inf, error) for error in (center, norm)]
+    return iou, gone[0], gone[1]
 
 
 def _summary(

@@ -216,7 +216,7 @@ def comparison(
     for name, column in chosen.items():
         shown = [column.show(item.overall.get(name, math.nan)) for item in items]
         found = [interval(item, name) for item in items] if intervals else [None] * len(items)
-        if intervals and not any(found):
+        if intervals and not any(found) and any(one != MISSING for one in shown):
             without.append(column.heading)
         header.append(column.title)
         cells.append(shown)

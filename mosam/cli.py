@@ -304,7 +304,7 @@ def experiment(
         _note(f"{path}")
 
 
-@app.command()
+@app.command(short_help="Published tables beside our numbers; runs the rest.")
 def paper(
     tables: Annotated[
         list[str] | None, typer.Argument(metavar="[TABLE]...", help="Published tables; --list names them.")
@@ -408,7 +408,7 @@ def table(
     print(tables.tabulate(found, by=by, **chosen, format=format_, mark=mark, intervals=ci, differences=paired))
 
 
-@app.command()
+@app.command(short_help="Draw a figure of scores, or of one sequence.")
 def plot(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="Figure, as success, or all; an unknown one lists them.")],
     scores: Annotated[
@@ -449,7 +449,7 @@ def plot(
             print(path)
 
 
-@app.command()
+@app.command(short_help="Write one self-contained page of everything.")
 def report(
     results: Annotated[
         list[Path], typer.Argument(metavar="RESULTS...", help="Folders of runs or of those, or scores files.")
@@ -522,7 +522,7 @@ def _shorten_splits(names: list[str], most: int = 5) -> str:
     return ", ".join(names if len(names) <= most else [*names[: most - 1], f"... {names[-1]}"])
 
 
-@app.command()
+@app.command(short_help="Measure speed by stage.")
 def bench(
     tracker: Trackers = None,
     model: ModelName = None,
@@ -663,7 +663,7 @@ def model_info(name: Annotated[str, typer.Argument(metavar="NAME|PATH", help="Mo
         print(f"{field.name.replace('_', ' ')}: {'not on this machine' if value is None else value}")
 
 
-@vot_app.command("init")
+@vot_app.command("init", short_help="Write a workspace of the VOT toolkit.")
 def vot_init(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="A new folder, or a workspace of that stack.")],
     stack: Annotated[
@@ -698,7 +698,7 @@ def vot_init(
     print(made.path)
 
 
-@vot_app.command("track")
+@vot_app.command("track", short_help="Be the tracker the toolkit starts.")
 def vot_track(
     tracker: Annotated[str, typer.Option(help="As `mosam[stride=3]`.")],
     model: Annotated[str, typer.Option("--model", help="Name, hub id, folder or .pt file.")] = "large",
@@ -717,7 +717,7 @@ def vot_track(
     track(Order(tracker, model, device, precision, settings, seed, prompt, box_from_mask), keep=keep)
 
 
-@vot_app.command("evaluate")
+@vot_app.command("evaluate", short_help="Have the toolkit run and analyse.")
 def vot_evaluate(
     workspace: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="As `mosam vot init` makes it.")],
     toolkit: Annotated[Path, typer.Option(help="Environment that holds vot-toolkit; `make vot` makes it.")],

@@ -19,7 +19,7 @@ def read_options_plainly() -> None:
     with contextlib.suppress(ImportError, AttributeError):
         from typer import core
 
-        parameter = core._TyperParameter  # type: ignore[attr-defined,unused-ignore]
+        parameter: Any = core._TyperParameter  # type: ignore[attr-defined,unused-ignore]
         build = parameter.get_runtime_param
 
         class Reader:

@@ -51,7 +51,7 @@ def test_a_video_is_tracked_and_told(mosam):
         ("demo none.mp4 --box 1,1,5,5", "none.mp4: expected a video"),
         ("demo bad.mp4 --box 1,1,5,5", "bad.mp4: expected a video, it cannot be opened"),
         ("demo empty --box 1,1,5,5", "empty: expected frames (.jpg, .jpeg, .png), got an empty folder"),
-        ("demo clip.mp4 --box 1,1,0,5", "--box 1,1,0,5: expected a box x,y,w,h with w > 0"),
+        ("demo clip.mp4 --box 1,1,0,5", "--box: expected a box x,y,w,h with w > 0"),
         ("demo clip.mp4 --box 70,1,5,5", "--box 70,1,5,5: expected a box x,y,w,h on the 64x48 picture"),
         ("demo clip.mp4 --box 30,20,60,44", "if these are two corners, give 30,20,30,24"),
         ("demo clip.mp4 --box-file wrong.txt", "wrong.txt:1: expected x,y,w,h, got 'frame x y w h'"),

@@ -105,7 +105,7 @@ def drawn_counts(sequences: int, *, repeats: int = REPEATS_ANEW, seed: int = 0) 
 def percentile_interval(value: float, drawn: NDArray[np.float64], *, level: float = LEVEL) -> Interval:
     """Interval of a number from its values over draws; NaN among them is left out.
 
-    >>> percentile_interval(0.5, np.linspace(0, 1, 101)).low.round(3)
+    >>> round(percentile_interval(0.5, np.linspace(0, 1, 101)).low, 3)
     0.025
     """
     known = drawn[~np.isnan(drawn)]

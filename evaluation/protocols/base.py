@@ -227,7 +227,7 @@ class Protocol(ABC):
         Returns:
             (R,) by name; at least those that are no mean over sequences.
         """
-        rows = [self.overall([scores[i] for i in np.repeat(np.arange(len(scores)), row)]) for row in counts]
+        rows = [self.overall([scores[i] for i in np.repeat(np.arange(len(scores)), row).tolist()]) for row in counts]
         return {name: np.array([row.get(name, np.nan) for row in rows]) for name in rows[0]}
 
     def curves(self, scores: Listed[SequenceScore]) -> dict[str, NDArray[np.float64]]:

@@ -280,7 +280,8 @@ class _Walk:
         boxes = [mask_to_box(item.mask, convention="inclusive") for item in output.objects.values()]
         tile = draw.draw_field(image, None if pair is None else pair.current, boxes)
         tile = draw.draw_prompts(draw.draw_objects(tile, output), logs)
-        reads = {key: [int(frame) for frame, _ in log.get("slots", ())] for key, log in logs.items()}
+        slots: dict[int, Any] = {key: log.get("slots", ()) for key, log in logs.items()}
+        reads = {key: [int(frame) for frame, _ in read] for key, read in slots.items()}
         for numbers in reads.values():
             for number in numbers:
                 self._used[number] = output.frame_index

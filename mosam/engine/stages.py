@@ -112,7 +112,7 @@ def gpu_busy_share(device: torch.device, work: Callable[[], object]) -> float | 
     """Share of the time in which at least one kernel ran, by torch's profiler; None where there is no GPU."""
     if device.type != "cuda":
         return None
-    from torch.autograd import DeviceType
+    from torch.autograd import DeviceType  # type: ignore[attr-defined]
     from torch.profiler import ProfilerActivity, profile
 
     synchronize(device)

@@ -133,7 +133,7 @@ def cell_centres(side: int) -> NDArray[np.float32]:
     """
     line = (np.arange(side, dtype=np.float32) + 0.5) / side
     x, y = np.meshgrid(line, line)
-    centres = np.stack([x, y], axis=-1)
+    centres: NDArray[np.float32] = np.stack([x, y], axis=-1, dtype=np.float32)
     centres.flags.writeable = False
     return centres
 

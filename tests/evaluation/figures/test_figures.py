@@ -197,4 +197,4 @@ def test_command(tmp_path, capsys):
     assert "ATOM [45.0]" in code
     assert "SiamRPN" not in code
     assert run_command(["plot", "sucess", *words[2:]]) == 2
-    assert "unknown figure 'sucess'; did you mean success? (known: ablation, ar," in capsys.readouterr().err
+    assert "unknown figure 'sucess'; did you mean success? (known: ablation, all, ar," in capsys.readouterr().err
