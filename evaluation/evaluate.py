@@ -205,9 +205,6 @@ def _timing(record: RunRecord | None) -> dict[str, tuple[int, float]]:
 # ---------------------------------------------------------------------------------------------- scoring
 
 
-T = TypeVar("T")
-
-
 @dataclass(frozen=True, slots=True)
 class _Raised:
     """An error of a worker process; ours take other arguments than they keep, so pickle cannot carry them."""
@@ -248,7 +245,8 @@ def _score_all(
     outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
     work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
     for name, outcome in zip(present, map_sequences(work, present, jobs), strict=True):
-        outcomes[name] = raised(outcome)
+        score: SequenceScore | str = raised(outcome)
+        outcomes[name] = score
         if progress is not None:
             progress(name)
     return {name: outcomes[name] for name in names}

@@ -78,7 +78,8 @@ def frames_of(name: str, *, dataset: Dataset, results: Results) -> list[Supervis
         inner = dict(plain)
         for pixels, exact in (("pysot", False), ("exact areas", True)):
             try:
-                inner[pixels], plain[pixels] = PysotVot(exact=exact).both_overlaps(result, truth.single, truth.size)
+                pysot = PysotVot(exact=exact)  # type: ignore[call-arg]  # its decorator makes it a dataclass
+                inner[pixels], plain[pixels] = pysot.both_overlaps(result, truth.single, truth.size)
             except ValueError:  # masks: pysot knows none
                 continue
         interval = getattr(sequence, "eao_interval", None)

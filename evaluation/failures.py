@@ -139,8 +139,8 @@ def _telling(items: Sequence[TrackedSequence]) -> tuple[int | None, str, int]:
     gaps = {key: gap for key, same in together.items() if (gap := largest_disagreement(same)) is not None}
     if not gaps:
         return None, "", 0
-    (object_id, _), (frame, gap) = max(gaps.items(), key=lambda entry: entry[1][1])
-    return frame if gap >= SMALLEST_GAP else None, "largest disagreement", object_id
+    (object_id, _), (frame, largest) = max(gaps.items(), key=lambda entry: entry[1][1])
+    return frame if largest >= SMALLEST_GAP else None, "largest disagreement", object_id
 
 
 def _overlap_at(item: ObjectFrames, frame: int) -> float:

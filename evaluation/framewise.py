@@ -216,9 +216,9 @@ def _of_masks(sequence: Sequence, truth: MaskTruth, results: Results) -> Iterato
             rows[key].append(row)
     for key, start in starts.items():
         table = np.array(rows[key], dtype=np.float64).reshape(-1, 6)
-        frames, visible, there, j, f, error = table.T
+        frames, visible, there, j, f, errors = table.T
         shown, said, failed = visible.astype(bool), there.astype(bool), np.zeros(len(table), dtype=bool)
-        yield ObjectFrames(key, "", start, frames.astype(np.int64), shown, said, j, f, error, failed)
+        yield ObjectFrames(key, "", start, frames.astype(np.int64), shown, said, j, f, errors, failed)
 
 
 def _box(mask: Mask) -> Floats:

@@ -317,7 +317,7 @@ def paper(
     device: Device = "auto",
     precision: Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.  [default: as published]")] = None,
     limit: Limit = None,
-    lanes: Lanes = 1,
+    lanes: Lanes = None,
     run: Annotated[bool, typer.Option("--run/--no-run", help="Track what is missing, or score what is there.")] = True,
     jobs: Jobs = None,
     format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",

@@ -366,7 +366,7 @@ def pooled_scores(result: RowScores) -> Scores:
     )
 
 
-def draw_figures(study: Study, results: Mapping[Experiment, Sequence[RowScores]], folder: Path) -> list[Path]:
+def draw_figures(study: Study, results: Sequence[Sequence[RowScores]], folder: Path) -> list[Path]:
     """The figures an experiment makes, in every format, as `<file>-<dataset>-<split>-<kind>`.
 
     Args:

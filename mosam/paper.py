@@ -155,7 +155,7 @@ class PaperOptions:
     model: str | None = None
     device: str = "auto"
     precision: str | None = None
-    lanes: int = 1
+    lanes: str | None = None
     limit: int | None = None
     run: bool = True
     jobs: int = 1
@@ -196,8 +196,9 @@ def load_numbers(path: Path | None = None) -> tuple[Published, ...]:
         for line, row in enumerate(csv.DictReader(file), start=2):
             try:
                 float(row["value"])
-                row |= {"slip": row["slip"] == "yes", "implied": float(row["implied"]) if row["implied"] else None}
-                numbers.append(Published(**row))
+                implied = float(row["implied"]) if row["implied"] else None
+                values: dict[str, Any] = row | {"slip": row["slip"] == "yes", "implied": implied}
+                numbers.append(Published(**values))
             except (KeyError, TypeError, ValueError) as error:
                 raise DataError(path, f"expected a published number, got a difference: {error}", line=line) from None
     return tuple(numbers)
@@ -274,8 +275,8 @@ class Laboratory:
         return compare(replace(cell, model=model), found, experiment.metrics, stands_in=model != cell.model)
 
     def _scores(self, experiment: Experiment, row: Row, model: str) -> Scores | tuple[Obstacle, ...]:
-        key = (experiment.dataset, experiment.split, experiment.prompt, experiment.protocol, experiment.settings)
-        key += (row.tracker, model)
+        of = (experiment.dataset, experiment.split, experiment.prompt, experiment.protocol, experiment.settings)
+        key = (*of, row.tracker, model)
         if key not in self._known:
             self._known[key] = self._find(experiment, row, model)
         return self._known[key]
@@ -507,8 +508,8 @@ def paper_table(table: PaperTable) -> Table:
             between, cell.verdict.ljust(width),
         ))  # fmt: skip
         marks.append(f"slip in the published table: {number.note}" if number.slip else None)
-    header = ("Tracker", "Model", "Benchmark", "Metric", "Source", "Published", "Ours", "Difference")
-    header += ("95 % interval", "Verdict".ljust(width))
+    header = ("Tracker", "Model", "Benchmark", "Metric", "Source", "Published", "Ours", "Difference",
+              "95 % interval", "Verdict".ljust(width))  # fmt: skip
     notes = [f"{letter} {source} ({access})" for (source, access), letter in letters.items()]
     notes += [f"{one.published}: {one.remark}" for one in table.study.experiments if one.remark]
     notes += [f"{SUMMARY[kind]}: {what}" for kind, what in _obstacles(table.cells)]

@@ -279,7 +279,8 @@ class Leases:
         Returns:
             those that were given up.
         """
-        back, lost = [], []
+        back: list[Job] = []
+        lost: list[Job] = []
         for lease in self.of(worker):
             del self._leases[lease.number]
             self._tracked.pop(lease.job.name, None)

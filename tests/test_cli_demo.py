@@ -63,7 +63,7 @@ def test_a_video_is_tracked_and_told(mosam):
         ("demo clip.mp4 --box 1,1,5,5 --compare sam2", "--compare: expected at least two trackers"),
         ("demo clip.mp4 --pick --box 1,1,5,5", "--pick: expected either picking by hand or --box"),
         ("demo clip.mp4 --pick --port 70000", "'--port'"),
-        ("demo 99 --box 1,1,5,5", "camera 99: expected a camera, found none"),
+        ("demo 99 --box 1,1,5,5", "camera 99: expected a camera that gives pictures, found none"),
         ("model fetch tinyy", "model fetch: unknown model to fetch 'tinyy'; did you mean tiny?"),
         ("model fetch tiny --from disk", "unknown origin 'disk'"),
     ],

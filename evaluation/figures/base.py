@@ -74,7 +74,7 @@ def of_sequence(kind: str) -> Callable[[F], F]:
             with matplotlib.style.context(["default", dict(STYLE)]):
                 return draw(first, found, **options)
 
-        return SEQUENCE_FIGURES.register(kind)(cast("F", checked))
+        return cast("F", SEQUENCE_FIGURES.register(kind)(checked))
 
     return add
 

@@ -181,7 +181,7 @@ class _Strip:
                 for number in group:
                     for shape in panel.said[number].values():
                         if shape.ndim == 2:
-                            inside = self._small(shape)
+                            inside = self._small(shape.astype(bool))
                             tint = np.array(to_rgb(self.looks[number].color))
                             picture[inside] = (1 - FILL) * picture[inside] + FILL * tint
                 x = column * (self.width + self.gap)

@@ -116,6 +116,11 @@ class _Thread:
             del item  # or this thread would keep a frame
 
 
+def unwrapped(codec: Codec) -> Codec:
+    """The codec itself, for what asks which one it is and writes without its writers."""
+    return codec._codec if isinstance(codec, BackgroundCodec) else codec
+
+
 @contextmanager
 def in_background(codec: Codec, threads: int = THREADS) -> Iterator[BackgroundCodec]:
     """The codec with threads that write; they end with the block. Boxes are not worth a thread.

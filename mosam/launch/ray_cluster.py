@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class RayLauncher(Launcher):
         self._ours = not ray.is_initialized()
         if self._ours:
             try:
-                ray.init(address=options.address, log_to_driver=False, logging_level="ERROR")
+                ray.init(address=options.address, log_to_driver=False, logging_level=logging.ERROR)
             except Exception as error:
                 raise MosamError(
                     f"--launcher ray: no cluster at {options.address} ({one_line(error)}); start one with `ray start "

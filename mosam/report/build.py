@@ -247,7 +247,7 @@ def _sequence(
 ) -> dict[str, Any]:
     numbers = [entry.scores.sequences.get(name) for entry in entries]
     shown = column_of(main, protocol) if main else None
-    cells = []
+    cells: list[dict[str, Any]] = []
     for own in numbers:
         value = math.nan if own is None or main is None else own.get(main, math.nan)
         text = "missing" if own is None else shown.show(value) if shown else MISSING
