@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.base import Dataset
@@ -245,8 +245,7 @@ def _score_all(
     outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
     work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
     for name, outcome in zip(present, map_sequences(work, present, jobs), strict=True):
-        score: SequenceScore | str = raised(outcome)
-        outcomes[name] = score
+        outcomes[name] = cast("SequenceScore | str", raised(outcome))
         if progress is not None:
             progress(name)
     return {name: outcomes[name] for name in names}
