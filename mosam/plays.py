@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from mosam.codecs.background import unwrapped
 from mosam.codecs.base import Codec, CodecOptions
 from mosam.codecs.vot import Regions, VotCodec, name_of_anchor, name_of_pass, write_run
 from mosam.errors import DataError, MismatchError
@@ -108,6 +109,7 @@ class _OneObject:
     """What plays that start a tracker anywhere share: a sequence of one object with regions, and results like VOT's."""
 
     def __init__(self, folder: Path, sequence: Sequence, codec: Codec, options: CodecOptions):
+        codec = unwrapped(codec)  # whole passes are written here, when they have ended
         if not (isinstance(codec, VotCodec) and hasattr(sequence, "prompt_at")):
             raise MismatchError(f"{sequence.name}: expected annotated regions, and results in VOT's layout")
         self.sequence: RegionSequence = sequence  # type: ignore[assignment]
