@@ -8,7 +8,7 @@ gradients.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,7 @@ class Batch:
         gap: frames that lie between frame 0 and frame 1, or are said to; adds to the distance of the first pointer.
         correct: frame on which objects are prompted again, or 0.
         seed: of the random prompts.
+        labels: (T, B, H, W) uint8, every body's pixels by its number in the clip, 0 = background.
     """
 
     images: NDArray[np.uint8]
@@ -54,6 +55,7 @@ class Batch:
     gap: int
     correct: int
     seed: tuple[int, ...]
+    labels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +69,8 @@ class FrameResult:
         prompted: whether the object was given by its mask, so that the network's own mask was not used.
         extra: on frame 0, masks of all objects from a box or a point, also of those that were given by their mask; None
             where not asked for.
+        top: (R, width, grid, grid) features conditioned on memory; None on frame 0.
+        raw: (T * B, width, grid, grid) features of all frames, unconditioned; on frame 0 only, else None.
     """
 
     decoded: Decoded
@@ -74,6 +78,69 @@ class FrameResult:
     logits: Tensor
     prompted: Tensor
     extra: Decoded | None = None
+    top: Tensor | None = None
+    raw: Tensor | None = None
+
+
+class Helpers(nn.Module):
+    """What is trained along and thrown away: it brings gradients to the features and the memory without detours.
+
+    Attributes:
+        mask: from features conditioned on memory to the mask, 4 x 4 values a cell.
+        looks: from features of a frame to a space in which cells of one body are alike.
+    Args:
+        width: channels of the features.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.mask = nn.Conv2d(width, 16, 1)
+        self.looks = nn.Conv2d(width, 64, 1)
+
+    def mask_loss(self, top: Tensor, masks: Tensor) -> Tensor:
+        """Class-balanced cross-entropy of (R, width, grid, grid) features against (R, 1, H, W) masks."""
+        logits = F.pixel_shuffle(self.mask(top), 4)
+        truth = F.adaptive_avg_pool2d(masks, logits.shape[-1])
+        entropy = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        on = (entropy * truth).sum() / truth.sum().clamp(min=1)
+        off = (entropy * (1 - truth)).sum() / (1 - truth).sum().clamp(min=1)
+        return 0.5 * (on + off)
+
+    def looks_loss(self, raw: Tensor, labels: Tensor) -> Tensor:
+        """How badly cells of a body find those of the same body in other frames among all others of the clip.
+
+        Args:
+            raw: (T * B, width, grid, grid) features, frames first.
+            labels: (T, B, H, W) body of each pixel, 0 = background.
+        """
+        frames, clips = labels.shape[:2]
+        grid = raw.shape[-1]
+        size = labels.shape[-1] // grid
+        # the body that fills most of a cell, where it fills enough of it
+        cells = labels.unflatten(3, (grid, size)).unflatten(2, (grid, size)).transpose(3, 4).flatten(4)
+        body = cells.mode(dim=-1).values
+        pure = (cells == body[..., None]).float().mean(dim=-1) > 0.6
+        code = F.normalize(self.looks(raw), dim=1).unflatten(0, (frames, clips)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+        body = body.transpose(0, 1).flatten(1)
+        pure = pure.transpose(0, 1).flatten(1)
+        frame = torch.arange(frames, device=raw.device).repeat_interleave(grid * grid)
+        total, count = raw.sum() * 0, 0
+        for clip in range(clips):
+            keep = pure[clip].nonzero()[:, 0]
+            these, when, found = body[clip, keep], frame[keep], code[clip, keep]
+            asks = (these > 0).nonzero()[:, 0]
+            likeness = found[asks] @ found.T / 0.1
+            other = when[asks][:, None] != when[None]
+            same = (these[asks][:, None] == these[None]) & other
+            usable = same.any(dim=1)
+            if not usable.any():
+                continue
+            among = likeness.masked_fill(~other, -torch.inf)
+            every = among.logsumexp(dim=1)
+            right = likeness.masked_fill(~same, -torch.inf).logsumexp(dim=1)
+            total = total + (every - right)[usable].mean()
+            count += 1
+        return total / max(count, 1)
 
 
 def new_backbone(seed: int, device: str = "cpu", name: str = "nano") -> Sam2Backbone:
@@ -128,7 +195,7 @@ class Stage:
     """A stretch of training with clips of one length.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps over which rates and shares change.
         frames: frames of a clip.
         clips: clips of a step.
         targets: objects asked for in each clip.
@@ -139,6 +206,10 @@ class Stage:
         balance: share of class-balanced cross-entropy in the mask loss, at the start and at the end.
         by_mask: share of the objects that are given by their mask; the others by a box or a point.
         stride: clips may take every n-th frame of their scene, up to this n.
+        every: share of the mean over the three masks in the loss of the best of them.
+        helpers: weight of the losses of `Helpers`.
+        absent: weight of the presence of an object that is gone against one that shows.
+        stop: steps after which the stage is left all the same; 0 = run it whole.
         scenarios: share of the clips whose scene is one of the benchmark's; the others mix all difficulties.
     """
 
@@ -154,6 +225,15 @@ class Stage:
     by_mask: float = 0.5
     stride: int = 2
     scenarios: float = 0.0
+    every: float = 0.0
+    helpers: float = 0.0
+    absent: float = 1.0
+    stop: int = 0
+
+    @property
+    def length(self) -> int:
+        """Optimiser steps that are done."""
+        return self.stop or self.steps
 
 
 def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) -> Batch:
@@ -190,7 +270,8 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
     correct = int(rng.integers(1, frames)) if rng.random() < 0.25 else 0
     stacked = torch.from_numpy(np.stack(masks, axis=1)).float()[:, :, None]
     images = np.stack([clip.images for clip in clips], axis=1)
-    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1))
+    labels = np.stack([clip.labels for clip in clips], axis=1)
+    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1), labels)
 
 
 def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: bool = False) -> Iterator[FrameResult]:
@@ -217,6 +298,7 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: b
         now = ImageFeatures(features.top[here], tuple(level[here] for level in features.high))
         if t == 0:
             result = _start(backbone, now, clips, masks[0], batch.kinds, rng, extra=extra)
+            result = replace(result, raw=features.top)
         else:
             top = backbone.without_memory(now, clips)
             if memory:
@@ -227,6 +309,7 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: b
             decoded = backbone.decode(top, now, clips, prompts, outputs="all")
             chosen = 1 + decoded.iou[:, 1:].detach().argmax(dim=1)
             result = _result(decoded, chosen, torch.zeros(rows, dtype=torch.bool, device=device))
+            result = replace(result, top=top)
         yield result
         if t + 1 == frames:
             return
@@ -390,6 +473,10 @@ class LossWeights:
         presence: of the cross-entropy of the object score.
         balance: share of class-balanced cross-entropy in place of the focal loss.
         prompts: of what a box or a point alone gives, against the mean over the frames.
+        absent: of the presence of an object that is gone against one that shows.
+        helpers: of the losses of `Helpers`.
+        every: share of the mean over the three masks in the loss of the best of them. The best alone teaches the masks
+            to differ, and the one that goes on, by predicted IoU, is then much worse than the best.
     """
 
     focal: float = 20.0
@@ -398,6 +485,9 @@ class LossWeights:
     presence: float = 1.0
     balance: float = 0.0
     prompts: float = 0.0
+    absent: float = 1.0
+    helpers: float = 0.0
+    every: float = 0.0
 
 
 def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
@@ -416,17 +506,19 @@ def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[T
     clear = present | (area == 0)
     score = decoded.object_score.reshape(-1)
     presence = F.binary_cross_entropy_with_logits(score, present.float(), reduction="none")
-    presence = (presence * clear).sum() / clear.sum().clamp(min=1)
+    weight = clear * torch.where(present, 1.0, weights.absent)
+    presence = (presence * weight).sum() / weight.sum().clamp(min=1)
     keep = present.nonzero()[:, 0]
     zero = score.sum() * 0
     if len(keep) == 0:
-        return weights.presence * presence, {"mask": zero, "iou": zero, "presence": presence}
+        return weights.presence * presence, {"mask": zero.detach(), "iou": zero.detach(), "presence": presence.detach()}
     logits = F.interpolate(
         decoded.masks[keep], size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
     ).flatten(2)
     truth = F.adaptive_avg_pool2d(masks[keep], LOSS_SIDE).flatten(2)  # a share of a pixel counts as that share
     each = _mask_loss(logits, truth, weights)
-    mask = 0.5 * (each[:, 0] + each[:, 1:].min(dim=1).values).mean()
+    several = (1 - weights.every) * each[:, 1:].min(dim=1).values + weights.every * each[:, 1:].mean(dim=1)
+    mask = 0.5 * (each[:, 0] + several).mean()
     with torch.no_grad():
         inside, true = logits > 0, truth > 0.5
         iou = (inside & true).sum(dim=2) / (inside | true).sum(dim=2).clamp(min=1)

@@ -33,6 +33,7 @@ from nano_training import (
     FEWEST_PIXELS,
     Batch,
     FrameResult,
+    Helpers,
     LossWeights,
     Stage,
     frame_loss,
@@ -73,14 +74,14 @@ class Settings:
     @property
     def steps(self) -> int:
         """Optimiser steps of the whole run."""
-        return sum(stage.steps for stage in self.stages)
+        return sum(stage.length for stage in self.stages)
 
     def at(self, step: int) -> tuple[Stage, float]:
         """Stage of a step, and the share of that stage before it."""
         for stage in self.stages:
-            if step < stage.steps:
+            if step < stage.length:
                 return stage, step / stage.steps
-            step -= stage.steps
+            step -= stage.length
         raise IndexError(step)
 
     def rate(self, step: int) -> float:
@@ -159,6 +160,8 @@ class Trainer:
         vectors = [p for p in self.model.parameters() if p.ndim <= 1]
         groups = [{"params": matrices, "weight_decay": settings.decay}, {"params": vectors, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=1.0, betas=settings.betas)
+        self.helpers = Helpers(self.backbone.sizes.width).to(self.backbone.device)
+        self.helping = torch.optim.AdamW(self.helpers.parameters(), lr=1.0, betas=settings.betas)
         self.average = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.step, self.seconds = 0, 0.0
         self._pool = ProcessPoolExecutor(workers, initializer=_one_thread) if workers else None
@@ -195,16 +198,23 @@ class Trainer:
         """One optimiser step; returns the numbers of its log line."""
         settings, step = self.settings, self.step
         rate = settings.rate(step)
-        for group in self.optimizer.param_groups:
+        for group in (*self.optimizer.param_groups, *self.helping.param_groups):
             group["lr"] = rate
         stage, progress = settings.at(step)
         balance = stage.balance[0] + (stage.balance[1] - stage.balance[0]) * progress
-        weights = LossWeights(balance=balance, prompts=stage.prompts)
+        weights = LossWeights(
+            balance=balance,
+            prompts=stage.prompts,
+            absent=stage.absent,
+            helpers=stage.helpers,
+            every=stage.every,
+        )
         self.optimizer.zero_grad(set_to_none=False)
+        self.helping.zero_grad()
         sums: dict[str, float] = {}
         for part in range(self.rank, settings.parts, self.processes):
             batch = self._batch(step, part)
-            total, parts = clip_loss(self.backbone, batch, weights)
+            total, parts = clip_loss(self.backbone, batch, weights, self.helpers)
             (total / settings.parts).backward()
             for key, value in {"loss": total.detach(), **parts}.items():
                 sums[key] = sums.get(key, 0.0) + float(value) / settings.parts
@@ -212,6 +222,8 @@ class Trainer:
             sums = self._reduce(sums)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         self.optimizer.step()
+        if stage.helpers:
+            self.helping.step()
         self.step += 1
         self._update_average()
         return {key: round(value, 6) for key, value in {**sums, "norm": float(norm), "rate": rate}.items()}
@@ -231,6 +243,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average,
             "optimizer": self.optimizer.state_dict(),
+            "helpers": self.helpers.state_dict(),
+            "helping": self.helping.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
         }
@@ -245,6 +259,9 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
+        if "helpers" in state:
+            self.helpers.load_state_dict(state["helpers"])
+            self.helping.load_state_dict(state["helping"])
         self.step, self.seconds = state["step"], state["seconds"]
         if self.rank == 0:  # the log may be ahead of the checkpoint
             log = self.out / "log.jsonl"
@@ -271,7 +288,8 @@ class Trainer:
 
     def _reduce(self, sums: dict[str, float]) -> dict[str, float]:
         """Adds gradients and log numbers over the processes."""
-        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        everything = [*self.model.parameters(), *self.helpers.parameters()]
+        parameters = [parameter for parameter in everything if parameter.requires_grad]
         # a process whose clips had no box, say, has no gradient where another has one: all send the same layout
         pieces = [torch.zeros_like(p).view(-1) if p.grad is None else p.grad.reshape(-1) for p in parameters]
         used = torch.tensor([float(p.grad is not None) for p in parameters])
@@ -294,8 +312,10 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
 
-def clip_loss(backbone: Sam2Backbone, batch: Batch, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
-    """Mean loss over the frames of a batch and its parts."""
+def clip_loss(
+    backbone: Sam2Backbone, batch: Batch, weights: LossWeights, helpers: Helpers | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean loss over the frames of a batch and its parts; `helpers` are needed where their losses have a weight."""
     total: Tensor | None = None
     sums: dict[str, Tensor] = {}
     frames = len(batch.masks)
@@ -306,6 +326,16 @@ def clip_loss(backbone: Sam2Backbone, batch: Batch, weights: LossWeights) -> tup
         if result.extra is not None:
             extra, _ = frame_loss(result.extra, masks[t], weights)
             sums["prompts"] = extra.detach()
+        if helpers is not None and weights.helpers > 0:
+            if result.raw is not None:
+                labels = torch.from_numpy(batch.labels).to(backbone.device)
+                looks = helpers.looks_loss(result.raw, labels)
+                loss = loss + weights.helpers * frames * looks  # once a clip, not once a frame
+                sums["looks"] = looks.detach()
+            if result.top is not None:
+                early = helpers.mask_loss(result.top, masks[t])
+                loss = loss + weights.helpers * early
+                parts["early"] = early.detach()
         total = loss if total is None else total + loss
         for key, value in parts.items():
             sums[key] = sums.get(key, 0.0) + value / frames

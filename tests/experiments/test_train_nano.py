@@ -269,3 +269,68 @@ def test_batches_mix_prompts_and_always_ask_for_what_the_scene_is_about(training
         assert (batch.masks[0].flatten(1).sum(dim=1) >= training.FEWEST_PIXELS).all()
         assert len({kind for kind in batch.kinds if kind != "mask"}) <= 1  # rows of one decode have equal points
     assert any(batch.gap for batch in batches)
+
+
+def test_a_stage_can_be_left_early(program, small):
+    cut = dataclasses.replace(small.stages[0], steps=10, stop=2)
+    settings = dataclasses.replace(small, stages=(cut, small.stages[0]))
+    assert settings.steps == 2 + 3
+    assert settings.at(1) == (cut, 0.1)  # rates and shares change as if it were run whole
+    assert settings.at(2) == (small.stages[0], 0.0)
+
+
+def test_the_mean_over_the_masks_counts_as_much_as_asked(training):
+    truth = square()
+    good = torch.nn.functional.avg_pool2d(truth, 4)[0] * 20 - 10
+    one_right = answer(torch.stack([good[0], good[0], -good[0], -good[0]])[None], 1.0, 8.0)
+    best, mixed, mean = (
+        float(training.frame_loss(one_right, truth, training.LossWeights(every=share))[1]["mask"])
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert best < 0.1 < mean
+    assert mixed == pytest.approx((best + mean) / 2)
+
+
+def test_an_absent_object_can_weigh_more_in_presence(training):
+    from mosam.model.backbone import Decoded
+
+    low = torch.full((2, 4, 32, 32), 3.0)
+    said_present = Decoded(low, torch.full((2, 4), 0.5), torch.zeros(2, 4, 8), torch.tensor([6.0, 6.0]))
+    masks = torch.cat([square(), torch.zeros(1, 1, 128, 128)])
+    alike, weighted = (
+        float(training.frame_loss(said_present, masks, training.LossWeights(absent=w))[1]["presence"]) for w in (1, 3)
+    )
+    assert weighted == pytest.approx(1.5 * alike, rel=1e-2)
+
+
+def test_helpers_reward_features_that_tell_mask_and_bodies(training):
+    helpers = training.Helpers(64)
+    labels = torch.zeros(2, 1, 128, 128, dtype=torch.uint8)
+    labels[0, 0, :32, :32], labels[0, 0, :32, 64:96] = 1, 2  # two bodies that change places
+    labels[1, 0, :32, :32], labels[1, 0, :32, 64:96] = 2, 1
+    blocks = labels.float().unflatten(3, (8, 16)).unflatten(2, (8, 16)).amax(dim=(3, 5))[:, 0].long()
+    telling = torch.nn.functional.one_hot(blocks, 64).permute(0, 3, 1, 2).float() * 10
+    by_place = torch.zeros_like(telling)
+    by_place[:, 1, :2, :2], by_place[:, 2, :2, 4:6] = 10, 10
+    with torch.no_grad():
+        helpers.looks.weight.copy_(torch.eye(64)[:, :, None, None])
+        helpers.looks.bias.zero_()
+        assert float(helpers.looks_loss(telling, labels)) < 0.01 < 1 < float(helpers.looks_loss(by_place, labels))
+    mask = (labels[0] == 1).float()[None]
+    helpers.mask.weight.data.zero_()
+    helpers.mask.bias.data.fill_(0.0)
+    helpers.mask.weight.data[:, 1] = 5.0
+    helpers.mask.bias.data.fill_(-20.0)
+    assert float(helpers.mask_loss(telling[:1], mask)) < 1e-3 < 5 < float(helpers.mask_loss(telling[1:], mask))
+
+
+def test_helpers_are_trained_along_kept_and_not_shipped(tmp_path, program, small):
+    stage = dataclasses.replace(small.stages[0], helpers=0.5)
+    helped = dataclasses.replace(small, stages=(stage,))
+    program.train(helped, tmp_path / "a")
+    program.train(helped, tmp_path / "b", until=2)
+    program.train(helped, tmp_path / "b")
+    assert losses(tmp_path / "a") == losses(tmp_path / "b")
+    state = torch.load(tmp_path / "a" / "last.pt", weights_only=True)
+    assert set(state["helpers"]) == {"mask.weight", "mask.bias", "looks.weight", "looks.bias"}
+    assert not any("looks" in name for name in state["average"])
