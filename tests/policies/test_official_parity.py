@@ -42,10 +42,11 @@ class FinalMasks(Engine):
         super().__init__(*args, **kwargs)
         self.low: dict[int, torch.Tensor] = {}
 
-    def _compose(self, video, frame, objects):
-        if objects:
-            self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
-        return super()._compose(video, frame, objects)
+    def _compose(self, wanted):
+        for _, frame, objects in wanted:
+            if objects:
+                self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
+        return super()._compose(wanted)
 
 
 @cache
