@@ -315,7 +315,7 @@ def group(jobs: Iterable[Job], rows: int, workers: int) -> list[list[Job]]:
         workers: tasks that run at a time; a long sequence gets less company where there are many.
 
     >>> [[job.name for job in g] for g in group([Job("a", 90), *(Job(x, 10) for x in "bcdef")], rows=4, workers=2)]
-    [['a'], ['b', 'c', 'd', 'e'], ['f']]
+    [['a'], ['b', 'c'], ['d'], ['e'], ['f']]
     """
     ordered, groups = longest_first(jobs), []
     left = sum(map(_work, ordered))

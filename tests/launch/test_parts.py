@@ -93,7 +93,8 @@ def test_parts_give_what_one_process_gives(tmp_path, plain):
     assert hidden(result.path) == []
     assert launcher.count == 4
     assert launcher.cancelled
-    assert Counter(e.sequence for e in events if e.event == "done") == Counter(list(NAMES))
+    # a task may finish some before the parent looks at the folder; those are kept
+    assert Counter(e.sequence for e in events if e.event in ("done", "kept")) == Counter(list(NAMES))
     assert read_record(result.path).environment["launcher"] == "threads"
     launcher = Threads()
     result, events = run(tmp_path / "run", launcher)
@@ -120,7 +121,7 @@ def test_tasks_that_are_always_lost_are_named(tmp_path, plain):
     assert set(result.done) | set(result.failed) == set(NAMES)
     assert result.failed
     assert set(result.failed.values()) == {f"{MAX_ATTEMPTS} tasks ended without it: the machine is gone"}
-    assert Counter(e.sequence for e in events if e.event in ("done", "failed")) == Counter(list(NAMES))
+    assert Counter(e.sequence for e in events if e.event in ("done", "kept", "failed")) == Counter(list(NAMES))
 
 
 def test_a_sequence_that_raises_fails_alone(tmp_path, plain):

@@ -28,7 +28,10 @@ def test_gives_what_autocast_gives(layer, shape, dtype):
     assert got.dtype == expected.dtype == dtype
     step = torch.finfo(dtype).eps * expected.float().abs().clamp(min=0.5)
     assert ((got.float() - expected.float()).abs() <= step).all()  # the last bit
-    assert (got == expected).float().mean() > 0.95
+    with torch.inference_mode():
+        once = copy.deepcopy(wide).double()
+        once = type(layer).forward(once, x.to(dtype).double()).to(dtype)
+    assert (got == once).float().mean() > 0.95  # rounded once; some kernels round again before they add the bias
     assert all(torch.equal(p, p.to(dtype).float()) for p in wide.parameters())
 
 
