@@ -2,7 +2,8 @@
 
 Tolerances as wide as the port's own rounding do not see the typical mistakes of such a loop (a pointer from the wrong
 token, a wrong pointer norm, an exact instead of a blurred prompt memory), hence bits. On other kernels than those
-behind the numbers, bits cannot be compared and the stored arrays are, within 2e-3.
+behind the numbers, bits cannot be compared and the stored arrays are, within 2e-3; logits of the presence head, which
+the runs scale by 80, within 1e-2. There rounding may also decide whether a pixel near 0 counts as a hole to be filled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from mosam.engine.parity import Parity
 from mosam.model.sam2 import Sam2Backbone
 from mosam.policies.base import load_policy
 
-TOLERANCE = 2e-3
+TOLERANCE, SCORE_TOLERANCE = 2e-3, 1e-2
+FILLED = 0.1  # logit of a filled hole
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +62,18 @@ def test_replay(backbone, case):
                 "pointer": record.pointer.numpy(),
                 "mask": masks[object_id][t],
             }
-            near = np.abs(mine["logits"][0, ::8, ::8] - stored.logits_sample[i]).max()
+            sample, theirs = mine["logits"][0, ::8, ::8], stored.logits_sample[i]
+            apart = np.abs(sample - theirs)
+            if case.fill_holes and not exact:  # filled here and just under 0 there, or the other way round
+                low, high = np.minimum(sample, theirs), np.maximum(sample, theirs)
+                apart[(np.abs(high - FILLED) < 1e-6) & (np.abs(low) <= TOLERANCE)] = 0
+            near = apart.max()
             assert near <= (0 if exact else TOLERANCE), f"frame {t}: logits differ by {near}"
             if exact:
                 assert np.float32(record.object_score) == stored.object_score[i]
                 different = [kind for kind, value in mine.items() if digest(value) != stored.hashes[t][kind]]
                 assert not different, f"frame {t}: bits differ in {different}"
-            assert np.allclose(record.object_score, stored.object_score[i], atol=TOLERANCE)
+            assert np.allclose(record.object_score, stored.object_score[i], atol=SCORE_TOLERANCE)
             if not stored.prompted[i]:
                 assert np.allclose(record.ious, stored.ious[i], atol=0 if exact else TOLERANCE)
             elif case.prompts[0][2] != "mask" and not case.post_processing:
