@@ -88,7 +88,7 @@ def load_engine(order: Order) -> Engine:
     model = load_model(
         order.model,
         device=order.device,
-        precision=order.precision or under.precision or "auto",
+        precision=order.precision or under.precision or "auto",  # type: ignore[arg-type]
         seed=order.seed,
         resize=under.resize,
     )
