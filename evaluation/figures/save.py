@@ -94,6 +94,8 @@ def tikz_code(figure: Figure, *, standalone: bool = False, path: Path | None = N
             include_disclaimer=False,
             standalone=standalone,
         )
+    if all(axes.get_legend() is None for axes in figure.axes):  # bars get entries all the same
+        code = re.sub(r"^\\addlegend(image|entry).*\n", "", code, flags=re.MULTILINE)
     titles = [legend.get_title().get_text() for axes in figure.axes if (legend := axes.get_legend()) is not None]
     if any(titles):  # which matplot2tikz leaves out; pgfplots takes one as an entry without a line
         entry = f"\\addlegendimage{{empty legend}}\n\\addlegendentry{{{escape_latex(titles[0])}}}\n"

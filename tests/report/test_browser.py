@@ -89,6 +89,7 @@ def test_sorts_filters_and_opens_a_sequence(page):
     assert page.locator("details[open]").count() == 0
     page.locator("#b1-table a", has_text=names[0]).press("Enter")
     opened = page.locator("details[open]")
+    opened.first.wait_for()  # it opens a moment after the jump
     assert opened.count() == 1
     assert opened.locator("svg[role=img]").is_visible()
     strip = opened.locator("img")

@@ -54,6 +54,13 @@ def test_one_tracker(kind, tmp_path):
     assert save(FIGURES[kind](TWO[:1]), tmp_path / kind, formats=["svg"])[0].stat().st_size > 1000
 
 
+def test_bars_without_a_legend_have_none_in_tikz():
+    drawn = FIGURES["attribute-bars"](TWO)
+    assert "\\addlegendentry" in tikz_code(drawn)
+    drawn.axes[0].get_legend().remove()
+    assert "\\addlegend" not in tikz_code(drawn)
+
+
 def test_the_same_figure_gives_the_same_bytes(tmp_path):
     first, second = save(success_plot(TWO), tmp_path / "a"), save(success_plot(TWO), tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
