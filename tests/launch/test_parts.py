@@ -65,7 +65,6 @@ class Future(Task):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(parts, "_POLL", 0.02)
-    monkeypatch.setattr(runner, "_new_engine", runner._new_engine)  # put back what the fakes replace
     monkeypatch.setattr(parts, "_sites", {})
     monkeypatch.setattr(check_shared, "__kwdefaults__", {"patience": 0.3})
 
