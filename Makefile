@@ -70,7 +70,7 @@ report: $(INSTALLED)
 test test-slow: export OMP_NUM_THREADS ?= 1
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
 
 # pytest exits with 5 where nothing is marked
 test-slow: $(INSTALLED)

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
-from mosam import runner
 from mosam.errors import MosamError
 from mosam.launch import parts, site
 from mosam.launch.parts import Launcher, Task, do_part, run_parts

@@ -168,7 +168,17 @@ def test_our_runner_writes_what_the_toolkit_gets_from_our_trackers(workspaces, t
         assert files
         for path in files:
             theirs = made.root / "results" / tracker / path.relative_to(ours.path).with_suffix(".bin")
-            assert read_trajectory(theirs) == read_trajectory(path), path.name
+            assert nearly_equal(read_trajectory(theirs), read_trajectory(path), pixels=12 * (kind == "several")), (
+                path.name
+            )
+
+
+def nearly_equal(a, b, *, pixels):
+    """Objects of one sequence share a batch, in which rounding depends on their number: measured 6 pixels of 469."""
+    if not pixels or len(a) != len(b):
+        return a == b
+    pairs = ((a.mask(k, (360, 360)), b.mask(k, (360, 360))) for k in range(1, len(a)))
+    return a[0] == b[0] and all((x ^ y).sum() <= pixels for x, y in pairs)
 
 
 def test_the_toolkit_analyses_what_our_runner_wrote(workspaces, tmp_path):
