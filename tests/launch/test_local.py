@@ -135,7 +135,7 @@ def test_nothing_can_be_loaded(run):
 
 def test_workers_with_other_weights_are_refused(run):
     with pytest.raises(MismatchError, match="weights_hash"):
-        run(Faults(weights="pid", die=0.0))
+        run(Faults(weights="pid", slow=0.1))  # slow enough for both workers to get some
 
 
 @pytest.mark.parametrize(
