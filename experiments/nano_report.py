@@ -6,8 +6,8 @@
 Tracks every sequence with the `sam2` policy from masks, from boxes, and from masks with the memory switched off (each
 frame is decoded as if there were no other), and prints J&F over all sequences, over those without full occlusion or
 distractors, and over the rest; how often presence is right; and the rank correlation of predicted and true IoU.
-`mosam eval toy` scores what is on disk under the protocol `toy`, where every object weighs the same; here sequences do, and
-frames in `presence`.
+`mosam eval toy` scores what is on disk under the protocol `toy`, where every object weighs the same; here sequences do,
+and frames in `presence`.
 """
 
 from __future__ import annotations
