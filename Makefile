@@ -69,8 +69,9 @@ report: $(INSTALLED)
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
 test test-slow: export OMP_NUM_THREADS ?= 1
 
+# a worker that crashed is not replaced: with whole files dealt out, those left would wait for its tests for ever
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -m "not slow and not gpu"
 
 # pytest exits with 5 where nothing is marked
 test-slow: $(INSTALLED)

@@ -181,7 +181,8 @@ class Service:
             try:
                 peer = _Peer(listener.accept())  # type: ignore[arg-type]
             except OSError as error:
-                if error.errno in (errno.EBADF, errno.EINVAL):
+                # a listener that was closed before this call says so without a number
+                if error.errno in (None, errno.EBADF, errno.EINVAL):
                     return
                 continue
             self._events.put((peer, None))

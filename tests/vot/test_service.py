@@ -68,6 +68,15 @@ def test_it_waits_for_the_next_as_long_as_it_is_told(place, monkeypatch, picture
     assert not thread.is_alive()
 
 
+def test_nobody_waits_at_a_door_that_was_closed(place):
+    listener = Listener(f"{place}/a.sock", family="AF_UNIX")
+    listener.close()
+    thread = threading.Thread(target=Service(ORDER, 0.0)._accept, args=(listener,), daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
 def test_an_error_is_told_and_does_not_end_it(place, monkeypatch, pictures):
     class Broken(Engine):
         def step(self, images, motion=None):
