@@ -224,7 +224,7 @@ class _Rounds:
             self._work.dataset, settings, environment, out=self._folder, overwrite=self._overwrite
         ) as store:
             self._expected = settings
-            collect_left(store)
+            collect_left(store, but=self._run)
             left = set(find_work(self._work.dataset, store, self._teller.tell))
             self._teller.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
             for attempt in range(1, MAX_ATTEMPTS + 1):

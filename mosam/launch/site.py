@@ -214,9 +214,16 @@ def collect(store: RunStore, ready: Path, tell: Tell) -> str | None:
     return name
 
 
-def collect_left(store: RunStore) -> None:
-    """Takes over what workers of an earlier run finished when nobody was there to collect it, if it is of this run."""
+def collect_left(store: RunStore, *, but: str | None = None) -> None:
+    """Takes over what workers of an earlier process finished when nobody was there to collect it, if it is of this run.
+
+    Args:
+        store: of the run.
+        but: name of the process's own workers, as it stands in the folders' names; theirs are left for it to collect.
+    """
     for ready in ready_folders(store.folder):
+        if but is not None and ready.name.rpartition("@")[2].startswith(f"{but}-"):
+            continue
         with contextlib.suppress(MismatchError):
             collect(store, ready, lambda *arguments, **named: None)
 
