@@ -14,9 +14,9 @@ from mosam.evaluation.metrics.bootstrap import LEVEL, Interval
 from mosam.evaluation.scores import Scores
 
 __all__ = [  # with what is laid out elsewhere
-    "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence", "choose_rows",
-    "column_of", "compare", "comparison", "profile_table", "render", "require_comparable", "sequence_table",
-    "tabulate", "tracker_name",
+    "ALL", "BRIEF", "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence",
+    "choose_rows", "column_of", "compare", "comparison", "profile_table", "render", "require_comparable",
+    "sequence_table", "tabulate", "tracker_name",
 ]  # fmt: skip
 
 SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
@@ -114,6 +114,12 @@ HEADINGS: Mapping[str, Mapping[str, Column]] = {
     },
 }
 
+# What a table shows where no columns are asked for, so that it fits a terminal; protocols without a line show all.
+BRIEF: Mapping[str, tuple[str, ...]] = {
+    "toy": ("jf_mean", "success_auc", "precision", "presence", "fps"),
+}
+ALL = "all"
+
 
 def tabulate(
     scores: Iterable[Scores],
@@ -131,7 +137,8 @@ def tabulate(
     Args:
         scores: of one dataset, split and protocol.
         by: one of `BY`.
-        columns: names of values; None = all the scores have, by attribute or sequence only the first of them.
+        columns: names of values; None = those of `BRIEF` or all (in CSV always all), by attribute or sequence only the
+            first of them; `all` alone = all.
         rows: trackers, in order; see `choose_rows`.
         format, mark: see `render`.
         intervals, differences: see `comparison`; by tracker only.
@@ -142,12 +149,13 @@ def tabulate(
     if by not in BY:
         raise UnknownNameError("kind of table", by, BY)
     if by == "tracker":
+        columns = columns or ([ALL] if format == "csv" else None)
         table = comparison(items, columns=columns, intervals=intervals, differences=differences)
         return render(table, format, mark=mark)
     if intervals or differences:
         raise MosamError(f"table by {by}: expected no intervals, got a wish for them; leave out --ci and --paired")
     make = attribute_table if by == "attribute" else sequence_table
-    names = columns or list(_columns(items, None))[:1]
+    names = list(_columns(items, columns))[: None if columns else 1]
     return "\n\n".join(render(make(items, name), format, mark=mark) for name in names)
 
 
@@ -158,7 +166,7 @@ def compare(
 
     Args:
         scores: of one dataset, split and protocol.
-        columns: names of values, in order; None = all the scores have.
+        columns: names of values, in order; None = those of `BRIEF`, else all the scores have; `all` alone = all.
         format: one of `FORMATS`.
         mark: whether the best and second of a column are marked; None = in LaTeX only.
     Raises:
@@ -380,10 +388,14 @@ def column_of(name: str, protocol: str) -> Column:
 
 def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, Column]:
     known = list(dict.fromkeys(name for item in items for name in item.overall))
-    for name in names or ():
+    protocol = items[0].protocol
+    if names is None or list(names) == [ALL]:
+        brief = [name for name in BRIEF.get(protocol, ()) if name in known]
+        return {name: column_of(name, protocol) for name in (brief if names is None else []) or known}
+    for name in names:
         if name not in known:
-            raise UnknownNameError("column", name, known, where=f"{items[0].dataset} {items[0].protocol}")
-    return {name: column_of(name, items[0].protocol) for name in names or known}
+            raise UnknownNameError("column", name, known, where=f"{items[0].dataset} {protocol}")
+    return {name: column_of(name, protocol) for name in names}
 
 
 def _table(

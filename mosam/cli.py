@@ -389,7 +389,7 @@ def table(
         list[Path], typer.Argument(metavar="SCORES...", help="scores.json files, files of --json, or folders of runs.")
     ],
     format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
-    columns: Annotated[str | None, typer.Option(help="Names of scores.  [default: the protocol's own]")] = None,
+    columns: Annotated[str | None, typer.Option(help="Names of scores, or all.  [default: the protocol's own]")] = None,
     rows: Annotated[str | None, typer.Option(help="Only these trackers, in this order.  [default: all]")] = None,
     by: Annotated[str, typer.Option(help="tracker, attribute or sequence.")] = "tracker",
     ci: Intervals = False,

@@ -38,6 +38,24 @@ def test_text():
     ]
 
 
+def test_the_toy_table_fits_a_terminal_and_all_columns_can_be_had():
+    names = ["jf_mean", "j_mean", "j_recall", "success_auc", "op50", "precision", "norm_precision", "presence", "fps"]
+    overall = dict.fromkeys(names, 0.5)
+    scores = [make_scores("mosam-literal", dataset="toy", protocol="toy", model="nano", overall=overall)]
+    brief = tables.tabulate(scores)
+    assert max(map(len, brief.splitlines())) <= 80
+    assert "J&F [%]" in brief
+    assert "J recall" not in brief
+    everything = tables.tabulate(scores, columns=["all"])
+    assert all(tables.COLUMNS[name].title in everything for name in names)
+    assert "J recall" in tables.tabulate(scores, format="csv")
+    assert "J recall" in tables.tabulate(scores, format="markdown", columns=["j_recall"])
+    parts = tables.tabulate(
+        [make_scores(overall=overall, attributes={"blur": overall})], by="attribute", columns=["all"]
+    )
+    assert parts.count("by attribute") == len(names)
+
+
 def test_rounding_is_of_percent():
     text = tables.compare([make_scores(overall={"success_auc": 0.4956})], columns=["success_auc"])
     assert "49.6" in text
