@@ -23,7 +23,7 @@ from mosam.errors import MosamError, UnknownNameError
 from mosam.geometry import mask_to_box
 from mosam.types import Image, Mask, Prompt, Size
 
-VERSION = 1  # of the generator; a change of any pixel raises it
+VERSION = 2  # of the generator; a change of any pixel raises it
 SIZES: tuple[Size, ...] = ((240, 320), (192, 256), (180, 320), (192, 288))
 TRAIN_SEQUENCES = 1000  # for one seed; other seeds give others
 MAX_ATTEMPTS = 400
@@ -70,19 +70,19 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("partial_occlusion", 2, 66, ("occlusion", "partial_occlusion"), Recipe(posts=2, speed=0.012), (0.3, 0.8)),
     Scenario(
         "crossing", 1, 66, ("crossing", "occlusion"),
-        Recipe(targets=3, others=0, cross=True, radius=(0.14, 0.2), speed=0.01), (0.2, 0.8),
+        Recipe(targets=3, others=0, cross=True, radius=(0.15, 0.21), speed=0.01), (0.2, 0.8),
     ),
     Scenario("late", 1, 66, ("late_object",), Recipe(targets=2, late=True, others=1)),
     Scenario(
         "full_occlusion", 3, 70, ("occlusion", "full_occlusion", "distractor"),
-        Recipe(hide="wall", absence=16, twins=1, unlike=45, spin=0.03, growth=0.2, others=0, radius=(0.13, 0.16)),
+        Recipe(hide="wall", absence=16, twins=1, unlike=45, spin=0.03, growth=0.2, others=0, radius=(0.15, 0.18)),
         None, 11,
     ),
     Scenario(
         "disappearance", 2, 80, ("occlusion", "full_occlusion", "disappearance", "distractor"),
         Recipe(
             hide="wall", elsewhere=True, absence=28, twins=1, unlike=45, spin=0.03, growth=0.2, others=0,
-            radius=(0.11, 0.14),
+            radius=(0.13, 0.16),
         ), None, 22,
     ),
     Scenario(

@@ -19,6 +19,8 @@ from mosam.types import Image, Size
 TEXTURE_SIDE = 96
 # A texture spans this many radii around the centre, so that a deformed outline stays inside it.
 TEXTURE_REACH = 1.7
+GROUND_DISTANCE = 110  # of a thing's mean colour from the background's, in grey levels
+BODY_DISTANCE = 75  # and from the other things'
 JUMP = 0.2  # share of the frame height; nothing moves so far in one frame but by reappearing
 _FRACTION_BITS = 5  # of a texture coordinate; what cv2.remap takes in its integer maps
 _POLYGON_BITS = 4
@@ -250,13 +252,14 @@ def body_texture(rng: np.random.Generator, colours: Sequence[NDArray[np.int64]])
     return mix(weight, colours)
 
 
-def background(rng: np.random.Generator, size: Size, *, contrast: float) -> Image:
-    """Textured canvas: coarse and fine value noise between random colours, with stripes or dots laid over it.
+def background(rng: np.random.Generator, size: Size, colour: NDArray[np.int64], *, contrast: float) -> Image:
+    """Textured canvas: coarse and fine value noise between colours around one, with stripes or checks laid over it.
 
     Args:
         rng: source of the pattern.
         size: (height, width) of the canvas.
-        contrast: 1 = as strong as a body's texture, 0 = one colour.
+        colour: (3,) RGB, its mean.
+        contrast: 1 = colours up to about 60 grey levels from the mean, 0 = one colour.
     Returns:
         (height, width, 3) uint8.
     """
@@ -273,10 +276,10 @@ def background(rng: np.random.Generator, size: Size, *, contrast: float) -> Imag
         first = (first * 2 + np.where((x + y * int(rng.integers(-2, 3)) // 2) % period < period // 2, 255, 0)) // 3
     elif kind == 1:
         first = (first * 2 + np.where((x // period + y // period) % 2 == 0, 255, 0)) // 3
-    base, high, other = (random_colour(rng).astype(np.int32) for _ in range(3))
-    image = base + (first[..., None] * (high - base) + second[..., None] * (other - base)) // 400
+    high, other = (rng.integers(40, 91, size=3, dtype=np.int32) * rng.choice([-1, 1], size=3) for _ in range(2))
+    image = (first[..., None] * high + second[..., None] * other) // 255
     mean = image.sum(axis=(0, 1), dtype=np.int64).astype(np.int32) // (height * width)
-    image = mean + ((image - mean) * round(contrast * 256) >> 8)
+    image = colour.astype(np.int32) + ((image - mean) * round(contrast * 256) >> 8)
     image = np.clip(image, 0, 255).astype(np.uint8)
     return cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR_EXACT)
 
@@ -300,9 +303,30 @@ def mix(weight: NDArray[np.int32], colours: Sequence[NDArray[np.int64]]) -> Imag
     return (low + weight[..., None] * (high - low) // 255).astype(np.uint8)
 
 
-def random_colour(rng: np.random.Generator) -> NDArray[np.int64]:
-    """(3,) RGB, each channel in 10 .. 245."""
-    return rng.integers(10, 246, size=3)
+def scene_colours(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """(1 + count, 3) RGB: the background's mean colour, then one of each thing in front of it.
+
+    A thing differs from the background by at least `GROUND_DISTANCE` and from the others by `BODY_DISTANCE`, Euclidean
+    in grey levels (where 32 draws give no such colour, by as much as they give): what moves through a video is seldom
+    painted like what it moves over, and a small model that had to tell them apart by their outlines alone learns that
+    first and tracking last.
+    """
+    colours = rng.integers(40, 216, size=(1, 3))
+    for _ in range(count):
+        drawn = rng.integers(25, 231, size=(32, 3))
+        squares = ((drawn[:, None] - colours[None]) ** 2).sum(axis=2)
+        needed = np.full(len(colours), BODY_DISTANCE**2)
+        needed[0] = GROUND_DISTANCE**2
+        far = (squares >= needed).all(axis=1)
+        pick = int(np.argmax(far)) if far.any() else int(np.argmax((squares * 1000 // needed).min(axis=1)))
+        colours = np.concatenate([colours, drawn[pick][None]])
+    return colours
+
+
+def body_colours(rng: np.random.Generator, mean: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Two colours on both sides of `mean`, 18 to 33 grey levels from it in every channel."""
+    shift = rng.integers(18, 34, size=3) * rng.choice([-1, 1], size=3)
+    return [np.clip(mean - shift, 0, 255), np.clip(mean + shift, 0, 255)]
 
 
 def random_outline(rng: np.random.Generator) -> NDArray[np.float64]:

@@ -18,11 +18,12 @@ from mosam.datasets.toy_render import (
     Body,
     Scene,
     background,
+    body_colours,
     body_texture,
     label,
     paint,
-    random_colour,
     random_outline,
+    scene_colours,
 )
 from mosam.datasets.toy_render import place as place_path
 from mosam.types import Image, Size
@@ -31,6 +32,9 @@ HIDING = ("no", "wall", "leave", "vanish")
 _RECTANGLE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 # A clip for training offers the objects that show at least this share of the picture on its first frame.
 MIN_TARGET_SHARE = 0.01
+# Share of the bodies of such a clip that are gone for some frames, whatever the scene is about: absence is learned from
+# few frames otherwise.
+VANISHING = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Recipe:
     unlike: int = 0
     meet: bool = False
     cross: bool = False
-    radius: tuple[float, float] = (0.15, 0.22)
+    radius: tuple[float, float] = (0.18, 0.25)
     speed: float = 0.008
     growth: float = 0.08
     spin: float = 0.008
@@ -107,10 +111,11 @@ def build_scene(rng: np.random.Generator, recipe: Recipe, frames: int, size: Siz
     """A scene of `frames` frames that follows the recipe; equal generators give equal scenes."""
     height, width = size
     camera, shake = _camera(rng, recipe, frames, size)
-    movers = _movers(rng, recipe, frames, size)
+    ground, *colours = scene_colours(rng, recipe.targets + recipe.others + 2 + recipe.posts)
+    movers = _movers(rng, recipe, frames, size, colours)
     front: list[Body] = []
     if recipe.hide != "no":
-        movers[0], front = _hide(rng, recipe, movers[0], size)
+        movers[0], front = _hide(rng, recipe, movers[0], size, colours)
     if recipe.late:
         last = recipe.targets - 1
         shown = np.arange(frames) >= frames // 3
@@ -118,13 +123,13 @@ def build_scene(rng: np.random.Generator, recipe: Recipe, frames: int, size: Siz
     depth = rng.permutation(len(movers))
     if recipe.cross:  # the larger goes behind, so that nobody is covered entirely
         depth = np.argsort([-body.radius for body in movers], kind="stable")
-    front += [_post(rng, recipe, frames, size, number) for number in range(recipe.posts)]
+    front += [_post(rng, recipe, frames, size, number, colours) for number in range(recipe.posts)]
     bodies = [movers[number] for number in depth] + front
     bodies = [replace(body, path=place_path(camera, size, body.path)) for body in bodies]
     camera = camera.copy()
     camera[:, :2] += shake
     gain = np.exp(recipe.light * _wave(rng, frames, period=rng.uniform(0.4, 0.9) * max(frames, 24)))
-    canvas = background(rng, (height * 2, width * 2), contrast=recipe.contrast)
+    canvas = background(rng, (height * 2, width * 2), ground, contrast=recipe.contrast)
     return Scene(size, canvas, tuple(bodies), camera, gain, recipe.shutter)
 
 
@@ -165,6 +170,7 @@ def training_clip(
         scene = build_scene(rng, recipe, length, size)
         first = _first_frame(rng, recipe, length, span)
         indices = [first] + [first + jump + step * k for k in range(1, frames)]
+        scene = _vanishings(rng, scene, indices, VANISHING)
         start = label(scene, indices[0])
         if not (start.visible >= MIN_TARGET_SHARE * size[0] * size[1]).any():
             continue
@@ -182,6 +188,20 @@ def training_clip(
             return Clip(np.stack(images), np.stack(labels), targets, main if main in targets else 0)
 
 
+def _vanishings(rng: np.random.Generator, scene: Scene, indices: list[int], share: float) -> Scene:
+    """Takes some of the bodies away at once, for up to half of the frames of a clip but never its first."""
+    bodies = list(scene.bodies)
+    for number, body in enumerate(bodies):
+        if len(body.outline) == len(_RECTANGLE) or rng.random() >= share or not body.shown.all():
+            continue
+        start = int(rng.integers(1, len(indices)))
+        stop = start + int(rng.integers(1, max(2, len(indices) // 2 + 1)))
+        shown = body.shown.copy()
+        shown[indices[start] : indices[stop] if stop < len(indices) else None] = False
+        bodies[number] = replace(body, shown=shown)
+    return replace(scene, bodies=tuple(bodies))
+
+
 def random_recipe(rng: np.random.Generator) -> Recipe:
     """A recipe as training draws them: every difficulty of the benchmark, mixed."""
     hide: Literal["no", "wall", "leave", "vanish"] = "no"
@@ -195,7 +215,7 @@ def random_recipe(rng: np.random.Generator) -> Recipe:
         unlike=int(rng.integers(0, 70)),
         meet=bool(rng.random() < 0.5),
         cross=bool(rng.random() < 0.25),
-        radius=(0.11, 0.22),
+        radius=(0.13, 0.25),
         speed=float(np.exp(rng.uniform(np.log(0.004), np.log(0.07)))),
         growth=float(rng.uniform(0, 0.5)),
         spin=float(rng.uniform(0, 0.1)),
@@ -229,25 +249,29 @@ def absence_starts(recipe: Recipe, frames: int) -> list[int]:
     return [round(gap * (k + 1)) + k * recipe.absence for k in range(recipe.absences)]
 
 
-def _movers(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size) -> list[Body]:
+Colours = list[NDArray[np.int64]]  # of the things in front of the background, each taken by the one that uses it
+
+
+def _movers(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, colours: Colours) -> list[Body]:
     """Targets (numbered from 1), then twins of the first, then unrelated objects, on screen paths."""
-    bodies = [_mover(rng, recipe, frames, size, number + 1) for number in range(recipe.targets)]
+    bodies = [_mover(rng, recipe, frames, size, number + 1, colours.pop()) for number in range(recipe.targets)]
     if recipe.cross:
         bodies = [_crossing(rng, recipe, body, number, size) for number, body in enumerate(bodies)]
-    first = bodies[0]
-    twins = [_twin(rng, recipe, first, _mover(rng, recipe, frames, size, 0)) for _ in range(recipe.twins)]
-    others = [_mover(rng, recipe, frames, size, 0) for _ in range(recipe.others)]
+    first, mean = bodies[0], np.zeros(3, dtype=np.int64)  # a twin gets its model's texture
+    twins = [_twin(rng, recipe, first, _mover(rng, recipe, frames, size, 0, mean)) for _ in range(recipe.twins)]
+    others = [_mover(rng, recipe, frames, size, 0, colours.pop()) for _ in range(recipe.others)]
     return bodies + twins + others
 
 
-def _mover(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, object_id: int) -> Body:
-    colours = [random_colour(rng), random_colour(rng)]
+def _mover(
+    rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, object_id: int, colour: NDArray[np.int64]
+) -> Body:
     low, high = recipe.radius
     turn = recipe.spin * (1 if rng.random() < 0.5 else -1)
     steps = np.arange(frames)
     return Body(
         object_id=object_id,
-        texture=body_texture(rng, colours),
+        texture=body_texture(rng, body_colours(rng, colour)),
         outline=random_outline(rng),
         radius=float(rng.uniform(low, high)) * size[0],
         path=_wander(rng, recipe, frames, size),
@@ -298,7 +322,9 @@ def _twin(rng: np.random.Generator, recipe: Recipe, model: Body, body: Body) -> 
     return replace(body, texture=texture, outline=outline, radius=model.radius * rng.uniform(0.9, 1.1), path=path)
 
 
-def _hide(rng: np.random.Generator, recipe: Recipe, body: Body, size: Size) -> tuple[Body, list[Body]]:
+def _hide(
+    rng: np.random.Generator, recipe: Recipe, body: Body, size: Size, colours: Colours
+) -> tuple[Body, list[Body]]:
     """Takes the body away for the recipe's absences; returns it and the walls that hide it."""
     frames = len(body.path)
     steps = np.arange(frames)
@@ -321,7 +347,7 @@ def _hide(rng: np.random.Generator, recipe: Recipe, body: Body, size: Size) -> t
         share = np.maximum(before, after)[:, None]
         share = share * share * (3 - 2 * share)
         path = path * share + away * (1 - share)
-    walls = [_wall(rng, recipe, body, place, frames) for place in places] if recipe.hide == "wall" else []
+    walls = [_wall(rng, recipe, body, place, frames, colours) for place in places] if recipe.hide == "wall" else []
     if walls and not recipe.elsewhere and recipe.absences == 1:
         walls = walls[:1]
     return replace(body, path=path, shown=shown), walls
@@ -342,20 +368,22 @@ def _hiding_places(rng: np.random.Generator, recipe: Recipe, body: Body, size: S
     return places if rng.random() < 0.5 else places[::-1]
 
 
-def _wall(rng: np.random.Generator, recipe: Recipe, body: Body, place: NDArray[np.float64], frames: int) -> Body:
+def _wall(
+    rng: np.random.Generator, recipe: Recipe, body: Body, place: NDArray[np.float64], frames: int, colours: Colours
+) -> Body:
     half = body.radius * float(body.scale.max()) * (1.65 + recipe.deform)
     outline = _RECTANGLE * np.array([1.0, rng.uniform(1.0, 1.5)])
-    texture = body_texture(rng, [random_colour(rng), random_colour(rng)])
+    texture = body_texture(rng, body_colours(rng, colours.pop()))
     return _still(texture, outline, half, np.broadcast_to(place, (frames, 2)).copy())
 
 
-def _post(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, number: int) -> Body:
+def _post(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, number: int, colours: Colours) -> Body:
     """A pillar from top to bottom, narrower than the objects."""
     height, width = size
     half = 0.5 * recipe.radius[0] * height * rng.uniform(0.6, 1.0)
     x = width * ((number + 0.5) / max(recipe.posts, 1) + rng.uniform(-0.1, 0.1))
     outline = _RECTANGLE * np.array([1.0, 0.75 * height / half])
-    texture = body_texture(rng, [random_colour(rng), random_colour(rng)])
+    texture = body_texture(rng, body_colours(rng, colours.pop()))
     return _still(texture, outline, half, np.broadcast_to(np.array([x, height / 2]), (frames, 2)).copy())
 
 

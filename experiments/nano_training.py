@@ -204,6 +204,7 @@ class Stage:
         jumps: share of the steps in which the prompted frame lies well before the others.
         prompts: weight of the loss of boxes and points alone: one for every object, on frame 0.
         balance: share of class-balanced cross-entropy in the mask loss, at the start and at the end.
+        prompt_balance: the least such share in the loss of boxes and points alone.
         by_mask: share of the objects that are given by their mask; the others by a box or a point.
         stride: clips may take every n-th frame of their scene, up to this n.
         every: share of the mean over the three masks in the loss of the best of them.
@@ -222,6 +223,7 @@ class Stage:
     jumps: float = 0.0
     prompts: float = 0.0
     balance: tuple[float, float] = (0.0, 0.0)
+    prompt_balance: float = 0.0
     by_mask: float = 0.5
     stride: int = 2
     scenarios: float = 0.0
@@ -473,6 +475,7 @@ class LossWeights:
         presence: of the cross-entropy of the object score.
         balance: share of class-balanced cross-entropy in place of the focal loss.
         prompts: of what a box or a point alone gives, against the mean over the frames.
+        prompt_balance: the least `balance` there.
         absent: of the presence of an object that is gone against one that shows.
         helpers: of the losses of `Helpers`.
         every: share of the mean over the three masks in the loss of the best of them. The best alone teaches the masks
@@ -485,6 +488,7 @@ class LossWeights:
     presence: float = 1.0
     balance: float = 0.0
     prompts: float = 0.0
+    prompt_balance: float = 0.0
     absent: float = 1.0
     helpers: float = 0.0
     every: float = 0.0

@@ -205,6 +205,7 @@ class Trainer:
         weights = LossWeights(
             balance=balance,
             prompts=stage.prompts,
+            prompt_balance=stage.prompt_balance,
             absent=stage.absent,
             helpers=stage.helpers,
             every=stage.every,
@@ -324,7 +325,8 @@ def clip_loss(
     for t, result in enumerate(track(backbone, batch, extra=weights.prompts > 0)):
         loss, parts = frame_loss(result.decoded, masks[t], weights)
         if result.extra is not None:
-            extra, _ = frame_loss(result.extra, masks[t], weights)
+            balance = max(weights.balance, weights.prompt_balance)
+            extra, _ = frame_loss(result.extra, masks[t], replace(weights, balance=balance))
             sums["prompts"] = extra.detach()
         if helpers is not None and weights.helpers > 0:
             if result.raw is not None:

@@ -5,7 +5,7 @@ import pytest
 
 from mosam.datasets.base import load_dataset
 from mosam.datasets.toy import SCENARIOS, ToyTruth, export, longest_run, scenario_recipe, visible_shares
-from mosam.datasets.toy_render import label, paint
+from mosam.datasets.toy_render import BODY_DISTANCE, GROUND_DISTANCE, body_colours, label, paint, scene_colours
 from mosam.datasets.toy_scenes import Recipe, build_scene, random_recipe, training_clip
 from mosam.errors import MosamError, UnknownNameError
 from mosam.geometry import mask_to_box
@@ -38,9 +38,31 @@ def test_test_has_other_draws_of_the_same_kinds_and_a_few_longer_ones(val):
 
 def test_pixels_are_the_same_on_every_machine(val):
     sequence = val["camera-1"]
-    assert sha(sequence.source.read(7)) == "fcbf7ff5f2f6caad"
-    assert sha(sequence.truth.read(7)[1]) == "b80a7de2a457ec89"
-    assert sha(val["blur-1"].source.read(20)) == "22df00b98102dfb4"
+    assert sha(sequence.source.read(7)) == "2cb167a1fffb7819"
+    assert sha(sequence.truth.read(7)[1]) == "534400deeed540a7"
+    assert sha(val["blur-1"].source.read(20)) == "b56763cf6697891b"
+
+
+def test_things_differ_from_the_background_and_from_one_another():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        colours = scene_colours(rng, 4).astype(float)
+        apart = np.linalg.norm(colours[:, None] - colours[None], axis=2)
+        assert apart[0, 1:].min() >= GROUND_DISTANCE
+        assert apart[1:, 1:][~np.eye(4, dtype=bool)].min() >= BODY_DISTANCE
+        low, high = body_colours(rng, colours[1].astype(np.int64))
+        assert np.abs(high - low).max() <= 66
+
+
+def test_bodies_of_a_training_clip_vanish_but_not_on_its_first_frame():
+    rng = np.random.default_rng(3)
+    gone = 0
+    for _ in range(40):
+        clip = training_clip(rng, 8, recipe_of=lambda rng: Recipe(targets=3, others=0))
+        shown = np.stack([[(labels == target).any() for target in clip.targets] for labels in clip.labels])
+        assert shown[0].all()
+        gone += int((~shown).any(axis=0).sum())
+    assert 5 < gone < 60
 
 
 def test_a_seed_gives_another_draw_and_the_same_one_again(val):
