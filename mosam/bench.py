@@ -280,6 +280,7 @@ def run_bench(
     lanes: Sequence[int],
     frames: int,
     size: Size,
+    compile: bool = False,
     json_file: Path | None = None,
 ) -> list[BenchResult]:
     """What `mosam bench` does: every tracker with every number of objects and lanes.
@@ -287,6 +288,7 @@ def run_bench(
     Args:
         trackers, model, device, precision: as typed; None = the usual ones, `large` where there is a GPU, else `nano`.
         objects, lanes, frames, size: as for `bench`.
+        compile: as for `load_model`.
         json_file: where results are also written.
     """
     from mosam.model.checkpoints import choose_device, load_model
@@ -295,7 +297,7 @@ def run_bench(
 
     place = choose_device(device)
     name = model or ("large" if place.type == "cuda" else default_model("toy"))
-    network = load_model(name, device=device, precision=precision or "auto")  # type: ignore[arg-type]
+    network = load_model(name, device=device, precision=precision or "auto", compile=compile)  # type: ignore[arg-type]
     results = []
     for text in split_list(trackers) or [default_tracker()]:
         tracker, values = parse_tracker(text)

@@ -4,8 +4,7 @@ Results go to standard output, progress and errors to standard error. Exit codes
 call or the data is wrong (one line), 130 interrupted. `MOSAM_DEBUG=1` shows the traceback behind an error.
 """
 
-from __future__ import annotations
-
+# Annotations are not postponed here: typer would compile each of some 500 of them again at every start (0.1 s).
 import dataclasses
 import logging
 import os
@@ -59,6 +58,7 @@ ModelName = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16 or fp16.  [default: what suits the device]")]
+Compile = Annotated[bool, typer.Option("--compile", help="Compile the network; slow to start, for long runs on a GPU.")]
 Sequences = Annotated[str | None, typer.Option(help="Only these sequences, comma-separated.")]
 Limit = Annotated[int | None, typer.Option(help="Only the first N sequences.", min=1)]
 PromptKind = Annotated[str | None, typer.Option("--prompt", help="box or mask.  [default: the benchmark's usual]")]
@@ -142,6 +142,7 @@ def eval_(
     jobs: EvalJobs = None,
     gpus: Gpus = None,
     launcher: Launcher = "local",
+    compile: Compile = False,
     ci: Intervals = False,
     paired: Paired = False,
     json_file: JsonFile = None,
@@ -154,7 +155,7 @@ def eval_(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher, compile,
     )  # fmt: skip
     _check_protocol(options, protocol)
     scores, failed = [], False
@@ -199,6 +200,7 @@ def run(
     jobs: TrackJobs = None,
     gpus: Gpus = None,
     launcher: Launcher = "local",
+    compile: Compile = False,
 ) -> None:
     """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
     from mosam.datasets.decoders import use_decoder
@@ -207,7 +209,7 @@ def run(
     use_decoder(decoder)
     options = RunOptions(
         dataset, root, split, tracker, model, device, precision, sequences, limit, prompt, settings, seed, results,
-        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher,
+        lanes, absent_as, box_from_mask, overwrite, log, region_files, decoder, jobs, gpus, launcher, compile,
     )  # fmt: skip
     failed = False
     for _, result in _track(options):
@@ -532,6 +534,7 @@ def bench(
     lanes: Annotated[str, typer.Option(help="Clips tracked together; several with commas.")] = "1",
     frames: Annotated[int, typer.Option(help="Frames of a clip that are timed.", min=1)] = 20,
     size: Annotated[str, typer.Option(help="Of the pictures, WIDTHxHEIGHT.")] = "1280x720",
+    compile: Compile = False,
     json_file: JsonFile = None,
 ) -> None:
     """Measure speed from pictures to result files, by stage, and against what the device can do."""
@@ -539,7 +542,8 @@ def bench(
 
     results = run_bench(
         tracker, model, device, precision, objects=parse_numbers("--objects", objects),
-        lanes=parse_numbers("--lanes", lanes), frames=frames, size=parse_size(size), json_file=json_file,
+        lanes=parse_numbers("--lanes", lanes), frames=frames, size=parse_size(size), compile=compile,
+        json_file=json_file,
     )  # fmt: skip
     print(render_bench(results))
 
@@ -732,7 +736,7 @@ def vot_evaluate(
     print(evaluate(workspace, toolkit, split_list(tracker), experiments=experiments, run=not only_analysis))
 
 
-def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
+def _track(options: "RunOptions") -> "Iterator[tuple[PlannedRun, RunResult]]":
     """Does what was asked for, one tracker after the other, and shows how it goes."""
     from mosam.launch.start import check_options, prepare
     from mosam.model.checkpoints import load_model
@@ -749,7 +753,7 @@ def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
         yield planned, result
 
 
-def _check_protocol(options: RunOptions, protocol: str | None) -> None:
+def _check_protocol(options: "RunOptions", protocol: str | None) -> None:
     """An unknown protocol is an error before hours of tracking, not after them."""
     from mosam.datasets.base import DATASETS
     from mosam.evaluation.protocols.base import parse_protocol
@@ -759,7 +763,7 @@ def _check_protocol(options: RunOptions, protocol: str | None) -> None:
         parse_protocol(protocol or info.protocol)
 
 
-def _write_frames(path: Path, dataset: Dataset, runs: list[tuple[Path, Scores]], jobs: int | None) -> None:
+def _write_frames(path: Path, dataset: "Dataset", runs: "list[tuple[Path, Scores]]", jobs: int | None) -> None:
     """Writes the table of frames, and says what is not in it."""
     from mosam.evaluation.frame_table import write_frame_table
     from mosam.progress import scoring_view
@@ -773,7 +777,7 @@ def _write_frames(path: Path, dataset: Dataset, runs: list[tuple[Path, Scores]],
 
 
 def _show(
-    scores: list[Scores],
+    scores: "list[Scores]",
     json_file: Path | None,
     *,
     profile: bool = False,

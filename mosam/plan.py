@@ -50,6 +50,7 @@ class RunOptions:
     jobs: int | None = None
     gpus: str | None = None
     launcher: str = "local"
+    compile: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class PlannedRun:
             precision=self.options.precision or self.conditions.precision or "auto",
             seed=self.options.seed,
             resize=self.conditions.resize,
+            compile=self.options.compile,
         )
 
     def start(self, model: Backbone, progress: Callable[[Progress], None]) -> RunResult:

@@ -129,7 +129,7 @@ def run(
     options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
     settings = describe_settings(dataset, model, policy, parity=parity, options=options)
     lanes, note = choose_lanes(model, policy, max_lanes)
-    store = open_store(dataset, settings, _environment(model, lanes), out=out, overwrite=overwrite)
+    store = open_store(dataset, settings, environment_of(model, lanes), out=out, overwrite=overwrite)
     with store:
         teller = Teller(len(dataset), progress)
         if note is not None:
@@ -398,10 +398,12 @@ def _check_motion(policy: MemoryPolicy) -> None:
         build_estimators(needs.sparse, needs.dense)
 
 
-def _environment(model: Backbone, max_lanes: int) -> dict[str, object]:
+def environment_of(model: Backbone, max_lanes: int) -> dict[str, Any]:
+    """What a run's record says of the machine and of what changes speed but no setting."""
     from mosam.environment import describe_environment
 
-    return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes}
+    compiled = {"compiled": True} if getattr(model, "compiled", False) else {}
+    return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes, **compiled}
 
 
 def _annotation(dataset: Dataset, name: str) -> str:

@@ -19,7 +19,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
-from mosam.environment import describe_environment
 from mosam.errors import MosamError, one_line
 from mosam.launch.site import (
     READY,
@@ -41,6 +40,7 @@ from mosam.runner import (
     Teller,
     choose_lanes,
     describe_jobs,
+    environment_of,
     find_work,
     open_store,
     result_of,
@@ -425,7 +425,7 @@ def _worker_main(
     try:
         site = work.open(place)
         lanes, note = choose_lanes(site.model, site.policy, max_lanes, free=free_share(site, place))
-        environment = {**describe_environment(), "device": str(site.model.device), "max_lanes": lanes}
+        environment = environment_of(site.model, lanes)
         settings = site.settings()
     except Exception as error:
         _log.debug("a worker could not start", exc_info=error)

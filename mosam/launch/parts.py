@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mosam.environment import describe_environment
 from mosam.errors import DataError, MismatchError, MosamError, one_line
 from mosam.launch.site import (
     READY,
@@ -39,6 +38,7 @@ from mosam.runner import (
     Teller,
     choose_lanes,
     describe_jobs,
+    environment_of,
     find_work,
     open_store,
     result_of,
@@ -118,7 +118,7 @@ def _describe(part: Part, site: Site, settings: RunSettings, lanes: int) -> None
     target = Path(part.folder) / f"{DESCRIBED}{part.run}"
     if target.exists():
         return
-    environment = {**describe_environment(), "device": str(site.model.device), "max_lanes": lanes}
+    environment = environment_of(site.model, lanes)
     new = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
     new.write_text(json.dumps({"settings": asdict(settings), "environment": environment}, default=str), "utf-8")
     new.replace(target)

@@ -96,6 +96,7 @@ def load_model(
     seed: int = 0,
     formulas: Formulas = "official",
     resize: Resize = "pil_bicubic",
+    compile: bool = False,
 ) -> Sam2Backbone:
     """Load a network.
 
@@ -106,6 +107,7 @@ def load_model(
         seed: of the weights of `random:<size>`; not used otherwise.
         formulas: `official` or `library` rounding, see `mosam.model.formulas`.
         resize: filter that brings frames to the input size, see `mosam.model.preprocess`.
+        compile: whether its heaviest parts are compiled, see `Sam2Backbone.compile`.
     Raises:
         UnknownNameError: no model, file or folder of that name, or an unknown option.
         MissingDataError: weights that are not on this machine and cannot be fetched.
@@ -125,7 +127,7 @@ def load_model(
             raise UnknownNameError(kind, value, known, where="load_model")
     place = choose_device(device)
     loaded = _load(name, seed=seed, local_only=False)
-    return Sam2Backbone(
+    backbone = Sam2Backbone(
         loaded.model,
         name=loaded.name,
         device=place,
@@ -135,6 +137,9 @@ def load_model(
         random=loaded.random,
         weights_hash=weights_hash(loaded.model.state_dict()),
     )
+    if compile:
+        backbone.compile()
+    return backbone
 
 
 def choose_device(device: str) -> torch.device:

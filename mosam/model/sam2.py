@@ -9,14 +9,16 @@ computed in fp32, once, and the top features stay fp32.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import os
+import shutil
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mosam.errors import MismatchError
+from mosam.errors import MismatchError, MosamError
 from mosam.model.attention import LibraryModule, attend_to_memory, gather
 from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
@@ -45,6 +47,7 @@ class Sam2Backbone:
         name: what run.json and tables call it.
         random: True for weights that were drawn, not trained.
         weights_hash: SHA-256 of the weights as loaded, or "" where none was computed.
+        compiled: whether `compile` was called.
         formulas: which of two roundings is used, see `mosam.model.formulas`.
         resize: filter that brings frames to the input size.
         precision: `fp32`, `bf16` or `fp16`.
@@ -70,6 +73,9 @@ class Sam2Backbone:
         self.formulas: Formulas = formulas
         self.resize: Resize = resize
         self.precision: Precision = precision
+        self.compiled = False
+        self._pyramid: Callable[[LibraryModule, Tensor], list[Tensor]] = pyramid
+        self._attend_to_memory: Callable[..., Tensor] = attend_to_memory
         self.dtype = DTYPES[precision]
         self.device = torch.device(device)
         self.sizes = _sizes(model)
@@ -93,6 +99,35 @@ class Sam2Backbone:
     def parameter_count(self) -> int:
         """Learned values of the network."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def compile(self) -> None:
+        """Compile the image encoder and memory attention with `torch.compile`, from their next call on.
+
+        The encoder is compiled for each batch size it meets, on a GPU with CUDA graphs; memory attention once for all
+        numbers of memories. What was compiled is kept on disk by torch (`TORCHINDUCTOR_CACHE_DIR`). Numbers change by
+        rounding, as sums are formed in another order.
+
+        Raises:
+            MosamError: this torch cannot compile here.
+        """
+        if not can_compile(self.device):
+            raise MosamError(
+                f"compile: expected a torch that can compile for {self.device.type} (Triton for a GPU, a C++ compiler "
+                "for a processor), found none; leave out --compile"
+            )
+        graphs = self.device.type == "cuda"
+        compiled = torch.compile(pyramid, dynamic=False, mode="reduce-overhead" if graphs else None)
+
+        def encode(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:
+            if not graphs:
+                return list(compiled(encoder, pixels))
+            torch.compiler.cudagraph_mark_step_begin()
+            # a graph writes into the same memory at every call, and features live on: memory is made of them later
+            return [level.clone() for level in compiled(encoder, pixels)]
+
+        self._pyramid = encode
+        self._attend_to_memory = torch.compile(attend_to_memory, dynamic=True)
+        self.compiled = True
 
     def _compute(self) -> contextlib.AbstractContextManager[object]:
         """The precision of a call; in fp32 that of the caller."""
@@ -143,7 +178,7 @@ class Sam2Backbone:
         """Image features of a batch of frames."""
         decoder = self.model.mask_decoder
         with self._compute():
-            high, middle, top = pyramid(self.model.vision_encoder, pixels)
+            high, middle, top = self._pyramid(self.model.vision_encoder, pixels)
             return ImageFeatures(top=top.float(), high=(decoder.conv_s0(high), decoder.conv_s1(middle)))
 
     def attend(self, features: ImageFeatures, rows: Tensor, read: MemoryRead) -> Tensor:
@@ -151,7 +186,7 @@ class Sam2Backbone:
         with self._compute():
             frames = features.top.flatten(2).transpose(1, 2) + self._feature_position
             keys, values = self._memory_tokens(read)
-            out = attend_to_memory(
+            out = self._attend_to_memory(
                 self.model.memory_attention,
                 self._rotary,
                 frames,
@@ -283,6 +318,15 @@ class Sam2Backbone:
         absent = 1 - present.float()[:, None, None, None]
         memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
         return memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it needs to make code for a device."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    return device.type == "cpu" and any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
 
 
 def _sizes(model: LibraryModule) -> BackboneSizes:
