@@ -180,6 +180,21 @@ def test_extra_prompts_do_not_change_the_tracks(training):
     torch.testing.assert_close(extra[0].decoded.masks, plain[0].decoded.masks)
 
 
+def test_boxes_and_points_alone_keep_their_own_balance(training, program):
+    backbone = training.new_backbone(0)
+    stage = training.Stage(1, 2, 1, 2, (0.0, 0.0), (0.0, 0.0))
+    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 2, correct=0)
+
+    def parts(**weights):
+        with torch.no_grad():
+            _, found = program.clip_loss(backbone, batch, training.LossWeights(prompts=1.0, **weights))
+        return float(found["prompts"]), float(found["mask"])
+
+    plain, kept, balanced = parts(), parts(prompt_balance=1.0), parts(balance=1.0)
+    assert kept[0] == balanced[0] != plain[0]
+    assert kept[1] == plain[1] != balanced[1]
+
+
 def test_gradients_reach_the_memory_from_the_frames_after_it(training):
     backbone = training.new_backbone(0)
     batch = one_object_batch(training, 3, "mask")
