@@ -210,6 +210,7 @@ class Stage:
         every: share of the mean over the three masks in the loss of the best of them.
         helpers: weight of the losses of `Helpers`.
         absent: weight of the presence of an object that is gone against one that shows.
+        skip: steps whose gradient is longer than this change nothing, as memory can make it explode; 0 = none.
         stop: steps after which the stage is left all the same; 0 = run it whole.
         scenarios: share of the clips whose scene is one of the benchmark's; the others mix all difficulties.
     """
@@ -230,6 +231,7 @@ class Stage:
     every: float = 0.0
     helpers: float = 0.0
     absent: float = 1.0
+    skip: float = 0.0
     stop: int = 0
 
     @property

@@ -222,9 +222,10 @@ class Trainer:
         if self.processes > 1:
             sums = self._reduce(sums)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        self.optimizer.step()
-        if stage.helpers:
-            self.helping.step()
+        if not stage.skip or float(norm) <= stage.skip:
+            self.optimizer.step()
+            if stage.helpers:
+                self.helping.step()
         self.step += 1
         self._update_average()
         return {key: round(value, 6) for key, value in {**sums, "norm": float(norm), "rate": rate}.items()}
