@@ -41,6 +41,7 @@ class Batch:
         masks: (T, R, 1, H, W) float32 of 0 and 1.
         kinds: what object r is prompted with on frame 0.
         teach: (T, R) bool, True = memory of the true mask instead of the predicted one.
+        cut: frames after which gradients through the memory end; 0 = never.
         gap: frames that lie between frame 0 and frame 1, or are said to; adds to the distance of the first pointer.
         correct: frame on which objects are prompted again, or 0.
         seed: of the random prompts.
@@ -56,6 +57,7 @@ class Batch:
     correct: int
     seed: tuple[int, ...]
     labels: NDArray[np.uint8]
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,6 +213,8 @@ class Stage:
         helpers: weight of the losses of `Helpers`.
         absent: weight of the presence of an object that is gone against one that shows.
         skip: steps whose gradient is longer than this change nothing, as memory can make it explode; 0 = none.
+        cut: frames after which gradients through the memory end, as through all frames of a long clip they explode; the
+            memory of frame 0 keeps its gradient. 0 = never.
         stop: steps after which the stage is left all the same; 0 = run it whole.
         scenarios: share of the clips whose scene is one of the benchmark's; the others mix all difficulties.
     """
@@ -232,6 +236,7 @@ class Stage:
     helpers: float = 0.0
     absent: float = 1.0
     skip: float = 0.0
+    cut: int = 0
     stop: int = 0
 
     @property
@@ -275,7 +280,7 @@ def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) 
     stacked = torch.from_numpy(np.stack(masks, axis=1)).float()[:, :, None]
     images = np.stack([clip.images for clip in clips], axis=1)
     labels = np.stack([clip.labels for clip in clips], axis=1)
-    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1), labels)
+    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1), labels, stage.cut)
 
 
 def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: bool = False) -> Iterator[FrameResult]:
@@ -304,6 +309,9 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: b
             result = _start(backbone, now, clips, masks[0], batch.kinds, rng, extra=extra)
             result = replace(result, raw=features.top)
         else:
+            if batch.cut and t % batch.cut == 0:
+                memories = [memories[0], *(memory.detach() for memory in memories[1:])]
+                pointers = [pointers[0], *(pointer.detach() for pointer in pointers[1:])]
             top = backbone.without_memory(now, clips)
             if memory:
                 top = backbone.attend(now, clips, _read(backbone, memories, pointers, batch.gap))

@@ -195,6 +195,34 @@ def test_boxes_and_points_alone_keep_their_own_balance(training, program):
     assert kept[1] == plain[1] != balanced[1]
 
 
+def test_cut_gradients_change_no_answer(training, program):
+    backbone = training.new_backbone(0)
+    stage = training.Stage(1, 4, 1, 1, (0.0, 0.0), (0.0, 0.0), cut=2)
+    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",), correct=0)
+    assert batch.cut == 2
+    found = []
+    for cut in (0, 2, 100):
+        backbone.model.zero_grad()
+        loss, _ = program.clip_loss(backbone, dataclasses.replace(batch, cut=cut), training.LossWeights())
+        loss.backward()
+        gradient = backbone.model.memory_encoder.projection.weight.grad
+        found.append((float(loss), gradient.clone()))
+    assert found[0][0] == found[1][0] == found[2][0]
+    assert not torch.allclose(found[0][1], found[1][1])
+    assert torch.allclose(found[0][1], found[2][1])
+
+
+def test_a_step_with_too_long_a_gradient_changes_nothing(tmp_path, program, small):
+    weights = {}
+    for skip in (0.0, 1e-6):
+        settings = dataclasses.replace(small, stages=(dataclasses.replace(small.stages[0], skip=skip),))
+        trainer = program.Trainer(settings, tmp_path)
+        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        trainer.train_step()
+        weights[skip] = all(torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    assert weights == {0.0: False, 1e-6: True}
+
+
 def test_gradients_reach_the_memory_from_the_frames_after_it(training):
     backbone = training.new_backbone(0)
     batch = one_object_batch(training, 3, "mask")
