@@ -206,7 +206,7 @@ def test_cut_gradients_change_no_answer(training, program):
         loss, _ = program.clip_loss(backbone, dataclasses.replace(batch, cut=cut), training.LossWeights())
         loss.backward()
         gradient = backbone.model.memory_encoder.projection.weight.grad
-        found.append((float(loss), gradient.clone()))
+        found.append((loss.item(), gradient.clone()))
     assert found[0][0] == found[1][0] == found[2][0]
     assert not torch.allclose(found[0][1], found[1][1])
     assert torch.allclose(found[0][1], found[2][1])
