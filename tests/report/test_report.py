@@ -77,8 +77,9 @@ def test_everything_is_on_the_page_and_nothing_comes_from_elsewhere(runs):
     assert len(charts) == 2
     assert "mosam nano mean" in charts[0]["aria-label"]
     assert "sam2 nano mean" in charts[0]["aria-label"]
-    lost = re.search(r"sam2 nano mean \d+, first lost at frame (\d+)", charts[0]["aria-label"])
-    assert 15 <= int(lost[1]) < 30
+    # not on a video whose object has gone before the boxes are off
+    lost = [re.search(r"sam2 nano mean \d+, first lost at frame (\d+)", chart["aria-label"]) for chart in charts]
+    assert [15 <= int(found[1]) < 30 for found in lost if found] == [True]
     strips = [a for a in page.all("img") if a["src"].startswith("data:image/webp")]
     assert len(strips) == 2
     assert "first loss: sam2" in page.words
