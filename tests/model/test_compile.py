@@ -21,7 +21,7 @@ from mosam.types import Prompt
 def track(model, pictures):
     engine = Engine(model, load_policy("sam2"))
     video = engine.open([Prompt(1, 0, box=np.array([20.0, 20, 60, 60]))], size=pictures[0].shape[:2])
-    return [engine.step({video: picture})[video][1].mask for picture in pictures]
+    return [engine.step({video: picture})[video].objects[1].mask for picture in pictures]
 
 
 @pytest.mark.slow
