@@ -64,7 +64,7 @@ def test_two_workers_give_what_one_process_gives(run, plain):
 
 
 def test_workers_killed_at_random(run, plain):
-    result = run(Faults(die=0.04), max_lanes=2)
+    result = run(Faults(die=0.1), max_lanes=2)
     assert set(result.done) | set(result.failed) == set(NAMES)
     assert Counter(run.names("done")) + Counter(run.names("failed")) == Counter(list(NAMES))
     made = results(run.folder)
@@ -108,6 +108,37 @@ def test_ctrl_c_keeps_what_is_finished(run, plain):
     run()
     assert set(run.names("kept")) == kept
     assert results(run.folder) == plain
+
+
+def test_what_a_worker_finishes_while_it_is_ended_is_kept(run, plain, monkeypatch):
+    def interrupt(event):
+        if event.event == "done" and event.finished == 3:
+            raise KeyboardInterrupt
+
+    late = []
+
+    def end_late(self):  # between the last message and the end of the processes
+        if self._store is not None and not late and self._open_jobs():
+            known = set(self._store.record.done)
+            name = next(name for name in reversed(NAMES) if name not in known)
+            site = FakeWork().open(None)
+            sink = WorkerSink(run.folder, site.settings(), lambda name: "99-1", lambda *what: None)
+            (sink.partial(name) / f"{name}.txt").write_bytes(plain[f"{name}.txt"])
+            annotation = site.dataset.select([name]).annotation_hash()
+            sink.commit(name, [f"{name}.txt"], SequenceRecord("done", 3, 0.3, annotation=annotation))
+            late.append(name)
+        end(self)
+
+    import mosam.launch.local as local
+
+    kind = next(value for value in vars(local).values() if hasattr(value, "_keep_untold"))
+    end = kind._end_workers
+    monkeypatch.setattr(kind, "_end_workers", end_late)
+    with pytest.raises(KeyboardInterrupt):
+        run(progress=interrupt, max_lanes=2)
+    assert len(late) == 1
+    assert run.hidden() == []
+    assert late[0] in read_record(run.folder).done
 
 
 def test_result_that_nobody_could_collect_is_collected_by_the_next_run(run, plain):
