@@ -259,7 +259,7 @@ def background(rng: np.random.Generator, size: Size, colour: NDArray[np.int64], 
         rng: source of the pattern.
         size: (height, width) of the canvas.
         colour: (3,) RGB, its mean.
-        contrast: 1 = colours up to about 60 grey levels from the mean, 0 = one colour.
+        contrast: 1 = nearly all colours within 60 grey levels of the mean in every channel, 0 = one colour.
     Returns:
         (height, width, 3) uint8.
     """

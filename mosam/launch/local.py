@@ -183,7 +183,7 @@ class _Parent:
             store = open_store(self._work.dataset, settings, environment, out=self._out, overwrite=self._overwrite)
             self._store = stack.enter_context(store)
             stack.callback(clear, self._out, WORK)
-            stack.callback(self._keep_untold)
+            stack.callback(self._keep_untold, store)
             stack.callback(self._end_workers)  # before their folders go
             stack.callback(self._keep_finished)
             clear(self._out, WORK)
@@ -380,11 +380,10 @@ class _Parent:
             while self._workers and wait([worker.pipe for worker in self._workers], 0):
                 self._listen(0)
 
-    def _keep_untold(self) -> None:
+    def _keep_untold(self, store: RunStore) -> None:
         """Results that a worker finished when it was no longer listened to."""
-        if self._store is not None:
-            with contextlib.suppress(Exception):
-                collect_left(self._store)
+        with contextlib.suppress(Exception):
+            collect_left(store)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
-from mosam.launch.local import cpu_places, gpu_places, run_workers
+from mosam.launch.local import _Parent, cpu_places, gpu_places, run_workers
 from mosam.launch.site import READY, WORK, Place, WorkerSink
 from mosam.schedule import MAX_ATTEMPTS
 from mosam.store import SequenceRecord, read_record
@@ -129,11 +129,8 @@ def test_what_a_worker_finishes_while_it_is_ended_is_kept(run, plain, monkeypatc
             late.append(name)
         end(self)
 
-    import mosam.launch.local as local
-
-    kind = next(value for value in vars(local).values() if hasattr(value, "_keep_untold"))
-    end = kind._end_workers
-    monkeypatch.setattr(kind, "_end_workers", end_late)
+    end = _Parent._end_workers
+    monkeypatch.setattr(_Parent, "_end_workers", end_late)
     with pytest.raises(KeyboardInterrupt):
         run(progress=interrupt, max_lanes=2)
     assert len(late) == 1
