@@ -67,7 +67,7 @@ class Recipe:
     """
 
     targets: int = 1
-    others: int = 1
+    others: int = 2
     twins: int = 0
     unlike: int = 0
     meet: bool = False
@@ -176,15 +176,16 @@ def training_clip(
             continue
         if rng.random() < 0.15:
             scene = replace(scene, shutter=3)
-        images = [cv2.resize(paint(scene, i), (side, side), interpolation=cv2.INTER_AREA) for i in indices]
         labels = [cv2.resize(label(scene, i).index, (side, side), interpolation=cv2.INTER_NEAREST) for i in indices]
         counts = np.bincount(labels[0].ravel(), minlength=len(scene.bodies) + 1)[1:]
         large = counts >= MIN_TARGET_SHARE * side * side
         targets = tuple(
             n + 1 for n, body in enumerate(scene.bodies) if large[n] and len(body.outline) > len(_RECTANGLE)
         )
-        if targets:
-            main = next(n + 1 for n, body in enumerate(scene.bodies) if body.object_id == 1)
+        main = next(n + 1 for n, body in enumerate(scene.bodies) if body.object_id == 1)
+        # a scene of hiding teaches most where the one that hides is asked for
+        if targets and (main in targets or recipe.hide == "no"):
+            images = [cv2.resize(paint(scene, i), (side, side), interpolation=cv2.INTER_AREA) for i in indices]
             return Clip(np.stack(images), np.stack(labels), targets, main if main in targets else 0)
 
 

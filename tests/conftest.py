@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from vot_environment import toolkit_environment
 
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
@@ -49,3 +50,9 @@ def unpacked(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Calla
         return folders[name]
 
     return unpack
+
+
+@pytest.fixture(scope="session")
+def toolkit_python() -> str:
+    """An interpreter that has vot-toolkit: the one `MOSAM_VOT_PYTHON` names, else that of 0.7.4's environment."""
+    return os.environ.get("MOSAM_VOT_PYTHON") or str(toolkit_environment("0.7.4") / "bin" / "python")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 
 import numpy as np
@@ -49,12 +48,9 @@ def test_stored_overlaps_of_the_toolkit_are_met_exactly():
 
 
 @pytest.mark.slow
-def test_ten_thousand_pairs_against_the_toolkit_itself():
-    python = os.environ.get("MOSAM_VOT_PYTHON")
-    if not python:
-        pytest.skip("MOSAM_VOT_PYTHON: no interpreter with vot-toolkit given")
+def test_ten_thousand_pairs_against_the_toolkit_itself(toolkit_python):
     pairs = RandomRegions(2).pairs(10_000)
-    check(pairs, toolkit_overlaps(python, pairs))
+    check(pairs, toolkit_overlaps(toolkit_python, pairs))
 
 
 def pixel_overlap(a, b):

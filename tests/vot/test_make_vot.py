@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from vot_environment import make, toolkit_environment
 
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.datasets.make import make_tree
@@ -26,7 +26,6 @@ from mosam.vot.toolkit import read_analysis
 pytest.importorskip("trax", reason="vot-trax is not installed")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-PROJECT = Path(__file__).resolve().parents[2]
 TRACKERS = ("sam2", "mosam")
 INTERVAL = (2, 9)  # lengths of these short sequences that expected average overlap is a mean over
 EXPERIMENTS = {
@@ -63,29 +62,6 @@ MEASURES = {
 }
 
 
-def make(*words):
-    """A target of the project's Makefile, with the environment that the tests run in."""
-    settings = ["INSTALLED=", f"BIN={Path(sys.executable).parent}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        ["make", *words, *settings], cwd=PROJECT, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-@pytest.fixture(scope="session")
-def toolkit():
-    """`toolkit("0.7.4")` gives its environment, made where it is not there."""
-
-    def environment(version):
-        done = make("vot-environment", f"TOOLKIT={version}")
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["make failed"])[-1]
-            pytest.skip(f"vot-toolkit {version} cannot be installed here: {last}")
-        return PROJECT / (".venv-vot" if version.startswith("0.7") else ".venv-vots")
-
-    return environment
-
-
 @dataclasses.dataclass
 class Made:
     """A workspace that `make vot` has run and analysed."""
@@ -109,14 +85,14 @@ def numbers_of(root):
 
 
 @pytest.fixture(scope="module")
-def workspaces(toolkit, tmp_path_factory):
+def workspaces(tmp_path_factory):
     """`workspaces(kind, version)`, each made once."""
     made = {}
 
     def workspace(kind, version="0.7.4"):
         if (kind, version) not in made:
             name = CASES[kind][0]
-            environment = toolkit(version)
+            environment = toolkit_environment(version)
             base = tmp_path_factory.mktemp(kind)
             split = "val" if kind == "several" else None
             tree = make_tree(name, base / "tree", split=split, sequences=1, frames=12)

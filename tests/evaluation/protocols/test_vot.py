@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 
 import numpy as np
@@ -65,13 +64,10 @@ def test_stored_numbers_of_the_toolkit(kind, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", [11, 12])
-def test_against_the_toolkit_itself(kind, seed, tmp_path):
-    python = os.environ.get("MOSAM_VOT_PYTHON")
-    if not python:
-        pytest.skip("MOSAM_VOT_PYTHON: no interpreter with vot-toolkit given")
+def test_against_the_toolkit_itself(kind, seed, tmp_path, toolkit_python):
     files = experiment_files(kind, seed, sequences=4, trackers="AB")
     write_files(tmp_path, files)
-    results = toolkit_analysis(python, kind, files, "AB")
+    results = toolkit_analysis(toolkit_python, kind, files, "AB")
     for number, tracker in enumerate("AB"):
         check(score(tmp_path, kind, tracker), kind, results, number)
 
