@@ -1,15 +1,17 @@
-"""Processor seconds of scoring VOT, ours against the VOT toolkit: whole processes, in turn, caches empty.
+"""Processor seconds of scoring VOT, ours against other programs: whole processes, in turn, caches empty.
 
-    python benchmarks/vot_scoring.py [PYTHON] [--annotations DIR --results DIR] [--rounds N]
+    python benchmarks/vot_scoring.py [PYTHON] [--annotations DIR --results DIR] [--pysot PYTHON] [--rounds N]
 
 PYTHON is an interpreter with vot-toolkit 0.7.4 (and attributee 0.1.9), else $MOSAM_VOT_PYTHON; without one nothing can
 be compared, which is said. With the annotation and one tracker's results of
-VOT2019 the supervised protocol is timed; multistart always, on masks of moving ellipses made here, as binary files.
+VOT2019 the supervised protocol is timed, also against the pysot toolkit where an interpreter that can import it is
+given; multistart always, on masks of moving ellipses made here, as binary files.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -29,6 +31,16 @@ SUPERVISED = "{type: supervised, repetitions: 15, skip_initialize: 5, analyses: 
 MULTISTART = "{type: multistart, analyses: [%s]}"
 EAO_2019 = "{type: supervised_eao_score, low: 46, high: 291}"
 EAO_2022 = "{type: multistart_eao_score, low: 115, high: 755}"
+PYSOT = """
+import sys
+from pysot.datasets import VOTDataset
+from pysot.evaluation import AccuracyRobustnessBenchmark, EAOBenchmark
+dataset = VOTDataset("VOT2019", sys.argv[1])
+dataset.set_tracker(sys.argv[2], ["tracker"])
+accuracy, eao = AccuracyRobustnessBenchmark(dataset), EAOBenchmark(dataset)
+accuracy.show_result(accuracy.eval(["tracker"]), eao.eval(["tracker"]))
+"""
+TAGS = ("camera_motion", "illum_change", "motion_change", "size_change", "occlusion")
 
 
 def ellipse(rng: np.random.Generator, x: float, y: float) -> Region:
@@ -74,6 +86,21 @@ def workspace(root: Path, experiment: str) -> None:
     (root / "trackers.ini").write_text("[tracker]\nlabel=tracker\nprotocol=trax\ncommand=true\n")
 
 
+def write_pysot(root: Path) -> None:
+    """The annotation as the pysot toolkit wants it, `VOT2019.json`, beside the sequences."""
+    content = {}
+    for name in (root / "sequences" / "list.txt").read_text().split():
+        folder = root / "sequences" / name
+        rows = [[float(word) for word in line.split(",")] for line in (folder / "groundtruth.txt").read_text().split()]
+        tags = {tag: [0] * len(rows) for tag in TAGS}
+        for tag in TAGS:
+            if (folder / f"{tag}.tag").is_file():
+                tags[tag] = [int(word) for word in (folder / f"{tag}.tag").read_text().split()]
+        pictures = [f"{name}/color/00000001.jpg"] * len(rows)  # only the first is opened, for its size
+        content[name] = {"video_dir": name, "init_rect": rows[0], "img_names": pictures, "gt_rect": rows, **tags}
+    (root / "sequences" / "VOT2019.json").write_text(json.dumps(content))
+
+
 def processor_seconds(command: list[str], root: Path) -> float:
     """User and system time of a process; the caches of both programs are thrown away first."""
     subprocess.run(["rm", "-rf", str(root / "cache"), str(root / "kept")], check=True)
@@ -85,14 +112,20 @@ def processor_seconds(command: list[str], root: Path) -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def compare(title: str, python: str, dataset: str, root: Path, rounds: int) -> None:
-    """Both programs in turn, medians."""
+def compare(title: str, dataset: str, root: Path, others: dict[str, list[str]], rounds: int) -> None:
+    """All programs in turn, medians."""
     ours = [str(Path(sys.executable).with_name("mosam")), "score", dataset, "--root", str(root / "sequences")]
     ours += ["--results", str(root / "results" / "tracker"), "--jobs", "1"]
-    theirs = [python, "-m", "vot", "analysis", "--workspace", str(root), "--format", "json", "tracker"]
-    times = [(processor_seconds(ours, root), processor_seconds(theirs, root)) for _ in range(rounds)]
-    own, other = (statistics.median(column) for column in zip(*times, strict=True))
-    print(f"{title:40} ours {own:6.2f} s   vot-toolkit {other:6.2f} s   {other / own:4.1f} times")
+    commands = {"ours": ours, **others}
+    times = [[processor_seconds(command, root) for command in commands.values()] for _ in range(rounds)]
+    own, *medians = (statistics.median(column) for column in zip(*times, strict=True))
+    for name, other in zip(others, medians, strict=True):
+        print(f"{title:40} ours {own:6.2f} s   {name} {other:6.2f} s   {other / own:4.1f} times", flush=True)
+
+
+def toolkit(python: str, root: Path) -> dict[str, list[str]]:
+    """The VOT toolkit's analysis of a workspace."""
+    return {"vot-toolkit": [python, "-m", "vot", "analysis", "--workspace", str(root), "--format", "json", "tracker"]}
 
 
 def main() -> None:
@@ -101,6 +134,7 @@ def main() -> None:
     parser.add_argument("python", nargs="?", default=os.environ.get("MOSAM_VOT_PYTHON"))
     parser.add_argument("--annotations", type=Path, help="folder with list.txt and the sequences of VOT2019")
     parser.add_argument("--results", type=Path, help="folder of one tracker, holding baseline/")
+    parser.add_argument("--pysot", metavar="PYTHON", help="interpreter of the pysot toolkit")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--sequences", type=int, default=12)
     options = parser.parse_args()
@@ -115,14 +149,20 @@ def main() -> None:
             for source, target in ((options.annotations, "sequences"), (options.results, "results/tracker")):
                 subprocess.run(["cp", "-r", str(source.resolve()), str(supervised / target)], check=True)
             workspace(supervised, SUPERVISED % EAO_2019)
-            compare("VOT2019: accuracy, robustness, EAO", options.python, "vot2019", supervised, options.rounds)
+            others = toolkit(options.python, supervised)
+            if options.pysot:
+                write_pysot(supervised)
+                paths = [str(supervised / "sequences"), str(supervised / "results")]
+                others["pysot-toolkit"] = [options.pysot, "-c", PYSOT, *paths]
+            compare("VOT2019: accuracy, robustness, EAO", "vot2019", supervised, others, options.rounds)
         multistart = root / "multistart"
         (multistart / "sequences").mkdir(parents=True)
         write_multistart(multistart / "sequences", options.sequences, 300)
         workspace(multistart, MULTISTART % EAO_2022)
-        compare("multistart: EAO", options.python, "vot2022-st", multistart, options.rounds)
+        others = toolkit(options.python, multistart)
+        compare("multistart: EAO", "vot2022-st", multistart, others, options.rounds)
         workspace(multistart, MULTISTART % f"{EAO_2022}, {{type: multistart_average_ar}}")
-        compare("multistart: accuracy, robustness, EAO", options.python, "vot2022-st", multistart, options.rounds)
+        compare("multistart: accuracy, robustness, EAO", "vot2022-st", multistart, others, options.rounds)
 
 
 if __name__ == "__main__":

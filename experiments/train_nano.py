@@ -516,8 +516,10 @@ def train(settings: Settings, out: Path, *, processes: int = 1, workers: int = 0
         workers: that paint clips ahead, per process.
         until: stop after this step (the run can be continued); None = at the end.
     Raises:
-        MismatchError: the folder is another run's, or the parts cannot be shared.
+        MismatchError: the folder is another run's, the parts cannot be shared, or torch is too old.
     """
+    if not hasattr(torch.optim, "Muon"):
+        raise MismatchError(f"training: expected torch 2.9 or newer, which has Muon, got {torch.__version__}")
     if settings.parts % processes:
         raise MismatchError(f"--processes: expected a divisor of {settings.parts} (parts), got {processes}")
     open_run(out, settings)

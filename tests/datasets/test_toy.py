@@ -260,3 +260,22 @@ def test_scenery_is_never_a_target():
     for seed in range(4):
         clip = training_clip(np.random.default_rng(seed), 2, recipe_of=lambda rng: recipe)
         assert len(clip.targets) == 1
+
+
+def test_a_clip_of_hiding_always_offers_the_one_that_hides():
+    recipe = Recipe(hide="wall", others=1, radius=(0.15, 0.18))
+    clips = [training_clip(np.random.default_rng(seed), 4, recipe_of=lambda rng: recipe, stride=4) for seed in range(8)]
+    assert all(clip.main in clip.targets for clip in clips)
+    hidden = [not (clip.labels == clip.main).any(axis=(1, 2)).all() for clip in clips]
+    assert sum(hidden) >= 2  # and often it does hide
+
+
+@pytest.mark.parametrize("name", ["scale-1", "rotation-1", "fast-2", "camera-1", "light-2", "out_of_view-1"])
+def test_what_stands_out_is_not_enough(val, name):
+    """Beside the object move two more of its size: a network without memory cannot tell which is meant."""
+    bodies = val[name].source.scene.bodies
+    assert [body.object_id for body in bodies].count(1) == 1
+    others = [body for body in bodies if body.object_id == 0]
+    assert len(others) >= 2
+    target = next(body for body in bodies if body.object_id == 1)
+    assert all(0.7 < body.radius / target.radius < 1.4 for body in others)

@@ -223,6 +223,28 @@ def test_a_step_with_too_long_a_gradient_changes_nothing(tmp_path, program, smal
     assert weights == {0.0: False, 1e-6: True}
 
 
+def test_every_weight_has_one_optimizer_and_layers_have_muon(training, program, small):
+    model = training.new_backbone(0).model
+    muon, adam = program.make_optimizers(model, small)
+    kinds = [[id(p) for group in optimizer.param_groups for p in group["params"]] for optimizer in (muon, adam)]
+    assert sorted(kinds[0] + kinds[1]) == sorted(id(parameter) for parameter in model.parameters())
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    layers = {names[key] for key in kinds[0]}
+    assert "memory_attention.layers.0.linear1.weight" in layers
+    assert not any("embed" in name.rsplit(".", 2)[-2] or name.endswith("bias") for name in layers)
+    heads = [name for name in layers if min(model.get_parameter(name).shape) < program.SMALLEST_HIDDEN]
+    assert heads == []
+
+
+def test_a_torch_without_muon_is_named_in_one_line(tmp_path, program, monkeypatch, capsys):
+    monkeypatch.delattr(torch.optim, "Muon")
+    assert program.main(["--out", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "torch 2.9" in error
+    assert not (tmp_path / "run").exists()
+
+
 def test_gradients_reach_the_memory_from_the_frames_after_it(training):
     backbone = training.new_backbone(0)
     batch = one_object_batch(training, 3, "mask")
