@@ -38,6 +38,7 @@ from pysot.evaluation import AccuracyRobustnessBenchmark, EAOBenchmark
 dataset = VOTDataset("VOT2019", sys.argv[1])
 dataset.set_tracker(sys.argv[2], ["tracker"])
 accuracy, eao = AccuracyRobustnessBenchmark(dataset), EAOBenchmark(dataset)
+eao.low, eao.high = 46, 291
 accuracy.show_result(accuracy.eval(["tracker"]), eao.eval(["tracker"]))
 """
 TAGS = ("camera_motion", "illum_change", "motion_change", "size_change", "occlusion")
@@ -95,7 +96,8 @@ def write_pysot(root: Path) -> None:
         tags = {tag: [0] * len(rows) for tag in TAGS}
         for tag in TAGS:
             if (folder / f"{tag}.tag").is_file():
-                tags[tag] = [int(word) for word in (folder / f"{tag}.tag").read_text().split()]
+                given = [int(word) for word in (folder / f"{tag}.tag").read_text().split()]
+                tags[tag] = (given + tags[tag])[: len(rows)]  # some files end early
         pictures = [f"{name}/color/00000001.jpg"] * len(rows)  # only the first is opened, for its size
         content[name] = {"video_dir": name, "init_rect": rows[0], "img_names": pictures, "gt_rect": rows, **tags}
     (root / "sequences" / "VOT2019.json").write_text(json.dumps(content))

