@@ -121,12 +121,15 @@ class MotionNeeds:
         sparse, dense: names of estimators, or `off`.
         points: points of a forecast.
         source: `measured` uses the pixels of frame t; `extrapolated` carries the motion t-2 -> t-1 one step further.
+        beside: also keep what was seen beside each object (`mosam.motion.beside`), for `Candidate.beside`; reads the
+            flow to frame t.
     """
 
     sparse: str
     dense: str
     points: int
     source: Literal["measured", "extrapolated"]
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+import struct
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from mosam.codecs import (
     CODECS,
     CodecOptions,
     format_number,
+    images,
     labels_of_masks,
     masks_of_labels,
     read_labels,
@@ -269,6 +273,58 @@ def test_labels_round_trip(tmp_path_factory, labels):
     assert list(masks) == sorted(set(labels.ravel().tolist()) - {0})
     for label, mask in masks.items():
         np.testing.assert_array_equal(mask, labels == label)
+
+
+def png(labels: np.ndarray, mode: str = "P", **options: object) -> bytes:
+    image = Image.fromarray(labels)
+    if mode == "P":
+        image.putpalette(voc_palette())
+    out = io.BytesIO()
+    image.save(out, format="PNG", **options)
+    return out.getvalue()
+
+
+def by_pillow(data: bytes) -> np.ndarray | None:
+    """What Pillow alone reads, None where it refuses."""
+    try:
+        return np.asarray(Image.open(io.BytesIO(data)))
+    except Exception:
+        return None
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_label_maps_read_without_pillow_read_as_pillow_reads_them(tmp_path_factory, data):
+    """Whole or damaged: what the short way reads Pillow reads too, to the same pixels."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    size = data.draw(st.tuples(st.integers(1, 40), st.integers(1, 40)))
+    labels = rng.integers(0, data.draw(st.sampled_from([2, 5, 16, 256])), size, dtype=np.uint8)
+    ways = [{}, {"bits": 4}, {"compress_level": 0}, {"compress_level": 9}, {"optimize": True}]
+    options = data.draw(st.sampled_from(ways))
+    content = bytearray(png(labels, data.draw(st.sampled_from(["P", "L"])), **options))
+    for _ in range(data.draw(st.integers(0, 2))):
+        content[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    content = content[: data.draw(st.sampled_from([len(content), data.draw(st.integers(0, len(content)))]))]
+    with pytest.MonkeyPatch.context() as patch:
+        if data.draw(st.booleans()):
+            patch.setitem(sys.modules, "zlib_ng", None)  # not installed
+        short = images._plain_png(bytes(content))
+    if short is not None:
+        np.testing.assert_array_equal(short, by_pillow(bytes(content)))
+
+
+def test_label_maps_are_read_without_pillow():
+    labels = np.arange(48, dtype=np.uint8).reshape(6, 8)
+    np.testing.assert_array_equal(images._plain_png(png(labels)), labels)
+    assert images._plain_png(png(labels, "L")) is None  # Pillow filters the rows of grey pictures
+
+
+def test_a_picture_that_inflates_beyond_what_it_declares_is_not_read_that_way():
+    content = png(np.zeros((20, 20), np.uint8))
+    header = struct.pack(">IIBBBBB", 20, 19, 8, 3, 0, 0, 0)
+    smaller = content[:16] + header + struct.pack(">I", zlib.crc32(b"IHDR" + header)) + content[33:]
+    assert images._plain_png(content) is not None
+    assert images._plain_png(smaller) is None
 
 
 def test_other_image_kinds(tmp_path):

@@ -67,16 +67,16 @@ def boundary_scores(predicted: Mask, truth: Mask, radii: Sequence[float]) -> tup
     >>> boundary_scores(square, square, (1, 2.5))
     (1.0, 1.0)
     """
-    window = _window(predicted | truth)
+    window = outline_window(predicted | truth)
     if window is None:
         return (1.0,) * len(radii)
     margin = _margin(max(radii))
-    edge, true_edge = _outline(predicted[window], margin), _outline(truth[window], margin)
-    count, true_count = _count(edge), _count(true_edge)
+    edges = _outlines([predicted[window], truth[window]], margin)
+    count, true_count = _counts(edges)
     if count == 0 or true_count == 0:
         return (1.0 if count == true_count else 0.0,) * len(radii)
-    near = ((_thicken(edge, radius, margin), _thicken(true_edge, radius, margin)) for radius in radii)
-    return tuple(_f(_count(edge & wide) / count, _count(true_edge & thick) / true_count) for thick, wide in near)
+    found = (_counts(edges & _thicken(edges, radius, margin)[::-1]) for radius in radii)
+    return tuple(_f(near / count, true_near / true_count) for near, true_near in found)
 
 
 def boundary_table(predicted: Sequence[Mask], truths: Sequence[Mask], *, void: Mask | None = None) -> FloatArray:
@@ -91,20 +91,20 @@ def boundary_table(predicted: Sequence[Mask], truths: Sequence[Mask], *, void: M
     """
     table = np.ones((len(predicted), len(truths)))
     masks = [*predicted, *truths] if void is None else [mask & ~void for mask in (*predicted, *truths)]
-    window = _window(np.logical_or.reduce(masks)) if table.size else None
+    window = outline_window(np.logical_or.reduce(masks)) if table.size else None
     if window is None:
         return table
     radius = boundary_radius(masks[0].shape)
-    edges = [_outline(mask[window], radius) for mask in masks]
-    counts = [_count(edge) for edge in edges]
-    thick = [_thicken(edge, radius, radius) if count else edge for edge, count in zip(edges, counts, strict=True)]
+    edges = _outlines([mask[window] for mask in masks], radius)
+    counts = _counts(edges)
+    thick = _thicken(edges, radius, radius)
     for p in range(len(predicted)):
         for n, true in enumerate(range(len(predicted), len(masks))):
             if counts[p] == 0 or counts[true] == 0:
                 table[p, n] = float(counts[p] == counts[true])
             else:
-                precision = _count(edges[p] & thick[true]) / counts[p]
-                table[p, n] = _f(precision, _count(edges[true] & thick[p]) / counts[true])
+                near, true_near = _counts(edges[[p, true]] & thick[[true, p]])
+                table[p, n] = _f(near / counts[p], true_near / counts[true])
     return table
 
 
@@ -126,8 +126,11 @@ def boundary_radius(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE
     return math.ceil(tolerance * float(np.linalg.norm(size)))
 
 
-def _window(mask: Mask) -> tuple[slice, slice] | None:
-    """The part of the picture that holds the mask and all of its outline; None for an empty mask."""
+def outline_window(mask: Mask) -> tuple[slice, slice] | None:
+    """The part of the picture that holds a mask (H, W) and all of its outline; None for an empty mask.
+
+    Two masks inside it have the same outlines in the part as in the whole.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     if rows.size == 0:
         return None
@@ -137,46 +140,47 @@ def _window(mask: Mask) -> tuple[slice, slice] | None:
     return slice(max(top - 1, 0), bottom + 2), slice(max(columns[0] - 1, 0), columns[-1] + 2)
 
 
-def _outline(mask: Mask, margin: int) -> Words:
-    """Pixels that differ from their right, lower or lower right neighbor: an outline half a pixel up and left.
+def _outlines(masks: Sequence[Mask], margin: int) -> Words:
+    """Pixels that differ from their right, lower or lower right neighbor: outlines half a pixel up and left.
 
     At the right and lower border a missing neighbor is the pixel itself.
 
     Args:
-        mask: (H, W) bool.
+        masks: M of (H, W) bool.
         margin: unset pixels to leave beside each row, and empty rows above and below.
     Returns:
-        (H + 2 margin, words) rows of 64 pixels a word, the lowest bit the leftmost pixel.
+        (M, H + 2 margin, words) rows of 64 pixels a word, the lowest bit the leftmost pixel.
     """
-    height, width = mask.shape
+    height, width = masks[0].shape
     top, bottom, left, right = margin, margin + height, margin, margin + width
-    padded = np.zeros((height + 2 * margin, -(-(width + 2 * margin) // _WORD) * _WORD), dtype=np.bool_)
-    padded[top:bottom, left:right] = mask
-    padded[top:bottom, right] = mask[:, -1]
-    padded[bottom] = padded[bottom - 1]
-    words = np.packbits(padded, axis=1, bitorder="little").view("<u8")
+    padded = np.zeros((len(masks), height + 2 * margin, -(-(width + 2 * margin) // _WORD) * _WORD), dtype=np.bool_)
+    for plane, mask in zip(padded, masks, strict=True):
+        plane[top:bottom, left:right] = mask
+    padded[:, top:bottom, right] = padded[:, top:bottom, right - 1]
+    padded[:, bottom] = padded[:, bottom - 1]
+    words = np.packbits(padded, axis=-1, bitorder="little").view("<u8")
     beside = np.zeros_like(words)  # what each pixel has to its right
     _add_moved(beside, words, -1)
-    edge = words ^ beside
-    edge[:-1] |= words[:-1] ^ words[1:]
-    edge[:-1] |= words[:-1] ^ beside[1:]
-    columns = np.zeros(padded.shape[1], dtype=np.bool_)
+    edges = words ^ beside
+    edges[:, :-1] |= words[:, :-1] ^ words[:, 1:]
+    edges[:, :-1] |= words[:, :-1] ^ beside[:, 1:]
+    columns = np.zeros(padded.shape[-1], dtype=np.bool_)
     columns[left:right] = True
-    edge &= np.packbits(columns, bitorder="little").view("<u8")
-    edge[:top] = 0
-    edge[bottom:] = 0
-    return edge
+    edges &= np.packbits(columns, bitorder="little").view("<u8")
+    edges[:, :top] = 0
+    edges[:, bottom:] = 0
+    return edges
 
 
-def _thicken(edge: Words, radius: float, margin: int) -> Words:
-    """Pixels within a Euclidean distance of `radius` of a set pixel, but for the rows of the margin."""
-    height = len(edge) - 2 * margin
-    thick = np.zeros_like(edge)
-    inner = thick[margin : margin + height]
+def _thicken(edges: Words, radius: float, margin: int) -> Words:
+    """Pixels within a Euclidean distance of `radius` of a set pixel, but for the rows of the margin; for each plane."""
+    height = edges.shape[1] - 2 * margin
+    thick = np.zeros_like(edges)
+    inner = thick[:, margin : margin + height]
     if radius != int(radius):
-        _thicken_off_center(edge, radius, margin, inner)
+        _thicken_off_center(edges, radius, margin, inner)
         return thick
-    wide, reach = edge, 0  # the outline drawn out sideways as far as the next rows of the disk need it
+    wide, reach = edges, 0  # the outline drawn out sideways as far as the next rows of the disk need it
     for half_width, rows in _rows_of_disk(int(radius)):
         while reach < half_width:
             step = min(half_width - reach, 2 * reach + 1)  # a longer step would leave gaps
@@ -185,13 +189,13 @@ def _thicken(edge: Words, radius: float, margin: int) -> Words:
             _add_moved(drawn, wide, -step)
             wide, reach = drawn, reach + step
         for row in rows:
-            inner |= wide[margin + row : margin + row + height]
+            inner |= wide[:, margin + row : margin + row + height]
     return thick
 
 
-def _thicken_off_center(edge: Words, radius: float, margin: int, inner: Words) -> None:
+def _thicken_off_center(edges: Words, radius: float, margin: int, inner: Words) -> None:
     """As `_thicken`, where a row of the disk reaches further to one side than to the other."""
-    run, length = edge, 1  # the outline drawn out to the left
+    run, length = edges, 1  # the outline drawn out to the left
     for width, left, rows in _disk_off_center(radius):
         while length < width:
             step = min(width - length, length)
@@ -201,7 +205,7 @@ def _thicken_off_center(edge: Words, radius: float, margin: int, inner: Words) -
         wide = np.zeros_like(run)
         _add_moved(wide, run, -left)
         for row in rows:
-            inner |= wide[margin + row : margin + row + len(inner)]
+            inner |= wide[:, margin + row : margin + row + inner.shape[1]]
 
 
 def _add_moved(target: Words, words: Words, distance: int) -> None:
@@ -255,12 +259,12 @@ def _disk_off_center(radius: float) -> tuple[tuple[int, int, tuple[int, ...]], .
 
 if hasattr(np, "bitwise_count"):
 
-    def _count(words: Words) -> int:
-        """Set pixels."""
-        return int(np.bitwise_count(words).sum())
+    def _counts(planes: Words) -> list[int]:
+        """Set pixels of each plane."""
+        return np.bitwise_count(planes).sum(axis=(1, 2), dtype=np.int64).tolist()
 else:  # NumPy 1
     _BITS = np.unpackbits(np.arange(65536, dtype="<u2").view(np.uint8).reshape(-1, 2), axis=1).sum(axis=1)
 
-    def _count(words: Words) -> int:
-        """Set pixels."""
-        return int(_BITS[words.reshape(-1).view(np.uint16)].sum())
+    def _counts(planes: Words) -> list[int]:
+        """Set pixels of each plane."""
+        return _BITS[planes.view(np.uint16)].sum(axis=(1, 2), dtype=np.int64).tolist()

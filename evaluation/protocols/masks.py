@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mosam.datasets.annotations import ObjectRange
 from mosam.datasets.base import BoxTruth, MaskTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
-from mosam.evaluation.metrics.boundary import boundary_accuracy
+from mosam.evaluation.metrics.boundary import boundary_radius, boundary_scores, outline_window
 from mosam.evaluation.metrics.jf import statistics
 from mosam.evaluation.metrics.region import region_similarity
 from mosam.evaluation.protocols.base import (
@@ -125,7 +125,12 @@ def frame_jf(predicted: Mask | None, true: Mask | None) -> tuple[float, float]:
     assert some is not None
     predicted = np.zeros_like(some) if predicted is None else predicted
     true = np.zeros_like(some) if true is None else true
-    return region_similarity(predicted, true), boundary_accuracy(predicted, true)
+    part = outline_window(predicted | true)
+    if part is None:
+        return 1.0, 1.0
+    radius = boundary_radius(true.shape)
+    predicted, true = predicted[part], true[part]
+    return region_similarity(predicted, true), boundary_scores(predicted, true, (radius,))[0]
 
 
 @runtime_checkable

@@ -17,14 +17,15 @@ from torch import Tensor
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
-from mosam.engine.parity import Parity
+from mosam.engine.parity import ABSENT_LOGIT, Parity
 from mosam.engine.track import Hypothesis, Shown, Track
 from mosam.engine.transfer import to_host
 from mosam.model.backbone import Backbone, ImageFeatures
+from mosam.motion.beside import carry, learn
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.motion.forecast import forecast
 from mosam.policies.base import Candidate, Choice, Entry, Guide, MemoryPolicy, ReadPlan, TrackInfo, Update
-from mosam.types import Forecast, FrameOutput, Image, Mask, ObjectOutput, Prompt, Size
+from mosam.types import Forecast, FrameOutput, Image, Mask, MotionNeeds, ObjectOutput, Prompt, Size
 
 MOTION_SIDE = 128  # least side of the grid on which motion moves a mask; small networks have coarser masks
 OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
@@ -137,6 +138,7 @@ class Engine:
         self._encoder = EncodeAhead(self.runner.encode, model.device)
         self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
         self._motion = policy.motion()
+        self._motion_side = max(sizes.mask, MOTION_SIDE)
         self._numbers = itertools.count()
         self._open: set[Video] = set()
 
@@ -212,8 +214,7 @@ class Engine:
         """A stream that estimates the motion this policy reads, for a reader thread; None where it reads none."""
         if self._motion is None:
             return None
-        side = max(self.model.sizes.mask, MOTION_SIDE)
-        return MotionStream(MotionSettings(self._motion.sparse, self._motion.dense, side))
+        return MotionStream(MotionSettings(self._motion.sparse, self._motion.dense, self._motion_side))
 
     def step(
         self, images: Mapping[Video, Image], motion: Mapping[Video, MotionPair] | None = None
@@ -367,6 +368,7 @@ class Engine:
             [row.plan for row in rows],
             threshold=self.policy.presence_threshold,
             expected=[guide.expected if guide else None for guide in row_guides],
+            beside=[row.track.beside for row in rows],
         )
         groups = _by_track(rows)
         offers = [_offers(free, "free", {i: i for i in members}, members, row_guides) for members in groups]
@@ -381,6 +383,7 @@ class Engine:
                 free.top[torch.tensor(prompted_rows, device=free.top.device)],
                 [guide for guide in row_guides if guide is not None and guide.prompts],
                 [rows[i].video.size for i in prompted_rows],
+                beside=[rows[i].track.beside for i in prompted_rows],
             )
         written = []
         for members, own in zip(groups, offers, strict=True):
@@ -398,12 +401,12 @@ class Engine:
         needs, video, track = self._motion, row.video, row.track
 
         def look() -> Forecast | None:
-            if video.pair is None or track.last_low is None:
+            if video.pair is None or track.probability is None:
                 return None
-            side = max(self.model.sizes.mask, MOTION_SIDE)
-            logits = F.interpolate(track.last_low[None], size=(side, side), mode="bilinear", align_corners=False)
-            return forecast(video.pair, torch.sigmoid(logits[0, 0]).cpu().numpy(), needs)
+            return forecast(video.pair, track.probability, needs)
 
+        if track.beside is not None:
+            track.beside = carry(track.beside, None if video.pair is None else video.pair.current)
         return self.policy.guide(track.hypotheses[0].state, video.next_frame, look)
 
     def _spare(
@@ -430,14 +433,18 @@ class Engine:
     def _chosen(self, choice: Choice, offer: _Offer, rows: Sequence[_Row], guide: Guide | None) -> _Written:
         candidate = offer.candidate
         row = rows[candidate.hypothesis]
+        low, score = offer.decodes.masks[offer.row], offer.decodes.score[offer.row]
         entry = Entry(row.video.next_frame, "track", candidate.object_score, candidate.iou, candidate.area)
+        if choice.absent and entry.visible:
+            low, score = torch.full_like(low, ABSENT_LOGIT), -score
+            entry.object_score, entry.area = -candidate.object_score, 0
         return _Written(
             video=row.video,
             track=row.track,
             frame_row=row.frame_row,
-            low=offer.decodes.masks[offer.row],
+            low=low,
             index=candidate.index,
-            score=offer.decodes.score[offer.row],
+            score=score,
             entry=entry,
             state=choice.state,
             trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
@@ -485,14 +492,25 @@ class Engine:
                 w.trail.append(
                     Shown(w.entry.frame, low, w.entry.object_score, w.entry.iou, w.log if self.log else None)
                 )
-                if w is group[0]:
-                    w.track.last_low = low
                 hypotheses.append(Hypothesis.of(update, w.trail))
             for old in group[0].track.hypotheses:
                 self.bank.drop(old.features, old.pointers)
             for w in group:  # the writer's own hold
                 self.bank.drop([w.entry] if w.entry.feature_row is not None else [], [w.entry])
             group[0].track.hypotheses = hypotheses
+        if self._motion is not None:
+            self._look_back([written[members[0]] for members in _by_track(written)], self._motion)
+
+    def _look_back(self, written: Sequence[_Written], needs: MotionNeeds) -> None:
+        """Keep what motion needs of this frame: where each object is shown, and what lies beside it."""
+        side = self._motion_side
+        logits = F.interpolate(
+            torch.stack([w.low[w.index][None] for w in written]), (side, side), mode="bilinear", align_corners=False
+        )
+        for w, plane in zip(written, torch.sigmoid(logits[:, 0]).cpu().numpy(), strict=True):
+            w.track.probability = plane
+            if needs.beside and w.entry.visible:
+                w.track.beside = learn(w.track.beside, plane, prompted=w.entry.kind == "prompt")
 
     def _tell(self, w: _Written) -> Update:
         """Tell the policy that a frame is finished."""
@@ -626,6 +644,7 @@ def _offers(
                 motion_iou=_known(decodes.motion_iou, row, k),
                 motion_trust=0.0 if guides[i] is None else guides[i].trust,  # type: ignore[union-attr]
                 probability=_known(decodes.probability, row, k),
+                beside=_known(decodes.beside, row, k),
             ),
             decodes,
             row,

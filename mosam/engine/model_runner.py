@@ -60,6 +60,8 @@ class Decodes:
         boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
         probability: (R, K) float64 mean probability of a mask's own pixels; or None.
         motion_iou: (R, K) float64 IoU with the expected mask, NaN where there is none; or None.
+        beside: (R, K) float64 how surely a mask's pixels show what was seen beside the object, on average; NaN where
+            that is not kept; or None.
     """
 
     masks: Tensor
@@ -72,6 +74,7 @@ class Decodes:
     boxes: NDArray[np.float64] | None = None
     probability: NDArray[np.float64] | None = None
     motion_iou: NDArray[np.float64] | None = None
+    beside: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -270,6 +273,7 @@ class ModelRunner:
         *,
         threshold: float,
         expected: Sequence[NDArray[np.bool_] | None] = (),
+        beside: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         """Memory attention and the decoder without prompt, for every row.
 
@@ -279,6 +283,7 @@ class ModelRunner:
             plans: what each row reads.
             threshold: presence logit above which a mask is not blanked.
             expected: (side, side) mask that motion expects, or None, for each row; empty = none at all.
+            beside: (side, side) what was seen beside each row's object, or None, likewise.
         """
 
         def work(members: list[int]) -> Decodes:
@@ -286,9 +291,16 @@ class ModelRunner:
             read = self.memory_read([plans[i] for i in members])
             top = self.model.attend(features, rows, read)
             tokens = self.model.no_prompt(len(members))
-            targets = [expected[i] for i in members] if expected else []
             return self._decode(
-                top, features, rows, tokens, multimask=True, threshold=threshold, wants=self.wants, expected=targets
+                top,
+                features,
+                rows,
+                tokens,
+                multimask=True,
+                threshold=threshold,
+                wants=self.wants,
+                expected=[expected[i] for i in members] if expected else [],
+                beside=[beside[i] for i in members] if beside else [],
             )
 
         parts = [part for group in self._buckets(plans) for part in self._in_parts(group, work)]
@@ -301,6 +313,8 @@ class ModelRunner:
         top: Tensor,
         guides: Sequence[Guide],
         sizes: Sequence[Size],
+        *,
+        beside: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         """A second decode of the same memory-conditioned features, with each row's extra prompt.
 
@@ -324,6 +338,7 @@ class ModelRunner:
                 stability=True,
                 wants=self.wants,
                 expected=[guides[i].expected for i in members],
+                beside=[beside[i] for i in members] if beside else [],
             )
             parts.append((members, _best_only(decodes)))
         return _merge(parts, len(guides))
@@ -340,6 +355,7 @@ class ModelRunner:
         stability: bool | None = None,
         wants: Wants | None = None,
         expected: Sequence[NDArray[np.bool_] | None] = (),
+        beside: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
         outputs: Literal["multi", "single", "all"] = "multi" if multimask else ("all" if stable else "single")
@@ -359,7 +375,9 @@ class ModelRunner:
         if wants.probability:
             numbers["probability"] = (torch.sigmoid(masks) * on).flatten(2).sum(dim=2) / area.clamp(min=1)
         if any(mask is not None for mask in expected):
-            numbers["motion_iou"] = self._motion_iou(masks, expected)
+            numbers["motion_iou"] = _motion_iou(masks, *_planes(expected, masks.device))
+        if any(mask is not None for mask in beside):
+            numbers["beside"] = _beside(masks, *_planes(beside, masks.device))
         host = _to_host(numbers)  # the one transfer of this decode
         return Decodes(
             masks,
@@ -372,18 +390,8 @@ class ModelRunner:
             boxes=host.get("boxes"),
             probability=host.get("probability"),
             motion_iou=host.get("motion_iou"),
+            beside=host.get("beside"),
         )
-
-    def _motion_iou(self, masks: Tensor, expected: Sequence[NDArray[np.bool_] | None]) -> Tensor:
-        """(R, K) IoU of candidates with what motion expects, NaN in rows without."""
-        side = next(len(mask) for mask in expected if mask is not None)
-        planes = np.stack([np.zeros((side, side), bool) if mask is None else mask for mask in expected])
-        known = torch.tensor([mask is not None for mask in expected], device=masks.device)
-        target = torch.from_numpy(planes).to(masks.device)[:, None]
-        on = F.interpolate(masks, size=(side, side), mode="bilinear", align_corners=False) > 0
-        union = (on | target).flatten(2).sum(dim=2)
-        iou = (on & target).flatten(2).sum(dim=2) / union.clamp(min=1)
-        return torch.where(known[:, None], iou, torch.nan)
 
     def _boxes(self, masks: Tensor) -> Tensor:
         """(R, K, 4) inclusive x0, y0, x1, y1 of the masks at network input size; zeros where empty."""
@@ -557,6 +565,36 @@ def _stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
     return masks, torch.where(use_best[:, None], decoded.iou[row, best + 1][:, None], iou)
 
 
+def _planes(known: Sequence[NDArray | None], device: torch.device) -> tuple[Tensor, Tensor]:
+    """(R, 1, side, side) planes of one kind, zeros where a row has none, and (R,) which rows have one."""
+    some = next(plane for plane in known if plane is not None)
+    stacked = np.stack([np.zeros_like(some) if plane is None else plane for plane in known])
+    has = torch.tensor([plane is not None for plane in known], device=device)
+    return torch.from_numpy(stacked).to(device)[:, None], has
+
+
+def _at_side(masks: Tensor, side: int) -> Tensor:
+    """(R, K, side, side) bool of (R, K, mask, mask) logits."""
+    return F.interpolate(masks, size=(side, side), mode="bilinear", align_corners=False) > 0
+
+
+def _motion_iou(masks: Tensor, expected: Tensor, has: Tensor) -> Tensor:
+    """(R, K) IoU of candidates with what motion expects, NaN in rows without."""
+    on = _at_side(masks, expected.shape[-1])
+    union = (on | expected).flatten(2).sum(dim=2)
+    iou = (on & expected).flatten(2).sum(dim=2) / union.clamp(min=1)
+    return torch.where(has[:, None], iou, torch.nan)
+
+
+def _beside(masks: Tensor, beside: Tensor, has: Tensor) -> Tensor:
+    """(R, K) mean of what was seen beside the object over the pixels of each candidate, 0 where empty; NaN in rows
+    without.
+    """
+    on = _at_side(masks, beside.shape[-1])
+    share = (on * beside).flatten(2).sum(dim=2) / on.flatten(2).sum(dim=2).clamp(min=1)
+    return torch.where(has[:, None], share, torch.nan)
+
+
 def _best_only(decodes: Decodes) -> Decodes:
     """Each row's candidate with the highest predicted IoU."""
     if decodes.masks.shape[1] == 1:
@@ -567,7 +605,7 @@ def _best_only(decodes: Decodes) -> Decodes:
     i = torch.arange(len(best), device=k.device)
     taken: dict[str, Any] = {
         name: None if value is None else value[row, best][:, None]
-        for name in ("iou", "area", "boxes", "probability", "motion_iou")
+        for name in ("iou", "area", "boxes", "probability", "motion_iou", "beside")
         for value in [getattr(decodes, name)]
     }
     return replace(decodes, masks=decodes.masks[i, k][:, None], tokens=decodes.tokens[i, k][:, None], **taken)

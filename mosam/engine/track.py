@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mosam.policies.base import Entry, TrackInfo, Update
@@ -57,13 +59,15 @@ class Track:
         info: what its policy knows.
         prompts: still to come, by clip index.
         hypotheses: best first; empty until the first prompt.
-        last_low: (1, mask, mask) logits shown on the previous frame, for motion; None before the first.
+        probability: (side, side) of the object on the previous frame, for motion; None before the first.
+        beside: (side, side) how surely each cell shows what was seen beside it, where the policy asked for it.
     """
 
     info: TrackInfo
     prompts: dict[int, Prompt]
     hypotheses: list[Hypothesis] = field(default_factory=list)
-    last_low: Tensor | None = None
+    probability: NDArray[np.float32] | None = None
+    beside: NDArray[np.float32] | None = None
 
     @property
     def started(self) -> bool:

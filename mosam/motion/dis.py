@@ -13,11 +13,15 @@ class DisMedium:
     """DIS, medium preset."""
 
     preset = "PRESET_MEDIUM"
+    iterations = 25, 5  # of gradient descent and of variational refinement; as the preset
 
     def __init__(self) -> None:
         import cv2
 
         self._flow = cv2.DISOpticalFlow_create(getattr(cv2, f"DISOPTICAL_FLOW_{self.preset}"))
+        descent, refinement = self.iterations
+        self._flow.setGradientDescentIterations(descent)
+        self._flow.setVariationalRefinementIterations(refinement)
 
     def flow(
         self, previous: NDArray[np.uint8], current: NDArray[np.uint8]
@@ -31,6 +35,7 @@ class DisMedium:
 
 @FLOW_ESTIMATORS.register("dis-fast")
 class DisFast(DisMedium):
-    """DIS, fast preset: a third of the time, coarser."""
+    """DIS, fast preset with fewer iterations (its own are 16 and 5): a quarter of the time, coarser."""
 
     preset = "PRESET_FAST"
+    iterations = 12, 2

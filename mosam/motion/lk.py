@@ -11,7 +11,6 @@ MAX_CORNERS = 400
 CORNER_QUALITY = 0.01
 CORNER_DISTANCE = 5  # pixels
 MIN_SENTINELS = 8  # corners, below which the grid has to tell a scene cut
-GRID_STEP = 16  # pixels
 LEVELS = 3  # pyramid levels above the picture itself
 PRECISION = 0.01  # pixels
 RETURN_DISTANCE = 1.0  # pixels between a point and where following it forth and back ends
@@ -21,7 +20,7 @@ RETURN_DISTANCE = 1.0  # pixels between a point and where following it forth and
 class LucasKanade:
     """Shi-Tomasi corners and a regular grid, followed by OpenCV's pyramidal Lucas-Kanade (Bouguet 2001)."""
 
-    window, iterations = 21, 30
+    window, iterations, grid_step = 21, 30, 16
 
     def track(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> PointTracks:
         """See `PointEstimator.track`."""
@@ -31,7 +30,8 @@ class LucasKanade:
         corners = cv2.goodFeaturesToTrack(before, MAX_CORNERS, CORNER_QUALITY, CORNER_DISTANCE)
         corners = np.empty((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
         h, w = before.shape
-        y, x = np.mgrid[GRID_STEP // 2 : h : GRID_STEP, GRID_STEP // 2 : w : GRID_STEP]
+        step = self.grid_step
+        y, x = np.mgrid[step // 2 : h : step, step // 2 : w : step]
         grid = np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
         start = np.concatenate([corners, grid]).astype(np.float32)
         if len(start) == 0:
@@ -55,4 +55,4 @@ class LucasKanade:
 class LucasKanadeFast(LucasKanade):
     """A smaller window and fewer iterations: less than half the time; a few more points are lost."""
 
-    window, iterations = 11, 10
+    window, iterations, grid_step = 11, 10, 24

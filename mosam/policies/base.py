@@ -199,6 +199,8 @@ class Candidate:
         motion_iou: IoU with the mask that motion expects; None where the guide gave none.
         motion_trust: how far to trust that mask, in [0, 1].
         probability: mean probability of its own pixels, 0 where empty; only if `needs_probability`.
+        beside: how surely its pixels show what was seen beside the object before, on average; None where motion does
+            not keep that.
     """
 
     hypothesis: int
@@ -211,6 +213,7 @@ class Candidate:
     motion_iou: float | None = None
     motion_trust: float = 0.0
     probability: float | None = None
+    beside: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,6 +225,7 @@ class Choice:
         state: the state to go on with.
         memory: `sigmoid` as SAM 2 does on tracked frames, `skip` where the memory can never be read.
         remask: pixels with reliability below this become sure background before memorising; None = off.
+        absent: the object is not there, whatever the candidate says: its mask is blanked, its presence logit negated.
         log: what to record of this frame.
     """
 
@@ -229,6 +233,7 @@ class Choice:
     state: Any
     memory: Literal["sigmoid", "skip"] = "sigmoid"
     remask: float | None = None
+    absent: bool = False
     log: Mapping[str, object] | None = None
 
 

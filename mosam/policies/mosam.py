@@ -81,6 +81,10 @@ class MosamConfig:
         n_points: points of a prompt.
         box: give a box.
         w_motion: weight of motion agreement in the choice among masks.
+        beside: carry along by the flow what was seen beside the object: a mask that shows it is not the object. Needs
+            dense, measured motion.
+        w_beside: what a mask loses in the choice where all of it was seen beside the object before.
+        refuse: share of the chosen mask seen beside the object before, above which the object is called absent.
         revive: let a very sure guided mask overrule absence.
         rest: frames without a prompt after a reappearance.
     """
@@ -105,10 +109,13 @@ class MosamConfig:
     motion_source: Literal["measured", "extrapolated"] = "measured"
     sparse: str = "lk-fast"
     dense: str = "dis-fast"
-    doubt: float = 0.8
+    doubt: float = 0.9
     n_points: int = 3
     box: bool = True
-    w_motion: float = 0.15
+    w_motion: float = 0.3
+    beside: bool = True
+    w_beside: float = 0.5
+    refuse: float = 0.4
     revive: bool = False
     rest: int = 0
 
@@ -123,6 +130,8 @@ class MosamConfig:
             "pix_beta": (0, 10),
             "n_points": (0, 20),
             "w_motion": (0, 1),
+            "w_beside": (0, 1),
+            "refuse": (0, 1),
             "doubt": (0, 1),
             "rest": (0, 1000),
         }
@@ -148,6 +157,8 @@ class MosamLiteralConfig(MosamConfig):
     sparse: str = "lk"
     dense: str = "dis-medium"
     n_points: int = 5
+    w_motion: float = 0.15
+    beside: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -203,9 +214,10 @@ class Mosam(MemoryPolicy):
     def motion(self) -> MotionNeeds | None:
         """See `MemoryPolicy.motion`."""
         c = self.config
-        if (c.mgp == "off" and c.w_motion == 0) or (c.sparse == "off" and c.dense == "off"):
+        beside = c.beside and c.dense != "off" and c.motion_source == "measured"
+        if (c.mgp == "off" and c.w_motion == 0 and not beside) or (c.sparse == "off" and c.dense == "off"):
             return None
-        return MotionNeeds(c.sparse, c.dense, c.n_points, c.motion_source)
+        return MotionNeeds(c.sparse, c.dense, c.n_points, c.motion_source, beside)
 
     def live_features(self, info: TrackInfo) -> int:
         """See `MemoryPolicy.live_features`."""
@@ -399,8 +411,15 @@ class Mosam(MemoryPolicy):
         why = self._prefer_guided(state, candidates, scores, best, guided)
         chosen = best if why is None or guided is None else guided
         taken = candidates[chosen]
-        absent = taken.object_score <= 0 or taken.area == 0
-        log = {"score": scores[chosen], "guided_won": why, "motion_iou": taken.motion_iou}
+        refused = taken.beside is not None and taken.beside > self.config.refuse
+        absent = refused or taken.object_score <= 0 or taken.area == 0
+        log = {
+            "score": scores[chosen],
+            "guided_won": why,
+            "motion_iou": taken.motion_iou,
+            "beside": taken.beside,
+            "refused": refused,
+        }
         probability = 1.0 if taken.probability is None else taken.probability
         return [
             Choice(
@@ -408,15 +427,17 @@ class Mosam(MemoryPolicy):
                 replace(state, probability=probability),
                 memory="skip" if absent and self.config.selection else "sigmoid",  # never read, so never made
                 remask=self.config.pix_tau if self.config.pix_mode == "remask" else None,
+                absent=refused,
                 log=log,
             )
         ]
 
     def _score(self, candidate: Candidate) -> float:
+        quality = candidate.iou - self.config.w_beside * (candidate.beside or 0.0)
         if candidate.motion_iou is None:
-            return candidate.iou
+            return quality
         w = self.config.w_motion
-        return (1 - w) * candidate.iou + w * candidate.motion_iou
+        return (1 - w) * quality + w * candidate.motion_iou
 
     def _prefer_guided(
         self,

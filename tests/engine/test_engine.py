@@ -1,4 +1,5 @@
 import gc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mosam.engine.engine import Engine
+from mosam.engine.model_runner import _beside, _planes
 from mosam.engine.parity import Parity
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
@@ -98,6 +100,41 @@ def test_objects_together_equal_objects_alone():
                 assert not a.objects
             else:
                 assert (a.objects[prompt.object_id].mask == b.objects[prompt.object_id].mask).all()
+
+
+def test_a_policy_may_call_the_object_absent():
+    """What is shown is empty, and what is remembered is that of an absent frame."""
+    frames, policy, told = clip(5, 14), load_policy("sam2"), {}
+    [plain] = run(Engine(FakeBackbone(), load_policy("sam2")), [([mask(1)], frames)], lanes=1)
+    seen = [output.frame_index for output in plain if output.objects[1].mask.any()]
+    last = seen[-1]
+    assert last > 1
+    choose, wrote = policy.choose, policy.wrote
+
+    def refuse(states, t, candidates):
+        return [replace(choice, absent=t == last) for choice in choose(states, t, candidates)]
+
+    def watch(state, t, entry, image_side):
+        told[t] = (entry.visible, entry.area, entry.object_score)
+        return wrote(state, t, entry, image_side)
+
+    policy.choose, policy.wrote = refuse, watch
+    [outputs] = run(Engine(FakeBackbone(), policy), [([mask(1)], frames)], lanes=1)
+    assert not outputs[last].objects[1].mask.any()
+    assert outputs[last].objects[1].object_score == -plain[last].objects[1].object_score < 0
+    assert told[last] == (False, 0, outputs[last].objects[1].object_score)
+    for a, b in zip(plain[:last], outputs[:last], strict=True):
+        assert (a.objects[1].mask == b.objects[1].mask).all()
+
+
+def test_share_of_a_mask_that_was_seen_beside_the_object():
+    masks = torch.full((2, 3, 4, 4), -1.0)
+    masks[:, 0, :, :2] = masks[:, 1, :, 2:] = 1.0
+    seen = np.zeros((4, 4), np.float32)
+    seen[:2, :2], seen[:, 2:] = 1.0, 0.25
+    share = _beside(masks, *_planes([seen, None], masks.device))
+    assert share[0].tolist() == [0.5, 0.25, 0.0]  # the last mask is empty
+    assert share[1].isnan().all()
 
 
 def test_no_state_outlives_a_track():

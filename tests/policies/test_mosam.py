@@ -78,14 +78,15 @@ def test_literal_window_slides_and_forgets():
 
 
 def test_visible_only_memory_of_the_ablation():
-    policy = load_policy("mosam", mgp="off", w_motion=0, stride=1, pool=6, topk=6, admit_conf=0, keep_last="off")
+    options = {"stride": 1, "pool": 6, "topk": 6, "admit_conf": 0, "keep_last": "off"}
+    policy = load_policy("mosam", mgp="off", w_motion=0, beside="off", **options)
     got = plans(policy, lambda t: 0.0 if t in (7, 8) else 0.9, 12)
     assert frames(got[10]) == [3, 4, 5, 6, 9] or frames(got[10]) == [2, 3, 4, 5, 6, 9]
     assert policy.motion() is None
 
 
 def test_selection_off_is_sam2():
-    ours = load_policy("mosam", selection="off", pointers="sam2", pix_mode="off", mgp="off", w_motion=0)
+    ours = load_policy("mosam", selection="off", pointers="sam2", pix_mode="off", mgp="off", w_motion=0, beside="off")
     rows = {t: Entry(t, "track", 3.0 if t % 3 else -3.0, 0.5, 9 if t % 3 else 0, feature_row=t) for t in range(40)}
     a = walk(ours, info(1000), rows.__getitem__, 30)
     b = walk(load_policy("sam2"), info(1000), rows.__getitem__, 30)
@@ -196,7 +197,7 @@ def test_motion_off_still_scores_but_never_prompts():
     guide = policy.guide(state(), 10, seen)
     assert not guide.prompts
     assert guide.expected is not None
-    assert load_policy("mosam", mgp="off", w_motion=0).motion() is None
+    assert load_policy("mosam", mgp="off", w_motion=0, beside="off").motion() is None
 
 
 def offers(free, guided=None, score=5.0):
@@ -234,9 +235,11 @@ def test_which_mask_is_taken(candidates, options, winner, why):
     ("free", "options", "reason"),
     [
         (offers([(0.6, 0.6), (0.5, 0.5)]), {}, None),
-        (offers([(0.6, 0.85), (0.5, 0.5)]), {}, "no doubt"),
-        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1}, None),
-        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 1, "mgp": "always"}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {}, None),
+        (offers([(0.6, 0.95), (0.5, 0.5)]), {}, "no doubt"),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 0.8}, "no doubt"),
+        (offers([(0.6, 0.95), (0.5, 0.5)]), {"doubt": 1}, None),
+        (offers([(0.6, 0.95), (0.5, 0.5)]), {"mgp": "always"}, None),
         (offers([(0.1, 0.0)], score=-2.0), {}, "absent"),
         (offers([(0.1, 0.0)], score=-2.0), {"revive": "on"}, None),
         (offers([(0.9, 0.79)], score=3.0), {}, None),
@@ -265,6 +268,43 @@ def test_what_is_spared_for_another_reason_than_doubt_could_never_win(data):
         assert choice.candidate < 3 or made[3].iou == made[3].motion_iou == 1.0
 
 
+def beside(*offered, score=5.0):
+    """Candidates without motion from (iou, beside) pairs."""
+    return [Candidate(0, "free", k, q, score, 9, beside=b) for k, (q, b) in enumerate(offered)]
+
+
+@pytest.mark.parametrize(
+    ("candidates", "options", "winner", "refused"),
+    [
+        (beside((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {}, 1, False),  # 0.75 against 0.8
+        (beside((0.9, 0.1), (0.8, 0.0), (0.1, 0.0)), {}, 0, False),
+        (beside((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {"w_beside": "0"}, 0, False),
+        (beside((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {}, 0, True),
+        (beside((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {"refuse": "1"}, 0, False),
+        (beside((0.9, 0.4), (0.1, 0.9), (0.1, 0.9)), {}, 0, False),  # only above the threshold
+        (beside((0.9, None), (0.8, None), (0.1, None)), {}, 0, False),
+    ],
+)  # fmt: skip
+def test_a_mask_of_what_was_seen_beside_the_object_is_passed_over_or_refused(candidates, options, winner, refused):
+    [choice] = load_policy("mosam", **options).choose([state()], 10, candidates)
+    assert (choice.candidate, choice.absent, choice.log["refused"]) == (winner, refused, refused)
+    assert choice.memory == ("skip" if refused else "sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({}, True),
+        ({"mgp": "off", "w_motion": "0"}, True),
+        ({"beside": "off"}, False),
+        ({"dense": "off"}, False),
+        ({"motion_source": "extrapolated"}, False),
+    ],
+)
+def test_what_lies_beside_needs_the_flow_to_this_frame(options, kept):
+    assert load_policy("mosam", **options).motion().beside == kept
+
+
 def test_absent_frames_are_not_memorised():
     [choice] = load_policy("mosam").choose([state()], 10, offers([(0.5, None)] * 3, score=-1.0))
     assert choice.memory == "skip"
@@ -279,6 +319,7 @@ def test_absent_frames_are_not_memorised():
         ({"topk": 7}, r"topk: expected 0\.\.6"),
         ({"rank": "best"}, "one of binned, strict"),
         ({"w_motion": "2"}, "w_motion"),
+        ({"refuse": "-0.1"}, r"refuse: expected 0\.\.1"),
     ],
 )
 def test_values_out_of_range_name_the_field(options, message):
