@@ -133,7 +133,7 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
 
 def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None, protocol: str) -> dict[str, Any]:
     """The table of `mosam table`, with its marks, ranks and notes, ready to be sorted."""
-    table = comparison([entry.scores for entry in entries])
+    table = comparison([entry.scores for entry in entries], columns=values or None)
     rows = []
     for number, entry in enumerate(entries):
         line = []

@@ -134,6 +134,15 @@ def test_one_tracker(tmp_path):
     assert not [a for a in page.all("td") if "rank" in a.get("class", "")]
 
 
+def test_every_number_is_shown_where_tables_show_a_few(tmp_path):
+    """`mosam table` shows five columns of `toy`; the page has room for all, each under its own head."""
+    overall = {"jf_mean": 0.8, "j_mean": 0.711, "f_mean": 0.622, "success_auc": 0.533, "presence": 0.944}
+    made = [made_scores(name, sequences=("a",), dataset="toy", protocol="toy", overall=overall) for name in ("x", "y")]
+    save_scores(tmp_path / "scores.json", made)
+    cells = re.findall(r'<td data-v="([\d.]+)"[^>]*>([\d.]+)', report(tmp_path))
+    assert cells[:5] == [(str(value), f"{100 * value:.1f}") for value in overall.values()]
+
+
 def test_no_sequences(tmp_path):
     save_scores(tmp_path / "scores.json", made_scores(sequences=(), overall={}))
     page = Page(report(tmp_path))
