@@ -78,13 +78,13 @@ def test_nothing_is_written_after_a_drop(tmp_path):
     sequence = SquareDataset(None)["apple"]
     with in_background(CODECS["davis"], threads=1) as behind:
         writer = behind.writer(tmp_path, sequence, CodecOptions())
-        writer._writer = Slow(writer._writer, 0.05)
+        writer._writer = Slow(writer._writer, 0.3)  # 1.5 s for all, should this process wait for its turn
         for output in outputs("apple"):
             writer.add(output, 0.1)
         time.sleep(0.02)
         behind.drop("apple")
         left = set(files(tmp_path))
-        time.sleep(0.3)
+        time.sleep(0.7)
         assert set(files(tmp_path)) == left
         assert len(left) < 5
 
