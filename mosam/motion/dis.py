@@ -35,7 +35,7 @@ class DisMedium:
 
 @FLOW_ESTIMATORS.register("dis-fast")
 class DisFast(DisMedium):
-    """DIS, fast preset with fewer iterations (its own are 16 and 5): a quarter of the time, coarser."""
+    """DIS, fast preset with fewer iterations (its own are 16 and 5): a sixth of the time, coarser."""
 
     preset = "PRESET_FAST"
     iterations = 12, 2
