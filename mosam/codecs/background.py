@@ -55,7 +55,7 @@ class BackgroundWriter:
     def __init__(self, writer: ResultWriter, thread: _Thread):
         self._writer, self._thread = writer, thread
         self._error: Exception | None = None
-        self._stopped = False
+        self.stopping = threading.Event()
         self._lock = threading.Lock()
 
     def add(self, output: FrameOutput, seconds: float) -> None:
@@ -74,7 +74,7 @@ class BackgroundWriter:
     def write(self, output: FrameOutput, seconds: float) -> None:
         """In the thread: one frame, unless one before it failed."""
         with self._lock:
-            if self._stopped or self._error is not None:
+            if self.stopping.is_set() or self._error is not None:
                 return
             try:
                 self._writer.add(output, seconds)
@@ -83,8 +83,9 @@ class BackgroundWriter:
 
     def stop(self) -> None:
         """Waits for the frame that is being written; those that wait are left out."""
+        self.stopping.set()  # before the lock, which the thread may take again and again until nothing waits
         with self._lock:
-            self._stopped = True
+            pass
 
     def _raise(self) -> None:
         if self._error is not None:

@@ -36,6 +36,18 @@ class Slow:
         self.writer.finish()
 
 
+class Held:
+    """A writer on a disk that writes nothing until told."""
+
+    def __init__(self, writer):
+        self.writer, self.begun, self.go_on = writer, threading.Event(), threading.Event()
+
+    def add(self, output, seconds):
+        self.begun.set()
+        assert self.go_on.wait(30)
+        self.writer.add(output, seconds)
+
+
 @pytest.mark.parametrize("form", ["davis", "lasot", "toy"])
 def test_files_are_the_same(tmp_path, form):
     sequence, codec = SquareDataset(None)["apple"], CODECS[form]
@@ -75,18 +87,20 @@ def test_an_error_concerns_its_writer_alone(tmp_path):
 
 
 def test_nothing_is_written_after_a_drop(tmp_path):
-    sequence = SquareDataset(None)["apple"]
     with in_background(CODECS["davis"], threads=1) as behind:
-        writer = behind.writer(tmp_path, sequence, CodecOptions())
-        writer._writer = Slow(writer._writer, 0.3)  # 1.5 s for all, should this process wait for its turn
+        writer = behind.writer(tmp_path, SquareDataset(None)["apple"], CodecOptions())
+        writer._writer = held = Held(writer._writer)
         for output in outputs("apple"):
             writer.add(output, 0.1)
-        time.sleep(0.02)
-        behind.drop("apple")
-        left = set(files(tmp_path))
-        time.sleep(0.7)
-        assert set(files(tmp_path)) == left
-        assert len(left) < 5
+        assert held.begun.wait(30)  # frame 0 is being written, the others wait
+        dropping = threading.Thread(target=behind.drop, args=("apple",))
+        dropping.start()
+        assert writer.stopping.wait(30)  # said at once, not when the thread lets somebody else have its lock
+        assert dropping.is_alive()  # but the frame that is being written is waited for
+        held.go_on.set()
+        dropping.join(30)
+        assert [path.name for path in files(tmp_path)] == ["00000.png"]
+    assert [path.name for path in files(tmp_path)] == ["00000.png"]  # the thread has seen all five
 
 
 def test_tracking_waits_for_a_slow_disk(tmp_path, monkeypatch):
