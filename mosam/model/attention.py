@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from mosam.model.blocked import attend
 from mosam.model.formulas import Rotary
 
 LibraryModule = Any  # modules of `transformers`, which declares no types for their members
@@ -85,11 +85,6 @@ def _cross_attention(
 def _attend(attention: LibraryModule, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:
     """One-head attention of (R, N, C) queries over (R, K, C) keys, and the output projection."""
     mask = None if bias is None else bias.to(query.dtype)[:, None, None, :]
-    out = F.scaled_dot_product_attention(
-        query.unsqueeze(1),
-        key.unsqueeze(1),
-        value.unsqueeze(1),
-        attn_mask=mask,
-        dropout_p=attention.dropout_p if attention.training else 0.0,
-    )
+    dropout = attention.dropout_p if attention.training else 0.0
+    out = attend(query.unsqueeze(1), key.unsqueeze(1), value.unsqueeze(1), mask, dropout)
     return attention.o_proj(out.squeeze(1))

@@ -187,8 +187,9 @@ def choose_precision(name: str, device: torch.device) -> Precision:
 
 def has_matrix_units() -> bool:
     """Whether this processor multiplies bf16 matrices in hardware (Intel AMX)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    return cpuinfo.is_file() and "amx_bf16" in cpuinfo.read_text(encoding="utf-8", errors="replace")
+    from mosam.model.widened import cpu_flags
+
+    return "amx_bf16" in cpu_flags()
 
 
 def model_info(name: str) -> ModelInfo:

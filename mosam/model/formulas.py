@@ -77,8 +77,10 @@ class Rotary:
         elif x.dtype == torch.float32:
             torch.view_as_complex(head.unflatten(-1, (-1, 2))).mul_(self.turn)
         else:
-            turned = torch.view_as_complex(head.float().unflatten(-1, (-1, 2))) * self.turn
-            head.copy_(torch.view_as_real(turned).flatten(-2))
+            for slot in head.unbind(1):  # one at a time: what is computed in 32 bits stays in the cache
+                values = slot.float()
+                torch.view_as_complex(values.unflatten(-1, (-1, 2))).mul_(self.turn)
+                slot.copy_(values)
         return x
 
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mosam.model.attention import LibraryModule
+from mosam.model.blocked import attend
 
 
 def pyramid(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:
@@ -73,7 +74,7 @@ def _attend(attention: LibraryModule, x: Tensor) -> Tensor:
         query = _pool(query.reshape(batch, height, width, -1), attention.query_stride)
         height, width = query.shape[1:3]
         query = query.reshape(batch, height * width, heads, -1)
-    out = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
+    out = attend(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     return attention.proj(out.transpose(1, 2).reshape(batch, height, width, -1))
 
 

@@ -22,11 +22,14 @@ def has_native(dtype: torch.dtype) -> bool:
         torch.bfloat16: ("amx_bf16", "avx512_bf16", "bf16"),
         torch.float16: ("amx_fp16", "avx512_fp16", "asimdhp"),
     }
+    flags = cpu_flags()
+    return not flags or any(word in flags for word in wanted[dtype])  # not Linux: let the library decide
+
+
+def cpu_flags() -> set[str]:
+    """The words Linux says of this processor, among them its instruction sets; empty elsewhere."""
     cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():  # not Linux: let the library decide
-        return True
-    words = set(cpuinfo.read_text(encoding="utf-8", errors="replace").split())
-    return any(word in words for word in wanted[dtype])
+    return set(cpuinfo.read_text(encoding="utf-8", errors="replace").split()) if cpuinfo.is_file() else set()
 
 
 def widen(module: nn.Module, dtype: torch.dtype) -> None:
