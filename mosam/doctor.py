@@ -102,7 +102,7 @@ def _versions() -> Iterator[Finding]:
 
 def _devices() -> Iterator[Finding]:
     part = "devices"
-    yield Finding(part, "cpu", "ok", f"{os.cpu_count()} cores{_matrix_units()}")
+    yield Finding(part, "cpu", "ok", f"{os.cpu_count()} cores{_bf16_units()}")
     try:
         import torch
     except ImportError as error:
@@ -128,10 +128,11 @@ def _devices() -> Iterator[Finding]:
         yield Finding(part, "mps", "ok", "Apple GPU")
 
 
-def _matrix_units() -> str:
-    from mosam.model.checkpoints import has_matrix_units
+def _bf16_units() -> str:
+    from mosam.model.checkpoints import bf16_units
 
-    return ", matrix units for bf16" if has_matrix_units() else ""
+    units = bf16_units()
+    return f", {units} for bf16" if units else ""
 
 
 def _decoders() -> Iterator[Finding]:

@@ -170,7 +170,7 @@ def count_gpus() -> int:
 
 
 def choose_precision(name: str, device: torch.device) -> Precision:
-    """The precision that is fastest without harm: bf16 where the hardware has matrix units for it, else fp32.
+    """The precision that is fastest without harm: bf16 where the hardware has products for it, else fp32.
 
     `nano` is too small to gain from 16 bits and stays fp32, and so do its random twins.
     """
@@ -182,14 +182,16 @@ def choose_precision(name: str, device: torch.device) -> Precision:
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     if device.type == "mps":
         return "bf16"
-    return "bf16" if has_matrix_units() else "fp32"
+    return "bf16" if bf16_units() else "fp32"
 
 
-def has_matrix_units() -> bool:
-    """Whether this processor multiplies bf16 matrices in hardware (Intel AMX)."""
+def bf16_units() -> str | None:
+    """What this processor has to multiply bf16 matrices with, if that is faster than fp32: `docs/benchmarks.md`."""
     from mosam.model.widened import cpu_flags
 
-    return "amx_bf16" in cpu_flags()
+    names = {"amx_bf16": "matrix units", "avx512_bf16": "16-bit products"}
+    flags = cpu_flags()
+    return next((name for flag, name in names.items() if flag in flags), None)
 
 
 def model_info(name: str) -> ModelInfo:

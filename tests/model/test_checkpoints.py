@@ -227,9 +227,23 @@ def test_a_device_that_is_not_there():
 
 
 def test_automatic_precision(monkeypatch):
-    monkeypatch.setattr(checkpoints, "has_matrix_units", lambda: True)
+    monkeypatch.setattr(checkpoints, "bf16_units", lambda: "matrix units")
     assert choose_precision("tiny", CPU) == "bf16"
     assert choose_precision("nano", CPU) == choose_precision("random:nano", CPU) == "fp32"
-    monkeypatch.setattr(checkpoints, "has_matrix_units", lambda: False)
+    monkeypatch.setattr(checkpoints, "bf16_units", lambda: None)
     assert choose_precision("tiny", CPU) == "fp32"
     assert choose_precision("large", torch.device("mps")) == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ({"avx512_bf16", "amx_bf16"}, "matrix units"),
+        ({"avx512_bf16"}, "16-bit products"),
+        ({"avx2", "avx512f"}, None),
+        (set(), None),
+    ],
+)
+def test_what_a_processor_multiplies_16_bits_with(monkeypatch, flags, expected):
+    monkeypatch.setattr("mosam.model.widened.cpu_flags", lambda: flags)
+    assert checkpoints.bf16_units() == expected
