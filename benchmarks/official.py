@@ -146,7 +146,9 @@ def main() -> int:
                     runs["official"] = official(predictor, folder, objects, precision == "bf16")
                 seconds = timed(runs, options.frames)
                 mine, theirs = seconds["ours"], seconds.get("official")
-                cells = (f"{theirs:.2f}", f"{mine:.2f}", f"{theirs / mine:.2f}") if theirs else ("-", f"{mine:.2f}", "-")
+                cells = (
+                    (f"{theirs:.2f}", f"{mine:.2f}", f"{theirs / mine:.2f}") if theirs else ("-", f"{mine:.2f}", "-")
+                )
                 print(f"| {precision} | {objects} | {' | '.join(cells)} |", flush=True)
     return 0
 
