@@ -27,7 +27,7 @@ def encode_rle(mask: Mask) -> dict[str, Any]:
     {'size': [2, 2], 'counts': '22'}
     """
     flat = mask.ravel(order="F")
-    edges = np.flatnonzero(np.diff(flat.astype(np.int8))) + 1
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     starts = np.concatenate([[0], edges, [flat.size]])
     counts = np.diff(starts).tolist()
     if flat.size and flat[0]:
