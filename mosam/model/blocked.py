@@ -49,6 +49,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None
         and bias is None
         and not dropout
         and not torch.is_grad_enabled()
+        and not torch.compiler.is_compiling()  # which would unroll the blocks
         and query.shape[-2] * key.shape[-2] >= WORTH
         and pays()
     ):

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from mosam.errors import MismatchError, MosamError
+from mosam.model import blocked
 from mosam.model.attention import LibraryModule, attend_to_memory, gather
 from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
@@ -104,8 +105,8 @@ class Sam2Backbone:
         """Compile the image encoder and memory attention with `torch.compile`, from their next call on.
 
         The encoder is compiled for each batch size it meets, on a GPU with CUDA graphs; memory attention once for all
-        numbers of memories. What was compiled is kept on disk by torch (`TORCHINDUCTOR_CACHE_DIR`). Numbers change by
-        rounding, as sums are formed in another order.
+        numbers of memories, but not where `mosam.model.blocked` computes it. What was compiled is kept on disk by torch
+        (`TORCHINDUCTOR_CACHE_DIR`). Numbers change by rounding, as sums are formed in another order.
 
         Raises:
             MosamError: this torch cannot compile here.
@@ -126,7 +127,8 @@ class Sam2Backbone:
             return [level.clone() for level in compiled(encoder, pixels)]
 
         self._pyramid = encode
-        self._attend_to_memory = torch.compile(attend_to_memory, dynamic=True)
+        if not (self.device.type == "cpu" and self.dtype is torch.bfloat16 and blocked.pays()):  # faster as it is
+            self._attend_to_memory = torch.compile(attend_to_memory, dynamic=True)
         self.compiled = True
 
     def _compute(self) -> contextlib.AbstractContextManager[object]:

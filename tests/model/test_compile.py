@@ -12,7 +12,7 @@ from mosam.cli import run_command
 from mosam.engine.engine import Engine
 from mosam.errors import MosamError
 from mosam.geometry import mask_iou
-from mosam.model import sam2
+from mosam.model import blocked, sam2
 from mosam.model.checkpoints import load_model
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
@@ -37,6 +37,26 @@ def test_a_compiled_network_tracks_as_the_plain_one_does(tmp_path):
     assert difference < 1e-4
     for expected, found in zip(track(plain, pictures), track(compiled, pictures), strict=True):
         assert not expected.any() or mask_iou(expected, found) > 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sam2.can_compile(torch.device("cpu")), reason="no C++ compiler")
+def test_blocks_of_16_bits_stay_as_they_are(monkeypatch):
+    calls = []
+    inner = blocked.attend_in_blocks
+    monkeypatch.setattr(blocked, "attend_in_blocks", lambda *tensors: calls.append(1) or inner(*tensors))
+    monkeypatch.setattr(blocked, "pays", lambda: True)
+    monkeypatch.setattr(blocked, "WORTH", 1)
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (96, 128, 3), dtype=np.uint8)] * 3
+    model = load_model("nano", device="cpu", precision="bf16", compile=True)
+    with torch.inference_mode():
+        model.encode(model.preprocess(pictures[:1]))
+    assert not calls  # the compiled image encoder keeps the library's kernel
+    found = track(model, pictures)
+    assert calls  # memory attention is not compiled
+    for expected, mask in zip(track(load_model("nano", device="cpu", precision="bf16"), pictures), found, strict=True):
+        assert not expected.any() or mask_iou(expected, mask) > 0.95
 
 
 @pytest.mark.slow
