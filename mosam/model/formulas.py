@@ -77,10 +77,11 @@ class Rotary:
         elif x.dtype == torch.float32:
             torch.view_as_complex(head.unflatten(-1, (-1, 2))).mul_(self.turn)
         else:
-            for slot in head.unbind(1):  # one at a time: what is computed in 32 bits stays in the cache
-                values = slot.float()
+            # a processor takes one slot at a time, so that what is computed in 32 bits stays in its cache
+            for part in head.unbind(1) if head.device.type == "cpu" else (head,):
+                values = part.float()
                 torch.view_as_complex(values.unflatten(-1, (-1, 2))).mul_(self.turn)
-                slot.copy_(values)
+                part.copy_(values)
         return x
 
 

@@ -200,6 +200,16 @@ def test_rotation_in_place_equals_the_definition():
     assert difference(turned["official"][0, 9 + cell, 2 * pair : 2 * pair + 2], expected) < 1e-6
 
 
+@pytest.mark.parametrize("kind", ["official", "library"])
+def test_rotary_code_in_16_bits_is_that_of_32_bits_rounded(kind):
+    rotary = Rotary(3, 8, formulas=kind, device=torch.device("cpu"))
+    x = torch.randn(2, 2 * 9 + 4, 8).bfloat16()  # two slots, and four pointers that do not turn
+    turned = rotary.rotate_(x.clone(), 2)
+    assert torch.equal(turned, rotary.rotate_(x.float(), 2).bfloat16())
+    assert torch.equal(turned[:, 18:], x[:, 18:])
+    assert not torch.equal(turned[:, :18], x[:, :18])
+
+
 # rows
 
 
