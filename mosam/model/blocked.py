@@ -20,7 +20,7 @@ from mosam.model.widened import cpu_flags
 
 QUERIES, KEYS = 512, 1024  # of a block: its logits (1 MiB) stay in the second-level cache
 SAMPLE = 32  # one key in so many is looked at for the largest logit
-WORTH = 1 << 20  # logits of a head from which the blocks repay what they cost
+WORTH = 1 << 20  # logits of a head: with so many 1.0 to 1.3 times the rate of the library, with four times as many 1.4 to 1.5
 
 
 @lru_cache(maxsize=1)
@@ -88,10 +88,7 @@ def _one_head(query: Tensor, key: Tensor, value: Tensor, out: Tensor) -> None:
             weights = torch.addmm(below, rows, keys.T).exp_()
             total += weights.sum(1, keepdim=True, dtype=torch.float32)
             seen += weights @ values
-        if not bool(total.isfinite().all()):  # a key that no sample shows is larger by 88 or more
-            seen, total = (
-                F.scaled_dot_product_attention(rows[None], key[None], value[None], scale=1.0)[0],
-                total.fill_(1),
-            )
-        torch.div(seen, total, out=seen)
-        result.copy_(seen)
+        if bool(total.isfinite().all()):
+            result.copy_(seen.div_(total))
+        else:  # a key that no sample shows is larger by 88 or more
+            result.copy_(F.scaled_dot_product_attention(rows[None], key[None], value[None], scale=1.0)[0])
