@@ -20,7 +20,8 @@ from mosam.model.widened import cpu_flags
 
 QUERIES, KEYS = 512, 1024  # of a block: its logits (1 MiB) stay in the second-level cache
 SAMPLE = 32  # one key in so many is looked at for the largest logit
-WORTH = 1 << 20  # logits of a head: with so many 1.0 to 1.3 times the rate of the library, with four times as many 1.4 to 1.5
+# Logits of a head: with so many 1.0 to 1.3 times the rate of the library, with four times as many 1.4 to 1.5.
+WORTH = 1 << 20
 
 
 @lru_cache(maxsize=1)
