@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import struct
 import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol, TypeAlias
 
+from mosam.datasets.lmdb_pages import PageReader
 from mosam.errors import DataError
 
 LMDB_FILE = "data.mdb"
@@ -25,7 +28,9 @@ MANIFEST_FORMAT = 1
 MAX_FILE_BYTES = 2 << 30  # a member that says to be larger is refused: no frame, mask, list or video of a benchmark is
 _DEFLATE_LIMIT = 1032  # most that deflate can shrink; a member that declares more is lying
 _DEEPEST_DOUBLE = 2
-_LONGEST_NAME = 255
+_LONGEST_NAME = 255  # bytes of a part of a name, as on a disk
+_DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what a terminal obeys, and halves of characters
 
 Kind = Literal["file", "folder"]
 
@@ -250,7 +255,7 @@ class ZipArchive:
             self._size = location.stat().st_size
             self._zip = zipfile.ZipFile(location)
             members = self._zip.infolist()
-        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, EOFError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, RuntimeError, EOFError, struct.error) as error:
             raise DataError(location, f"expected a whole zip archive, got {_reason(error)}; get it again") from None
         self._members: dict[str, zipfile.ZipInfo] = {}
         self._folders: dict[str, dict[str, None]] = {"": {}}
@@ -273,32 +278,53 @@ class ZipArchive:
         if member is None:
             raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
         path = f"{self.location}/{name}"
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise DataError(
+                path, f"expected a member stored or deflated, got method {member.compress_type}; make it anew with zip -0"
+            )
         most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
         if member.compress_size > self._size or member.file_size > min(MAX_FILE_BYTES, most):
             declared = max(member.file_size, member.compress_size)
             raise DataError(path, f"expected a file, got a member that declares {declared} bytes; refused")
         try:
             return self._zip.read(member)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error) as error:
+        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error, struct.error) as error:
             raise DataError(path, f"expected a whole member of a zip, got {_reason(error)}; get it again") from None
 
     def _add(self, member: zipfile.ZipInfo) -> None:
-        name = member.orig_filename
+        name = member.orig_filename  # `filename` ends where a NUL stands
         parts = name.rstrip("/").split("/")
-        if name.startswith("/") or "\\" in name or ":" in parts[0] or ".." in parts:
-            raise DataError(self.location, f"expected members inside the archive, got {name[:80]!r}; refused")
-        if max(map(len, parts)) > _LONGEST_NAME:
-            raise DataError(self.location, f"expected names that a disk can hold, got {name[:80]!r} ...; refused")
+        fault = fault_of_name(parts) or ("one that is absolute" if name.startswith("/") else None)
+        if fault is not None:
+            raise DataError(self.location, f"expected names of files inside the archive, got {name[:80]!r}, {fault}; refused")
+        is_folder = name.endswith("/")
         parts = [part for part in parts if part not in ("", ".")]
         if not parts or parts[0] == "__MACOSX":
             return
-        if not member.is_dir():
-            self._members["/".join(parts)] = member
-        for depth in range(len(parts) if not member.is_dir() else len(parts) + 1):
+        path = "/".join(parts)
+        taken = path in self._members or (not is_folder and path in self._folders)
+        if taken or any("/".join(parts[:depth]) in self._members for depth in range(1, len(parts))):
+            raise DataError(self.location, f"expected each name once, got {path[:80]!r} again; refused")
+        if not is_folder:
+            self._members[path] = member
+        for depth in range(len(parts) + is_folder):
             folder = "/".join(parts[:depth])
             self._folders.setdefault(folder, {})
             if depth < len(parts):
                 self._folders[folder][parts[depth]] = None
+
+
+def fault_of_name(parts: Sequence[str]) -> str | None:
+    """Why the parts of a name cannot be those of a file inside an archive, in a few words; None = they can."""
+    if ".." in parts:
+        return "one that leads out"
+    if any("\\" in part for part in parts) or _DRIVE.match(parts[0]):
+        return "one of another system"
+    if any(_CONTROL.search(part) for part in parts):
+        return "one with control characters"
+    if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
+        return f"one of more than {_LONGEST_NAME} bytes"
+    return None
 
 
 def _reason(error: Exception) -> str:
@@ -321,53 +347,58 @@ class LmdbArchive:
     """
 
     def __init__(self, location: Path):
-        import lmdb
-
         self.location = location
         self.manifest = read_manifest(location)
-        data = location / LMDB_FILE
-        try:
-            self._env = lmdb.open(str(location), readonly=True, lock=False, readahead=False, create=False)
-            needed = (self._env.info()["last_pgno"] + 1) * self._env.stat()["psize"]
-            entries = self._env.stat()["entries"]
-        except lmdb.Error as error:
-            raise DataError(data, f"expected a packed LMDB, got {_reason(error)}; pack it again") from None
-        size = data.stat().st_size
-        if size < needed:  # reading past the end of a mapped file would kill the process
-            raise DataError(data, f"expected {needed} bytes, got {size}: the file is cut off; copy or pack it again")
+        self._pages = PageReader(location / LMDB_FILE)
+        entries = self._pages.entries
         if entries != self.manifest["files"]:
             raise DataError(
-                data, f"expected the manifest's {self.manifest['files']} files, got {entries}; pack it again"
+                location / LMDB_FILE,
+                f"expected the manifest's {self.manifest['files']} files, got {entries}; pack it again",
             )
 
     def kind(self, name: str) -> Kind | None:
         """See `Archive.kind`."""
-        key = name.encode()
-        with self._env.begin() as transaction, transaction.cursor() as cursor:
-            if key and cursor.set_key(key):
-                return "file"
-            prefix = key + b"/" if key else b""
-            return "folder" if cursor.set_range(prefix) and cursor.key().startswith(prefix) else None
+        key = os.fsencode(name)
+        if key and next(self._pages.keys(key), None) == key:
+            return "file"
+        prefix = key + b"/" if key else b""
+        first = next(self._pages.keys(prefix), None)
+        return "folder" if first is not None and first.startswith(prefix) else None
 
     def children(self, name: str) -> list[str]:
         """See `Archive.children`; skips over what lies deeper."""
-        prefix = f"{name}/".encode() if name else b""
-        found = []
-        with self._env.begin() as transaction, transaction.cursor() as cursor:
-            more = cursor.set_range(prefix)
-            while more and (key := cursor.key()).startswith(prefix):
+        prefix = os.fsencode(f"{name}/") if name else b""
+        found: set[str] = set()
+        start: bytes | None = prefix
+        while start is not None:
+            keys, start = self._pages.keys(start), None
+            for key in keys:
+                if not key.startswith(prefix):
+                    break
                 child, slash, _ = key[len(prefix) :].partition(b"/")
-                found.append(child.decode())
-                more = cursor.set_range(prefix + child + b"0") if slash else cursor.next()  # "0" follows "/"
-        return sorted(set(found))
+                found.add(self._checked(child))
+                if slash:
+                    start = prefix + child + b"0"  # "0" follows "/"
+                    break
+        return sorted(found)
 
     def read(self, name: str) -> bytes:
         """See `Archive.read`."""
-        with self._env.begin() as transaction:
-            value = transaction.get(name.encode()) if name else None
+        value = self._pages.get(os.fsencode(name)) if name else None
         if value is None:
             raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
-        return bytes(value)
+        return value
+
+    def _checked(self, part: bytes) -> str:
+        """One part of a name as text."""
+        try:
+            text = part.decode()
+        except UnicodeDecodeError:
+            text = None
+        if not text or fault_of_name((text,)):
+            raise DataError(self.location / LMDB_FILE, f"expected names of files, got {part[:80]!r}; pack it again")
+        return text
 
 
 def read_manifest(location: Path) -> dict[str, Any]:
