@@ -40,6 +40,7 @@ KEEP = 60.0  # seconds without a tracker process after which the network is give
 FIRST_KEEP = 30.0  # at least so long for the first one to come
 _LISTENS_WITHIN = 60.0
 _TRIES = 3
+_PLACES = 8  # names tried in a folder that anybody can write to
 _ADDRESS_BYTES = 100  # of a socket's path; Linux allows 107, macOS 103
 
 
@@ -189,7 +190,7 @@ class Service:
             threading.Thread(target=self._listen, args=(peer,), daemon=True).start()
 
     def _listen(self, peer: _Peer) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(EOFError, OSError, ValueError):
             while True:
                 self._events.put((peer, json.loads(peer.connection.recv_bytes())))
         self._events.put((peer, None))
@@ -288,18 +289,29 @@ def connect(order: Order, *, keep: float = KEEP) -> Remote:
 
 
 def _own_folder() -> Path:
-    """A folder that nobody else can write to, with a short path."""
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):
-        if not base or not os.access(base, os.W_OK):
-            continue
-        folder = Path(base) / f"mosam-{os.getuid()}"
-        if len(os.fsencode(folder)) + 24 > _ADDRESS_BYTES:
-            continue
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077:
-            return folder
+    """A folder that nobody else can write to, with a short path.
+
+    Anybody can put something at its usual place in the temporary folder; what is not a folder of this user's alone, a
+    link to one included, is passed over for the next name.
+    """
+    for base in dict.fromkeys((os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")):
+        for name in (f"mosam-{os.getuid()}", *(f"mosam-{os.getuid()}-{number}" for number in range(1, _PLACES))):
+            folder = Path(base or "", name)
+            if base and len(os.fsencode(folder)) + 24 <= _ADDRESS_BYTES and _is_own(folder):
+                return folder
     raise MosamError("expected a folder for a socket that is this user's alone; set XDG_RUNTIME_DIR to one (mode 700)")
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder, made where nothing is, is this user's alone and no link."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        status = folder.lstat()
+    except OSError:
+        return False
+    mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+    return mine and not status.st_mode & 0o077 and os.access(folder, os.W_OK | os.X_OK)
 
 
 @contextlib.contextmanager

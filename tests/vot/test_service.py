@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from multiprocessing.connection import Listener
+from pathlib import Path
 
 import pytest
 from vot.test_session import BOX, MASK, Engine
@@ -163,3 +165,38 @@ def test_every_tracker_is_online(tracker):
 def test_a_tracker_told_to_decide_late_is_refused():
     with pytest.raises(MosamError, match="use emit=online"):
         online_policy("sam2long[emit=final]")
+
+
+@pytest.mark.parametrize("kind", ["file", "link to a folder", "broken link", "pipe", "open to others"])
+def test_what_somebody_left_at_its_place_is_passed_over_untouched(place, monkeypatch, kind, pictures):
+    usual, other = Path(place, f"mosam-{os.getuid()}"), Path(place, "other")
+    other.mkdir(mode=0o700)
+    if kind == "file":
+        usual.write_text("mine")
+    elif kind == "pipe":
+        os.mkfifo(usual)
+    elif kind == "open to others":
+        usual.mkdir()
+        usual.chmod(0o777)
+    else:
+        usual.symlink_to(other if kind == "link to a folder" else other / "none")
+    folder = service._own_folder()
+    assert folder == Path(place, f"mosam-{os.getuid()}-1")
+    assert folder == service._own_folder()  # whoever comes next finds the same
+    assert (folder.stat().st_mode & 0o777, folder.stat().st_uid) == (0o700, os.getuid())
+    thread = serve(monkeypatch)
+    remote = connect(ORDER)
+    assert remote.start(pictures[0], [BOX])[0].region == "2.0,6.0,7.0,7.0"
+    remote.close()
+    thread.join(10)
+    assert list(other.iterdir()) == []
+    assert kind != "file" or usual.read_text() == "mine"
+
+
+def test_folders_of_others_are_not_used(place, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a folder to somebody")
+    usual = Path(place, "mosam-0")
+    usual.mkdir(mode=0o700)
+    os.chown(usual, 65534, 65534)
+    assert service._own_folder() == Path(place, "mosam-0-1")
