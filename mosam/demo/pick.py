@@ -1,25 +1,32 @@
 """A page on this machine alone: draw what to track on the first frame, then watch it being tracked.
 
 The server listens on the loopback only, answers only requests that name it and carry the key of its address, and sends
-nothing anywhere; the page loads nothing from elsewhere.
+nothing anywhere; the page loads nothing from elsewhere. Requests that are no such request are answered with 400, long
+ones with 413, and whoever does not finish one in time is cut off.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
+import html
+import re
 import secrets
+import shutil
 import socket
+import tempfile
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mosam.demo.prompts import Point, assemble, check_box
 from mosam.errors import MosamError
+from mosam.typed import from_data, parse_json
 from mosam.types import Image, Prompt
 
 HOST = "127.0.0.1"
@@ -27,9 +34,19 @@ PAGE = Path(__file__).parent / "pick.html"
 PATIENCE = 20.0  # seconds a request waits for a new frame
 GOODBYE = 5.0  # seconds the page has to fetch the end
 QUALITY = 85  # of frames shown on the page
+ASKING = 10.0  # seconds a browser has to send a request whole
+MOST_BYTES = 1 << 20  # of a drawing: thousands of points
 # What the page may do: show pictures of this server and talk to it; its script and style are part of it.
 POLICY = "default-src 'none'; img-src 'self' blob:; connect-src 'self'; "
 POLICY += "script-src 'unsafe-inline'; style-src 'unsafe-inline'"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What the page sends of one object: a box `x, y, w, h`, points `x, y, label` with label 1 = on it, or both."""
+
+    box: tuple[float, float, float, float] | None = None
+    points: tuple[tuple[float, float, Literal[0, 1]], ...] = ()
 
 
 class PickPage:
@@ -56,14 +73,16 @@ class PickPage:
         self.url = f"http://{HOST}:{self._socket.getsockname()[1]}/?key={self._key}"
         self._server = self._make_server()
         self._thread = threading.Thread(target=self._serve, name="mosam-pick", daemon=True)
+        self._way: Path | None = None
 
     def __enter__(self) -> PickPage:
         self._thread.start()
         if self._browser:
             import webbrowser
 
+            self._way = _write_way(self.url)
             with contextlib.suppress(webbrowser.Error):
-                webbrowser.open(self.url)
+                webbrowser.open(self._way.as_uri())
         return self
 
     def __exit__(
@@ -74,6 +93,8 @@ class PickPage:
         self._server.should_exit = True
         self._thread.join(5)
         self._socket.close()
+        if self._way is not None:
+            shutil.rmtree(self._way.parent, ignore_errors=True)
 
     def prompts(self) -> list[Prompt]:
         """Waits until the user starts; what was drawn, as prompts of the first frame."""
@@ -101,22 +122,22 @@ class PickPage:
 
     # the server's side
 
-    def _start(self, body: Any) -> None:
-        """What the page sends: a list of objects, each with a box, points `[x, y, label]`, or both."""
+    def _start(self, body: bytes) -> None:
+        """What the page sends: a list of `Drawn`."""
         size = (self._first.shape[0], self._first.shape[1])
+        drawn = from_data(tuple[Drawn, ...], parse_json(body, "page"), "page")
+        if not drawn:
+            raise MosamError("expected at least one object; draw a box or click on it")
         boxes: list[np.ndarray | None] = []
         points: list[Point] = []
-        if not isinstance(body, list) or not body:
-            raise MosamError("expected at least one object; draw a box or click on it")
-        for number, item in enumerate(body, start=1):
-            box = item.get("box")
+        for number, item in enumerate(drawn, start=1):
+            box = None if item.box is None else np.array(item.box, dtype=np.float64)
             if box is not None:
-                box = np.array(box, dtype=np.float64)
-                if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= 0).any():
+                if (box[2:] <= 0).any():
                     raise MosamError(f"object {number}: expected a box with w > 0 and h > 0")
                 check_box(box, size, f"object {number}")
             boxes.append(box)
-            points += [(number, float(x), float(y), int(label)) for x, y, label in item.get("points", [])]
+            points += [(number, *point) for point in item.points]
         for number, x, y, _ in points:
             if not (0 <= x < size[1] and 0 <= y < size[0]):
                 raise MosamError(f"object {number}: expected points on the picture")
@@ -146,7 +167,7 @@ class PickPage:
             from starlette.concurrency import run_in_threadpool
             from starlette.middleware import Middleware
             from starlette.middleware.trustedhost import TrustedHostMiddleware
-            from starlette.requests import Request
+            from starlette.requests import ClientDisconnect, Request
             from starlette.responses import HTMLResponse, JSONResponse, Response
             from starlette.routing import Route
         except ImportError as error:
@@ -155,9 +176,15 @@ class PickPage:
                 f"--pick: expected starlette and uvicorn, got {error}; install them with pip install 'mosam[video]'"
             ) from None
 
+        def refuse(why: str, status: int = 400) -> Response:
+            return JSONResponse({"error": why}, status_code=status)
+
         def guarded(handler: Any) -> Any:
             async def answer(request: Request) -> Response:
-                if not secrets.compare_digest(request.query_params.get("key", ""), self._key):
+                key = request.query_params.get("key", "")
+                if not key.isascii():
+                    return refuse("expected a key of plain letters")
+                if not secrets.compare_digest(key, self._key):
                     return Response("open the address that mosam printed\n", status_code=403)
                 response: Response = await handler(request)
                 response.headers["Cache-Control"] = "no-store"
@@ -172,14 +199,23 @@ class PickPage:
             return Response(_jpeg(self._first, 95), media_type="image/jpeg")
 
         async def start(request: Request) -> Response:
+            body = b""
             try:
-                self._start(json.loads(await request.body()))
-            except (MosamError, ValueError, TypeError, AttributeError) as error:
-                return JSONResponse({"error": str(error)})
+                async for part in request.stream():
+                    body += part
+                    if len(body) > MOST_BYTES:
+                        return refuse(f"expected at most {MOST_BYTES} bytes", 413)
+                self._start(body)
+            except ClientDisconnect:
+                return Response(status_code=400)  # to nobody
+            except MosamError as error:
+                return refuse(str(error))
             return JSONResponse({})
 
         async def following(request: Request) -> Response:
-            after = int(request.query_params.get("after", "-1"))
+            after = _frame_number(request.query_params)
+            if after is None:
+                return refuse("expected the number of a frame after after=")
             index, data, done = await run_in_threadpool(self._next, after)
             if not data:
                 return JSONResponse({"done": done})
@@ -197,8 +233,9 @@ class PickPage:
         ]
         hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
         config = uvicorn.Config(
-            Starlette(routes=routes, middleware=[hosts]), log_level="warning", lifespan="off", access_log=False
-        )
+            Starlette(routes=routes, middleware=[hosts]), log_level="warning", lifespan="off", access_log=False,
+            http=_impatient(), ws="none", loop="asyncio",
+        )  # fmt: skip
         server = uvicorn.Server(config)
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # Ctrl-C belongs to the command
         return server
@@ -218,6 +255,47 @@ def _bind(port: int) -> socket.socket:
         reason = "one that is in use" if error.errno in (98, 48) else error.strerror or str(error)
         raise MosamError(f"--port {port}: expected a free port, got {reason}; choose another, or 0 for any") from None
     return bound
+
+
+def _impatient() -> Any:
+    """Uvicorn's protocol, which by itself waits for ever for the rest of a request."""
+    import h11
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+
+    class Impatient(H11Protocol):  # type: ignore[misc]
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._since = time.monotonic()
+            self._watch()
+
+        def _watch(self) -> None:
+            if self.transport.is_closing():
+                return
+            now = time.monotonic()
+            if self.conn.their_state not in (h11.IDLE, h11.SEND_BODY):  # a request is here whole
+                self._since = now
+            if now - self._since > ASKING:
+                self.transport.abort()
+            else:
+                self.loop.call_later(min(1.0, ASKING / 4), self._watch)
+
+    return Impatient
+
+
+def _frame_number(query: Mapping[str, str]) -> int | None:
+    """The number after `after=`, -1 where it is left out; None where there is no number."""
+    text = query.get("after", "-1")
+    return int(text) if re.fullmatch(r"-1|[0-9]{1,9}", text) else None
+
+
+def _write_way(url: str) -> Path:
+    """A page of this user's alone that leads to another: what a browser is started with, everybody can read."""
+    path = Path(tempfile.mkdtemp(prefix="mosam-pick-")) / "open.html"
+    path.touch(mode=0o600)
+    there = html.escape(url)
+    text = f'<!doctype html><meta http-equiv="refresh" content="0;url={there}"><a href="{there}">to the first frame</a>'
+    path.write_text(text, encoding="utf-8")
+    return path
 
 
 def _jpeg(image: Image, quality: int = QUALITY) -> bytes:

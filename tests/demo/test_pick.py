@@ -1,5 +1,6 @@
 """The page: what it takes and refuses, and a browser that draws a box, starts and watches."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -7,11 +8,13 @@ import threading
 import urllib.error
 import urllib.request
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fake_model import FakeBackbone
 
+import mosam.demo.pick as pick_module
 import mosam.demo.run as run_module
 from mosam.demo.pick import PickPage
 from mosam.demo.run import DemoOptions, run_demo
@@ -44,7 +47,12 @@ def ask(page, path, body=None, *, key=None, host=None):
 
 
 def send(page, objects):
-    return json.loads(ask(page, "/start", json.dumps(objects).encode())[2])
+    """What the page answers to a drawing; one that is refused is answered with 400."""
+    try:
+        return json.loads(ask(page, "/start", json.dumps(objects).encode())[2])
+    except urllib.error.HTTPError as error:
+        assert error.code == 400
+        return json.loads(error.read())
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
@@ -69,12 +77,18 @@ def test_only_the_printed_address_on_this_machine_is_answered(page):
     [
         ([], "at least one object"),
         ([{"box": [1, 2, 0, 4]}], "w > 0 and h > 0"),
-        ([{"box": [1, 2, 3]}], "w > 0 and h > 0"),
+        ([{"box": [1, 2, 3]}], "box: expected a list of 4"),
+        ([{"box": [1, 2, True, 4]}], "expected a number, got true"),
+        ([{"box": [1, 2, 10**400, 4]}], "expected a number, got"),
+        ([{"box": [1, 2, float("nan"), 4]}], "expected numbers, got NaN"),
+        ([{"points": [[1, 2]]}], "points[0]: expected a list of 3"),
+        ([{"points": [[1, 2, 7]]}], "points[0][2]: expected 0 or 1, got the number 7"),
+        ([{"point": []}], "expected a known field"),
         ([{"box": [400, 2, 3, 3]}], "lies beside it"),
         ([{"points": [[500, 2, 1]]}], "points on the picture"),
         ([{"points": [[5, 2, 0]]}], "only points that are not on it"),
-        ("text", "at least one object"),
-        ([1], "no attribute"),
+        ("text", "expected a list"),
+        ([1], "expected an object with fields"),
     ],
 )
 def test_wrong_drawings_are_told_and_change_nothing(page, objects, message):
@@ -84,6 +98,64 @@ def test_wrong_drawings_are_told_and_change_nothing(page, objects, message):
     (prompt,) = page.prompts()
     assert prompt.box.tolist() == [30, 20, 40, 30]
     assert prompt.points.tolist() == [[40, 30]]
+
+
+def status_of(page, path, body=None, **options):
+    try:
+        return ask(page, path, body, **options)[0]
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key", "status"),
+    [
+        ("/first.jpg", None, "%C3%A9", 400),
+        ("/next?after=x", None, None, 400),
+        ("/next?after=1.5", None, None, 400),
+        ("/next?after=%D9%A1", None, None, 400),  # a digit, but not of ours
+        ("/next?after=" + 5000 * "9", None, None, 400),
+        ("/start", b"[" * 100_000, None, 400),
+        ("/start", b"[{", None, 400),
+        ("/start", b"\xff\xfe", None, 400),
+        ("/start", b'[{"box": [1, 2, 1e999, 4]}]', None, 400),
+        ("/start", b"[" + b" " * 2_000_000, None, 413),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_requests_that_no_page_sends_are_refused_and_change_nothing(page, path, body, key, status):
+    assert status_of(page, path, body, key=key) == status
+    assert send(page, [{"box": [30, 20, 40, 30]}]) == {}
+
+
+def test_who_does_not_finish_a_request_is_cut_off(monkeypatch):
+    monkeypatch.setattr(pick_module, "ASKING", 0.4)
+    with PickPage(picture(), browser=False) as page:
+        port = int(page.url.split(":")[2].split("/")[0])
+        key = page.url.partition("?key=")[2]
+        head = f"POST /start?key={key} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n["
+        for part in ("", "GET /first.j", head):
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as half:
+                half.sendall(part.encode())
+                with contextlib.suppress(ConnectionResetError):
+                    assert half.recv(1) == b""
+        waiting = threading.Timer(1.5, page.show, (0, picture()))  # an answer may take longer than a request
+        waiting.start()
+        assert ask(page, "/next?after=-1")[1]["x-frame"] == "0"
+
+
+def test_the_key_is_in_no_process_arguments(monkeypatch):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with PickPage(picture()) as page:
+        (address,) = opened
+        key = page.url.partition("?key=")[2]
+        assert address.startswith("file://")
+        assert key not in address
+        way = Path(urllib.request.url2pathname(address.removeprefix("file://")))
+        assert page.url in way.read_text()
+        assert (way.stat().st_mode & 0o777, way.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert not way.parent.exists()
 
 
 def test_frames_are_handed_out_newest_first_and_then_the_end(page):
