@@ -280,7 +280,8 @@ class ZipArchive:
         path = f"{self.location}/{name}"
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise DataError(
-                path, f"expected a member stored or deflated, got method {member.compress_type}; make it anew with zip -0"
+                path,
+                f"expected a member stored or deflated, got method {member.compress_type}; make it anew with zip -0",
             )
         most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
         if member.compress_size > self._size or member.file_size > min(MAX_FILE_BYTES, most):
@@ -296,7 +297,9 @@ class ZipArchive:
         parts = name.rstrip("/").split("/")
         fault = fault_of_name(parts) or ("one that is absolute" if name.startswith("/") else None)
         if fault is not None:
-            raise DataError(self.location, f"expected names of files inside the archive, got {name[:80]!r}, {fault}; refused")
+            raise DataError(
+                self.location, f"expected names of files inside the archive, got {name[:80]!r}, {fault}; refused"
+            )
         is_folder = name.endswith("/")
         parts = [part for part in parts if part not in ("", ".")]
         if not parts or parts[0] == "__MACOSX":

@@ -83,13 +83,13 @@ class PageReader:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key; None where there is no such key."""
-        number = self._root
-        for layer in range(1, self._depth):
-            page = self._page(number, layer)
-            number = page.children[bisect_right(page.keys, key, 1) - 1]
-        page = self._page(number, self._depth) if self._depth else None
-        at = 0 if page is None else bisect_left(page.keys, key)
-        if page is None or at == len(page.keys) or page.keys[at] != key:
+        if self._depth == 0:
+            return None
+        page = self._page(self._root, 1)
+        for layer in range(2, self._depth + 1):
+            page = self._page(page.children[bisect_right(page.keys, key, 1) - 1], layer)
+        at = bisect_left(page.keys, key)
+        if at == len(page.keys) or page.keys[at] != key:
             return None
         value = page.values[at]
         return self._read_large(value) if isinstance(value, _Large) else value
@@ -165,7 +165,7 @@ class PageReader:
             end, value = start, size | flags << 32
         elif flags == _BIG:
             end = start + _LARGE.size
-            value = _Large(*_LARGE.unpack_from(data, start), size) if end <= len(data) else b""
+            value = _Large(_LARGE.unpack_from(data, start)[0], size) if end <= len(data) else b""
         else:
             end, value = start + size, data[start : start + size]
         if end > len(data) or (kind == _LEAF and flags not in (0, _BIG)):

@@ -51,8 +51,7 @@ def send(page, objects):
     try:
         return json.loads(ask(page, "/start", json.dumps(objects).encode())[2])
     except urllib.error.HTTPError as error:
-        assert error.code == 400
-        return json.loads(error.read())
+        return {"status": error.code, **json.loads(error.read())}
 
 
 def test_the_page_needs_nothing_from_elsewhere(page):
@@ -92,7 +91,9 @@ def test_only_the_printed_address_on_this_machine_is_answered(page):
     ],
 )
 def test_wrong_drawings_are_told_and_change_nothing(page, objects, message):
-    assert message in send(page, objects)["error"]
+    answer = send(page, objects)
+    assert answer["status"] == 400
+    assert message in answer["error"]
     assert send(page, [{"box": [30, 20, 40, 30], "points": [[40, 30, 1]]}]) == {}
     assert "begun already" in send(page, [{"box": [30, 20, 40, 30]}])["error"]
     (prompt,) = page.prompts()
