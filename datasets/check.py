@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterator
 from mosam.datasets.annotations import LabelMapTruth
 from mosam.datasets.base import BoxTruth, Dataset, FrameSource, MaskTruth, Sequence, shorten
 from mosam.datasets.pack import check_packed
-from mosam.errors import MosamError
+from mosam.datasets.video import VideoFrames, missing_bytes
+from mosam.errors import MosamError, one_line
 from mosam.types import Size
 
 Progress = Callable[[str, int, int], None]
+
+
+class Note(str):
+    """A line of `find_problems` that says something to know, not something wrong."""
+
+    __slots__ = ()
 
 
 def check(dataset: Dataset, *, official: bool = False, progress: Progress | None = None) -> list[str]:
@@ -21,7 +28,7 @@ def check(dataset: Dataset, *, official: bool = False, progress: Progress | None
         official: also demand every sequence of the official split.
         progress: called as (sequence, done, all) before each sequence.
     Returns:
-        One line for each problem; empty = sound.
+        One line for each problem, and a `Note` for what is worth knowing; empty = sound.
     """
     return list(find_problems(dataset, official=official, progress=progress))
 
@@ -31,24 +38,44 @@ def find_problems(dataset: Dataset, *, official: bool = False, progress: Progres
 
     Looks for absent sequences, numbers of frames and annotations that differ, frames and masks of another size,
     pictures that cannot be decoded (all are), bad text, prompts that cannot start a track, and ids above the first
-    mask's; of a packed copy also for files that are not as its manifest says. A copy without any frames is taken for
-    one that is meant for scoring.
+    mask's; of a packed copy also for files that are not as its manifest says. Frames that say they are to be turned are
+    a `Note`. A copy without any frames is taken for one that is meant for scoring. Whatever goes wrong with one
+    sequence, the others are looked at all the same.
     """
     if official:
         yield from _check_official(dataset)
     if dataset.root is not None:
-        yield from check_packed(dataset.root)
-    has_frames = any(dataset.is_present(name, frames=True) for name in dataset)
+        yield from _going_on(check_packed(dataset.root), str(dataset.root))
+    has_frames = any(_has_frames(dataset, name) for name in dataset)
     for done, name in enumerate(dataset):
         if progress is not None:
             progress(name, done, len(dataset))
-        if not dataset.is_present(name):
-            yield f"{name}: expected its annotation under {dataset.root}, found none"
-            continue
-        if has_frames and not dataset.is_present(name, frames=True):
-            yield f"{name}: expected its frames under {dataset.root}, found none"
-        for problem in _check_sequence(dataset, name):
-            yield problem if problem.startswith(f"{name}:") else f"{name}: {problem}"
+        for problem in _going_on(_check_present(dataset, name, frames=has_frames), name):
+            yield problem if problem.startswith(f"{name}:") else type(problem)(f"{name}: {problem}")
+
+
+def _going_on(problems: Iterator[str], name: str) -> Iterator[str]:
+    """The problems; a fault that nobody foresaw is one more, and ends them."""
+    try:
+        yield from problems
+    except Exception as error:
+        yield f"{name}: expected files that can be checked, got {one_line(error)}"
+
+
+def _has_frames(dataset: Dataset, name: str) -> bool:
+    try:
+        return dataset.is_present(name, frames=True)
+    except Exception:  # told when the sequence's turn comes
+        return False
+
+
+def _check_present(dataset: Dataset, name: str, *, frames: bool) -> Iterator[str]:
+    if not dataset.is_present(name):
+        yield f"{name}: expected its annotation under {dataset.root}, found none"
+        return
+    if frames and not dataset.is_present(name, frames=True):
+        yield f"{name}: expected its frames under {dataset.root}, found none"
+    yield from _check_sequence(dataset, name)
 
 
 def _check_official(dataset: Dataset) -> Iterator[str]:
@@ -93,6 +120,31 @@ def _check_frames(source: FrameSource) -> Iterator[str]:
             source.read(index)
         except MosamError as error:
             yield str(error)
+        except Exception as error:
+            yield f"frame {index}: expected a frame that can be read, got {one_line(error)}"
+    yield from _describe_source(source)
+
+
+def _describe_source(source: FrameSource) -> Iterator[str]:
+    """What is to be known of frames that were all read."""
+    source = getattr(source, "found", source)  # frames that are looked for late
+    turned = sorted(getattr(source, "turned", ()))
+    if turned:
+        what = (
+            "they are turned upright, boxes and masks are those of the upright pictures"
+            if getattr(source, "upright", False)
+            else "they are read as stored, as official programs do"
+        )
+        stems = getattr(source, "stems", ()) or [str(index) for index in range(len(source))]
+        which = shorten(stems[index] for index in turned)
+        count = f"{len(turned)} of {len(source)} frames"
+        yield Note(f"note: {count} carry an orientation and say that they are to be turned ({which}); {what}")
+    if isinstance(source, VideoFrames):
+        if source.faults:
+            yield f"{source.folder}: expected packets that decode, {source.faults} do not; frames count without them"
+        missing = missing_bytes(source.folder)
+        if missing:
+            yield f"{source.folder}: expected {missing} bytes more as its header says, it is cut off; get it again"
 
 
 def _check_annotation(dataset: Dataset, sequence: Sequence, size: Size | None) -> Iterator[str]:

@@ -33,11 +33,13 @@ DECODERS = ("auto", PILLOW, *FAST, TORCHCODEC)
 _PLAIN_MODES = ("RGB", "L")  # of a JPEG: neither CMYK nor YCCK
 _WIDE_MODES = ("I", "F")  # Pillow's prefixes of 16-bit, 32-bit and float pictures, whose range nobody states
 
+_ORIENTATION = 0x0112  # tag of EXIF
+
 JpegDecoder = Callable[[bytes], Image]
 
 
 def decode_image(data: bytes, where: str | os.PathLike[str]) -> Image:
-    """A picture as uint8 RGB (H, W, 3); gray, palette, CMYK and RGBA are converted (transparency is dropped).
+    """A picture as stored, uint8 RGB (H, W, 3); gray, palette, CMYK and RGBA are converted (transparency is dropped).
 
     Args:
         data: content of a JPEG, PNG ... file.
@@ -45,6 +47,11 @@ def decode_image(data: bytes, where: str | os.PathLike[str]) -> Image:
     Raises:
         DataError: truncated, not a picture, of more pixels than Pillow allows or more than 8 bits a channel.
     """
+    return decode_turned(data, where)[0]
+
+
+def decode_turned(data: bytes, where: str | os.PathLike[str]) -> tuple[Image, int]:
+    """As `decode_image`, and the file's EXIF orientation (1 = none): `turn` with it gives the upright picture."""
     with _open(data, where) as picture:
         if picture.mode.startswith(_WIDE_MODES):
             raise DataError(where, f"expected 8 bits a channel, got a picture of mode {picture.mode}; convert it")
@@ -52,14 +59,38 @@ def decode_image(data: bytes, where: str | os.PathLike[str]) -> Image:
         if fast is not None and picture.format == "JPEG" and picture.mode in _PLAIN_MODES:
             image = _try(fast, data)
             if image is not None and image.shape == (picture.height, picture.width, 3):
-                return image
-        return _decode(picture, where)
+                return image, _orientation(picture)
+        return _decode(picture, where), _orientation(picture)
 
 
-def decode_size(data: bytes | BinaryIO, where: str | os.PathLike[str]) -> Size:
-    """(height, width) of a picture (its bytes or an open file), from its header alone; DataError as `decode_image`."""
+def decode_size(data: bytes | BinaryIO, where: str | os.PathLike[str], *, upright: bool = False) -> Size:
+    """(height, width) of a picture (its bytes or an open file), from its header alone; DataError as `decode_image`.
+
+    Args:
+        data, where: as for `decode_image`.
+        upright: of the picture turned as its EXIF orientation says, not as stored.
+    """
     with _open(data, where) as picture:
-        return picture.height, picture.width
+        height, width = picture.height, picture.width
+        return (width, height) if upright and _orientation(picture) >= 5 else (height, width)
+
+
+def turn(image: Image, code: int) -> Image:
+    """A picture turned and mirrored as the code of an EXIF orientation says; 1 and unknown codes leave it as it is.
+
+    Args:
+        image: (H, W, ...) any dtype.
+        code: 1 to 8; 6 is a quarter turn clockwise, 8 one counter-clockwise, above 4 exchange height and width.
+    """
+    if code not in range(2, 9):
+        return image
+    if code >= 5:
+        image = image.swapaxes(0, 1)
+    if code in (3, 4, 7, 8):
+        image = image[::-1]
+    if code in (2, 3, 6, 7):
+        image = image[:, ::-1]
+    return np.ascontiguousarray(image)
 
 
 def use_decoder(name: str) -> str:
@@ -156,6 +187,15 @@ def _decode(picture: PillowImage.Image, where: str | os.PathLike[str]) -> Image:
     except Exception as error:  # as in _open
         raise DataError(where, f"expected a whole picture, got {_one_line(error)}; replace the file") from error
     return np.array(picture if picture.mode == "RGB" else picture.convert("RGB"))
+
+
+def _orientation(picture: PillowImage.Image) -> int:
+    """EXIF orientation, 1 (none) to 8; to be asked for after decoding, as a PNG may have it behind the pixels."""
+    try:
+        code = picture.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a damaged block of metadata; the pixels are sound
+        return 1
+    return code if code in range(2, 9) else 1
 
 
 def _one_line(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
 from mosam.datasets.base import FrameSource
-from mosam.datasets.decoders import decode_image, decode_size
+from mosam.datasets.decoders import decode_size, decode_turned, turn
 from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
 from mosam.errors import DataError, MissingDataError
 from mosam.types import Image, Size
@@ -62,21 +62,25 @@ class FrameFolder:
     Args:
         folder: where they are; files are ordered as `list_files` says. Where it is not there, `<folder>.zip` is read.
         count: use only the first so many frames; None = all.
+        upright: turn pictures as their EXIF orientation says; benchmarks are read as stored.
     Raises:
         DataError: no such folder, or no frame in it.
 
     Attributes:
         folder: as given.
         stems: file names without suffix, in order.
+        turned: 0-based frames, of those read so far, that their file says are to be turned.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, count: int | None = None):
+    def __init__(self, folder: str | os.PathLike[str], *, count: int | None = None, upright: bool = True):
         self.folder = as_path(folder)
         self._inside = _inside(self.folder)
         self._files = list_files(self._inside, FRAME_SUFFIXES)[:count]
         if not self._files:
             raise DataError(self.folder, f"expected frames ({', '.join(FRAME_SUFFIXES)}), got none")
         self.stems = tuple(name.rpartition(".")[0] for name in self._files)
+        self.upright = upright
+        self.turned: set[int] = set()
         self._size: Size | None = None
 
     def __len__(self) -> int:
@@ -89,7 +93,7 @@ class FrameFolder:
     def size(self) -> Size:
         """(height, width) of the first frame, from its header."""
         if self._size is None:
-            self._size = read_image_size(self.path(0))
+            self._size = read_image_size(self.path(0), upright=self.upright)
         return self._size
 
     def read(self, index: int) -> Image:
@@ -98,11 +102,15 @@ class FrameFolder:
         Raises:
             DataError: the file is truncated, unreadable, or not of the first frame's size.
         """
-        image = read_image(self.path(index))
+        path = self.path(index)
+        image, orientation = decode_turned(_read_bytes(path), path)
+        if orientation != 1:
+            self.turned.add(index)
+            image = turn(image, orientation) if self.upright else image
         expected = self.size()
         if image.shape[:2] != expected:
             raise DataError(
-                self.path(index),
+                path,
                 f"expected {_format_size(expected)} (height x width) as {self._files[0]}, "
                 f"got {_format_size(image.shape[:2])}",
             )
@@ -182,18 +190,24 @@ class NoFrames:
 StoredFrames: TypeAlias = FrameFolder | VideoFrames | NoFrames
 
 
-def open_frames(path: str | os.PathLike[str], *, count: int | None = None) -> FrameFolder | VideoFrames:
-    """The frames stored at a path.
+def open_frames(
+    path: str | os.PathLike[str], *, count: int | None = None, upright: bool = True
+) -> FrameFolder | VideoFrames:
+    """The frames stored at a path, upright as players show them.
 
     Args:
         path: a folder of JPEG or PNG files, a zip or packed LMDB of them, a video file, or one of these without its
             suffix (`clip` for `clip.zip` or `clip.mp4`).
         count: use only the first so many; None = all.
+        upright: turn what a display matrix or EXIF orientation says is to be turned; boxes and masks are then those of
+            the upright picture. False = as stored, which is how benchmarks are read.
     Raises:
         DataError: nothing there that holds frames.
     """
     video = find_video(as_path(path))
-    return FrameFolder(path, count=count) if video is None else VideoFrames(video, count=count)
+    if video is None:
+        return FrameFolder(path, count=count, upright=upright)
+    return VideoFrames(video, count=count, upright=upright)
 
 
 def find_video(path: TreePath) -> TreePath | None:
@@ -215,28 +229,32 @@ def has_frames(path: str | os.PathLike[str]) -> bool:
 
 
 def frames_or_none(path: str | os.PathLike[str]) -> StoredFrames:
-    """The frames at a path, or the empty source where nothing is there; DataError where a folder holds no frame."""
+    """A benchmark's frames at a path, as stored, or the empty source where nothing is there.
+
+    Raises:
+        DataError: a folder that holds no frame.
+    """
     place = as_path(path)
-    return open_frames(place) if place.is_dir() or has_frames(place) else NoFrames(place)
+    return open_frames(place, upright=False) if place.is_dir() or has_frames(place) else NoFrames(place)
 
 
 def read_image(path: str | os.PathLike[str]) -> Image:
-    """A picture as uint8 RGB (H, W, 3); gray, palette, CMYK and RGBA are converted (transparency is dropped).
+    """A picture as stored, uint8 RGB (H, W, 3); gray, palette, CMYK and RGBA are converted (transparency is dropped).
 
     Raises:
         DataError: not there, truncated, not a picture, of more pixels than Pillow allows or more than 8 bits a channel.
     """
-    return decode_image(_read_bytes(path), path)
+    return decode_turned(_read_bytes(path), path)[0]
 
 
-def read_image_size(path: str | os.PathLike[str]) -> Size:
-    """(height, width) of a picture, from its header alone; DataError as `read_image`."""
+def read_image_size(path: str | os.PathLike[str], *, upright: bool = False) -> Size:
+    """(height, width) of a picture, as stored or `upright`, from its header alone; DataError as `read_image`."""
     place = as_path(path)
     if isinstance(place, ArchivePath):
-        return decode_size(_read_bytes(place), place)
+        return decode_size(_read_bytes(place), place, upright=upright)
     try:
         with place.open("rb") as file:
-            return decode_size(file, place)
+            return decode_size(file, place, upright=upright)
     except OSError as error:
         raise _unreadable(path, error) from None
 

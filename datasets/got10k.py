@@ -77,7 +77,7 @@ GOT-10k/
     def open_frames(self, name: str) -> StoredFrames:
         """The pictures in the sequence's folder, or none where the tree holds annotation only."""
         folder = self._folder(name)
-        return open_frames(folder) if has_frames(folder) else NoFrames(folder)
+        return open_frames(folder, upright=False) if has_frames(folder) else NoFrames(folder)
 
     def shared_files(self) -> Iterable[TreePath]:
         """The list of names, where there is one."""

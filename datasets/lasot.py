@@ -106,7 +106,7 @@ LaSOT/
             extra = len(source) - len(boxes)
             if extra < 0 or (extra > MAX_EXTRA_FRAMES and name not in self.cut_sequences):
                 raise DataError(path, f"expected {len(source)} rows, one for each image of img/, got {len(boxes)}")
-            source = open_frames(folder / "img", count=len(boxes)) if extra else source
+            source = open_frames(folder / "img", count=len(boxes), upright=False) if extra else source
         stems = source.stems or numbered("%08d", 1, len(boxes))
         return Sequence(
             name=name,

@@ -239,7 +239,7 @@ class RegionDataset(Dataset):
         if (folder / "color").is_dir():
             return frames_or_none(folder / "color")
         has_pictures = any(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
-        return FrameFolder(folder) if has_pictures else NoFrames(folder / "color")
+        return FrameFolder(folder, upright=False) if has_pictures else NoFrames(folder / "color")
 
     def folder_of(self, name: str) -> TreePath:
         """Where a sequence lies; DataError where it does not."""
@@ -428,7 +428,7 @@ def _first_frames(folder: TreePath, source: StoredFrames, count: int) -> StoredF
     if 0 < len(source) < count:
         raise DataError(folder, f"expected {count} frames, got {len(source)} pictures; get the missing ones")
     longer = isinstance(source, FrameFolder) and len(source) > count
-    return FrameFolder(source.folder, count=count) if longer else source
+    return FrameFolder(source.folder, count=count, upright=False) if longer else source
 
 
 class LateFrames:

@@ -573,14 +573,14 @@ def data_check(
     official: Annotated[bool, typer.Option("--official", help="Demand every sequence of the official split.")] = False,
 ) -> None:
     """Look for everything wrong with a copy on disk, one line each."""
-    from mosam.datasets.check import find_problems
+    from mosam.datasets.check import Note, find_problems
     from mosam.plan import RunOptions, choose_dataset
 
     data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit))
     problems = 0
     for problem in find_problems(data, official=official):
         print(problem, flush=True)
-        problems += 1
+        problems += not isinstance(problem, Note)
     subset = f" ({data.subset})" if data.subset else ""
     state = f"{problems} problems" if problems else "sound"
     _note(f"{data.name} {data.split}: {len(data)} sequences{subset}, {state}")

@@ -15,7 +15,7 @@ settings.register_profile("suite", deadline=None)  # a busy machine is no failur
 settings.load_profile("suite")
 
 PROJECT = Path(__file__).resolve().parents[1]
-DATA_VARIABLE = "MOSAM_TEST_DATA"
+DATA_VARIABLE, CASES_VARIABLE = "MOSAM_TEST_DATA", "MOSAM_TEST_CASES"
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +30,15 @@ def data_root() -> Path:
     root = Path(os.environ.get(DATA_VARIABLE) or PROJECT.parent / "shared" / "data")
     if not (root / "golden.json").is_file():
         pytest.skip(f"{root}: no test data there (set {DATA_VARIABLE})")
+    return root
+
+
+@pytest.fixture(scope="session")
+def cases_root() -> Path:
+    """The folder of small inputs that once went wrong; the test is skipped, with the reason, where it is absent."""
+    root = Path(os.environ.get(CASES_VARIABLE) or PROJECT.parent / "shared" / "cases")
+    if not (root / "README.md").is_file():
+        pytest.skip(f"{root}: no test cases there (set {CASES_VARIABLE})")
     return root
 
 

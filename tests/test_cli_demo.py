@@ -49,7 +49,7 @@ def test_a_video_is_tracked_and_told(mosam):
         ("demo", "Missing argument 'INPUT'"),
         ("demo clip.mp4", "demo: expected what to track, got nothing; give --box x,y,w,h"),
         ("demo none.mp4 --box 1,1,5,5", "none.mp4: expected a video"),
-        ("demo bad.mp4 --box 1,1,5,5", "bad.mp4: expected a video, it cannot be opened"),
+        ("demo bad.mp4 --box 1,1,5,5", "bad.mp4: expected a video file, got "),
         ("demo empty --box 1,1,5,5", "empty: expected frames (.jpg, .jpeg, .png), got an empty folder"),
         ("demo clip.mp4 --box 1,1,0,5", "--box: expected a box x,y,w,h with w > 0"),
         ("demo clip.mp4 --box 70,1,5,5", "--box 70,1,5,5: expected a box x,y,w,h on the 64x48 picture"),

@@ -5,22 +5,33 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from mosam.datasets.frames import open_frames
-from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
+from mosam.datasets.video import (
+    VIDEO_SUFFIXES,
+    VideoFrames,
+    check_size,
+    decode,
+    missing_bytes,
+    one_reason,
+    open_video,
+    to_image,
+    unknown_codec,
+)
 from mosam.errors import DataError, MissingDataError
 from mosam.types import Image, Size
 
 FOLDER_RATE = Fraction(24)  # of a folder of pictures, which has none of its own
 CAMERA_RATE = Fraction(30)  # where a camera does not say
 SHORT = 16  # clips of fewer frames divide pointer distances by their length, so it has to be known beforehand
-EARLY_SHARE, EARLY_FRAMES = 0.05, 3  # what may be missing of the announced length; headers round
 
 T = TypeVar("T")
 
@@ -113,89 +124,67 @@ class FolderSource:
 
 
 class FileSource:
-    """A video file, decoded forward and turned as its display matrix says (phones film on their side)."""
+    """A video file, decoded forward by the steps that a dataset takes, and upright: phones film on their side."""
 
     live = False
 
     def __init__(self, path: Path):
         self._path, self.name = path, path.stem
-        with self._open() as container:
-            stream = container.streams.video[0]
-            first = next(self._decode(container, stream), None)
-            if first is None:
-                raise DataError(path, "expected a video, got a file without frames that decode")
+        container, stream = open_video(path)
+        faults: list[str] = []
+        with closing(container):
             rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
             self.rate = Fraction(rate.numerator, rate.denominator)
-            seconds = None
-            if stream.duration and stream.time_base:
-                seconds = stream.duration * Fraction(stream.time_base)
-            elif container.duration:
-                seconds = Fraction(container.duration, 1_000_000)
-            self._announced = stream.frames or (round(seconds * self.rate) if seconds else 0)
-        self._first = _upright(first)
+            begin = list(islice(self._decode(container, stream, faults), SHORT))
+        if not begin:
+            detail = f": {faults[0]}" if faults else ""
+            raise DataError(path, f"expected a video, got a file without frames that decode{detail}")
+        self._first = to_image(begin[0], upright=True)
         height, width = self._first.shape[:2]
         self.size: Size = (height, width)
-        self.length = self._count_if_short()
+        self.length: int | None = len(begin) if len(begin) < SHORT else None
 
     def first(self) -> Image:
         """See `Source.first`."""
         return self._first
 
     def __iter__(self) -> Iterator[Picture]:
+        count = 0
         start: Fraction | None = None
-        count = 0
-        with self._open() as container:
-            stream = container.streams.video[0]
+        last: Fraction | None = None
+        container, stream = open_video(self._path)
+        with closing(container):
             for frame in self._decode(container, stream):
-                image = _upright(frame)
-                if image.shape[:2] != self.size:
-                    raise DataError(
-                        self._path,
-                        f"expected {_text(self.size)} (height x width) on frame {count}, got {_text(image.shape[:2])}",
-                    )
-                time = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
-                start = time if start is None else start
+                try:
+                    image = to_image(frame, upright=True)
+                except Exception as error:  # of a pixel format that cannot be converted
+                    raise DataError(self._path, f"expected frame {count}, got {one_reason(error)}") from None
+                check_size(self._path, count, image, self.size)
+                last = self._time(frame, last, count)
+                start = last if count == 0 else start
                 count += 1
-                yield Picture(image, None if time is None or start is None else time - start)
-        if count < self._announced * (1 - EARLY_SHARE) - EARLY_FRAMES:
-            raise DataError(self._path, f"expected {self._announced} frames as its header says, it ends after {count}")
+                yield Picture(image, None if last is None or start is None else last - start)
+        missing = missing_bytes(self._path)
+        if missing:
+            raise DataError(
+                self._path,
+                f"expected {missing} bytes more as its header says, it is cut off and ends after {count} frames",
+            )
 
-    def _count_if_short(self) -> int | None:
-        if self._announced > 4 * SHORT:
-            return None
-        count = 0
-        with self._open() as container:
-            try:
-                for _ in self._decode(container, container.streams.video[0]):
-                    count += 1
-                    if count >= SHORT:
-                        return None
-            except DataError:  # told when tracking gets there
-                return None
-        return count
+    def _time(self, frame: Any, last: Fraction | None, count: int) -> Fraction | None:
+        """Seconds at which a frame is shown; where it does not say, or says an earlier one, one step after `last`."""
+        time = None if frame.pts is None or frame.time_base is None else frame.pts * Fraction(frame.time_base)
+        if count == 0:
+            return time
+        if last is None:
+            return None  # the first frame has no time: they are taken to be evenly spaced
+        return time if time is not None and time > last else last + 1 / self.rate
 
-    def _open(self) -> Any:
-        import av
-
+    def _decode(self, container: Any, stream: Any, faults: list[str] | None = None) -> Iterator[Any]:
         try:
-            container = av.open(str(self._path))
-        except (OSError, ValueError) as error:  # av's errors are of these kinds
-            raise DataError(self._path, f"expected a video, it cannot be opened: {_reason(error)}") from None
-        if not container.streams.video:
-            container.close()
-            raise DataError(self._path, "expected a video, got a file without pictures")
-        return container
-
-    def _decode(self, container: Any, stream: Any) -> Iterator[Any]:
-        stream.thread_type = "AUTO"
-        done = 0
-        try:
-            for frame in container.decode(stream):
-                yield frame
-                done += 1
-        except (OSError, ValueError) as error:
-            where = "it does not decode" if done == 0 else f"it does not decode after frame {done - 1}"
-            raise DataError(self._path, f"expected a whole video, {where}: {_reason(error)}") from None
+            yield from decode(container, stream, faults)
+        except LookupError:
+            raise unknown_codec(self._path) from None
 
 
 class CameraSource:
@@ -296,17 +285,3 @@ def read_ahead(items: Iterable[T], ahead: int = 4, *, newest: bool = False) -> I
             state["stopped"] = True
             changed.notify_all()
         reader.join()
-
-
-def _upright(frame: Any) -> Image:
-    image = np.asarray(frame.to_ndarray(format="rgb24"))
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4  # degrees counter-clockwise
-    return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
-
-
-def _text(size: tuple[int, ...]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:80] or type(error).__name__

@@ -1,12 +1,13 @@
 import threading
 import time
+import zipfile
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from trees import SIZE, truncate, write_frame, write_frames, write_text
 
-from mosam.datasets.frames import FrameFolder, NoFrames, list_files, open_frames, prefetch, read_image
+from mosam.datasets.frames import FrameFolder, NoFrames, frames_or_none, list_files, open_frames, prefetch, read_image
 from mosam.errors import DataError, MissingDataError
 
 
@@ -202,3 +203,45 @@ def test_prefetch_stops_when_the_consumer_fails():
 def test_prefetch_checks_its_arguments(ahead, start):
     with pytest.raises(ValueError, match="expected ahead >= 1 and start >= 0"):
         prefetch(Counting(1), ahead, start)
+
+
+def write_turned(path, code, size=(10, 14)):
+    """A picture that says it is to be turned; returns it upright, as Pillow turns it."""
+    write_frame(path, size=size)
+    exif = Image.Exif()
+    exif[0x0112] = code
+    with Image.open(path) as picture:
+        picture.load()
+    picture.save(path, exif=exif, **({"quality": 95} if path.suffix == ".jpg" else {}))
+    with Image.open(path) as picture:
+        return np.array(picture), np.array(ImageOps.exif_transpose(picture))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+@pytest.mark.parametrize("code", range(1, 9))
+def test_own_photographs_are_upright_and_a_benchmarks_as_stored(tmp_path, code, suffix):
+    stored, upright = write_turned(tmp_path / f"0{suffix}", code)
+    source = open_frames(tmp_path)
+    np.testing.assert_array_equal(source.read(0), upright)
+    assert source.size() == upright.shape[:2]
+    benchmark = frames_or_none(tmp_path)
+    np.testing.assert_array_equal(benchmark.read(0), stored)
+    assert benchmark.size() == stored.shape[:2]
+    assert source.turned == benchmark.turned == ({0} if code > 1 else set())
+
+
+def test_own_photographs_in_a_zip_are_upright_too(tmp_path):
+    _, upright = write_turned(tmp_path / "img" / "0.jpg", 6)
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(tmp_path / "img" / "0.jpg", "0.jpg")
+    source = open_frames(tmp_path / "a.zip")
+    assert source.size() == upright.shape[:2] == (14, 10)
+    np.testing.assert_array_equal(source.read(0), upright)
+
+
+def test_a_damaged_orientation_is_none(tmp_path):
+    stored, _ = write_turned(tmp_path / "0.jpg", 6)
+    data = (tmp_path / "0.jpg").read_bytes()
+    at = data.index(b"Exif\0\0") + 6
+    (tmp_path / "0.jpg").write_bytes(data[:at] + b"\xff" * 16 + data[at + 16 :])
+    np.testing.assert_array_equal(open_frames(tmp_path).read(0), stored)

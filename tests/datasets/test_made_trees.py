@@ -1,5 +1,6 @@
 """Every benchmark's loader on a made tree, as a folder, in a zip and packed: the same sequences and results."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -7,10 +8,11 @@ import zipfile
 import numpy as np
 import pytest
 from fakes import FakeEngine, FakeModel, FakePolicy
+from PIL import Image
 
 from mosam import runner
 from mosam.datasets.base import DATASETS, load_dataset
-from mosam.datasets.check import check
+from mosam.datasets.check import Note, check
 from mosam.datasets.make import make_tree
 from mosam.datasets.pack import pack
 from mosam.errors import MosamError, UnknownNameError
@@ -134,3 +136,26 @@ def test_a_seed_gives_another_tree(tmp_path):
     )
     name = next(iter(first))
     assert not np.array_equal(first[name].source.read(0), second[name].source.read(0))
+
+
+@pytest.mark.parametrize("name", [*dict.fromkeys(name for name, _ in CASES)])
+def test_only_own_pictures_are_turned(made, tmp_path, name):
+    root = tmp_path / name
+    shutil.copytree(made(name), root)
+    dataset = load_dataset(name, root=root)
+    sequence = next(iter(dataset))
+    source = dataset[sequence].source
+    stored = source.read(0)
+    path = next(where for _, where in dataset.open_frames(sequence).files())
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down, of the same size
+    block, data = exif.tobytes(), path.read_bytes()
+    assert data[:2] == b"\xff\xd8"
+    path.write_bytes(data[:2] + b"\xff\xe1" + (len(block) + 2).to_bytes(2, "big") + block + data[2:])
+    now = load_dataset(name, root=root)[sequence].source.read(0)
+    np.testing.assert_array_equal(now, stored[::-1, ::-1] if name == "folder" else stored)
+    notes = [line for line in check(load_dataset(name, root=root)) if "orientation" in line]
+    shown = "turned upright" if name == "folder" else "read as stored"
+    assert len(notes) == 1
+    assert isinstance(notes[0], Note)
+    assert shown in notes[0]

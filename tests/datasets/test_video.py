@@ -1,13 +1,19 @@
+import os
 import pickle
+import random
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+from clips import MATRICES, VIDEOS, encode, find_left, left_edge, make_video
 from trees import write_text, write_video
 
-from mosam.datasets import decoders
+from mosam.datasets import decoders, video
 from mosam.datasets.archives import ArchivePath, open_archive
-from mosam.datasets.frames import find_video, has_frames, open_frames, prefetch
-from mosam.datasets.video import VideoFrames
+from mosam.datasets.frames import find_video, frames_or_none, has_frames, open_frames, prefetch
+from mosam.datasets.video import VideoFrames, missing_bytes
+from mosam.demo.source import open_source
 from mosam.errors import DataError, MosamError
 
 
@@ -16,7 +22,7 @@ def clip(tmp_path_factory):
     return write_video(tmp_path_factory.mktemp("video") / "clip.mp4")
 
 
-def test_frames_are_counted_and_named_without_decoding(clip):
+def test_frames_are_counted_and_named(clip):
     source = VideoFrames(clip)
     assert len(source) == 30
     assert source.stems[:2] == ("00000", "00001")
@@ -60,6 +66,132 @@ def test_damaged_videos_are_one_line(clip, tmp_path):
     cut.write_bytes(clip.read_bytes()[: clip.stat().st_size // 2])
     with pytest.raises(DataError, match=r"cut\.mp4: expected "):
         _ = [VideoFrames(cut).read(index) for index in range(30)]
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_the_order_of_access_never_changes_a_frame(tmp_path, name):
+    path = make_video(tmp_path, name)
+    forward = VideoFrames(path)
+    images = [forward.read(index) for index in range(len(forward))]
+    order = [*range(len(images)), *range(0, len(images), 5)] * 2
+    random.Random(name).shuffle(order)
+    for source in (VideoFrames(path), pickle.loads(pickle.dumps(forward))):
+        for index in order:
+            np.testing.assert_array_equal(source.read(index), images[index], err_msg=f"{name}: frame {index}")
+
+
+@pytest.mark.parametrize("name", [name for name in VIDEOS if name not in MATRICES])
+def test_frames_are_those_that_decode_in_their_order(tmp_path, name):
+    source = VideoFrames(make_video(tmp_path, name))
+    whole = {"m2.mpg": 90, "short.mp4": 9, "one.mp4": 1}.get(name, 40)
+    expected = [left_edge(t) for t in range(whole)]
+    if name in ("cut.avi", "cut.mpg") or name.startswith("broken"):
+        assert 20 < len(source) <= whole  # the decoder makes up pictures where it lacks some
+        return
+    found = [find_left(source.read(index)) for index in range(len(source))]
+    assert found == (expected[-len(found) :] if name.startswith("cut") or name == "negative.mp4" else expected)
+    assert len(found) > 20 or whole < 20
+
+
+CASES = {  # file: frames that decode, left edge on frames 0, 1, 2 and the last
+    "m2_g15.mpg": (90, 10, 12, 14, 48),
+    "m1.mpg": (60, 10, 12, 14, 58),
+    "h264.mpg": (60, 10, 12, 14, 58),
+    "cut.mkv": (18, 34, 36, 38, 68),
+    "cut.mp4": (18, 34, 36, 38, 68),
+    "screen.mkv": (20, 10, 12, 14, 48),
+    "screen.webm": (20, 10, 12, 14, 48),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_files_that_were_read_wrongly(cases_root, name):
+    count, *edges = CASES[name]
+    source = VideoFrames(cases_root / "video" / name)
+    assert len(source) == count
+    for wanted in ((count - 1, 2, 0, 1), (0, 1, 2, count - 1), (2, count - 1, 1, 0)):
+        assert [find_left(source.read(index)) for index in sorted(wanted, key=wanted.index)] == [
+            edges[index] if index < 3 else edges[3] for index in wanted
+        ]
+
+
+def test_seeks_that_lead_astray_are_given_up(tmp_path, monkeypatch):
+    path = make_video(tmp_path, "m2.mpg")
+    expected = [VideoFrames(path).read(index) for index in (80, 20, 50, 5)]
+    source = VideoFrames(path)
+    real, asked = video.decode, []
+
+    def astray(container, stream, faults=None):
+        frames = real(container, stream, faults)
+        if source._opened is not None and not source._sure:  # after a seek: it begins some frames late
+            asked.append(1)
+            for _ in range(3):
+                next(frames, None)
+        return frames
+
+    monkeypatch.setattr(video, "decode", astray)
+    for index, image in zip((80, 20, 50, 5), expected, strict=True):
+        np.testing.assert_array_equal(source.read(index), image)
+    assert asked
+
+
+def test_what_a_file_holds_is_found_once(tmp_path, monkeypatch):
+    path = make_video(tmp_path, "short.mp4")
+    VideoFrames(path)
+    monkeypatch.setattr(video, "_make_index", None)  # calling it would raise
+    assert len(VideoFrames(path)) == 9
+    monkeypatch.undo()
+    encode(path, count=12)
+    assert len(VideoFrames(path)) == 12  # another file now
+
+
+@pytest.mark.parametrize("name", MATRICES)
+def test_an_own_video_is_upright_and_a_benchmarks_as_stored(tmp_path, name):
+    path = make_video(tmp_path, name)
+    source, stored = VideoFrames(path), VideoFrames(path, upright=False)
+    image = stored.read(3)
+    assert (image.shape[:2], stored.size()) == ((64, 96), (64, 96))
+    assert len(stored.turned) == 40
+    shown = {
+        "phone.mp4": np.rot90(image, -1), "over.mp4": np.rot90(image, 2), "mirror.mov": image[:, ::-1],
+        "flip.mp4": image[::-1], "selfie.mp4": image.swapaxes(0, 1),
+    }[name]  # fmt: skip
+    np.testing.assert_array_equal(source.read(3), shown)
+    assert source.size() == shown.shape[:2]
+    np.testing.assert_array_equal(open_frames(path).read(3), shown)
+    np.testing.assert_array_equal(frames_or_none(path).read(3), image)
+
+
+def test_a_phones_case(cases_root):
+    source = open_frames(cases_root / "video" / "phone.mp4")
+    assert (len(source), source.size(), source.read(4).shape) == (10, (96, 64), (96, 64, 3))
+
+
+@pytest.mark.parametrize("name", ["video/unk.mp4", "damaged/eof.mp4", "damaged/demo.mp4"])
+def test_files_that_ended_in_a_traceback_are_one_line(cases_root, name):
+    for read in (VideoFrames, lambda path: open_source(str(path))):
+        with pytest.raises(DataError, match=rf"{Path(name).name}: expected a video [^\n]*\Z"):
+            read(cases_root / name)
+
+
+def test_names_that_look_like_a_protocol_or_are_no_text(tmp_path, monkeypatch):
+    path = make_video(tmp_path, "short.mp4")
+    monkeypatch.chdir(tmp_path)
+    expected = VideoFrames(path).read(3)
+    for name in (b"12:30.mp4", b"\xff\xfe.mp4", b"%05d.mp4", b"a?b*[1].mp4"):
+        place = os.fsdecode(name)
+        shutil.copy(path, place)
+        np.testing.assert_array_equal(VideoFrames(place).read(3), expected)
+        np.testing.assert_array_equal(list(open_source(place))[3].image, expected)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".mov"])
+def test_missing_bytes_of_files_that_are_cut_off(tmp_path, suffix):
+    path = encode(tmp_path / f"a{suffix}", "mpeg4")
+    assert missing_bytes(path) == 0
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    assert missing_bytes(path) > 0
 
 
 def test_a_real_clip(data_root):
