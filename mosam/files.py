@@ -130,10 +130,13 @@ class Inside:
         except FileNotFoundError:
             return None
 
-    def names(self) -> list[str]:
-        """What lies directly in the folder, sorted; nothing where there is no folder."""
+    def names(self, relative: str | None = None) -> list[str]:
+        """What lies directly in the folder, or in one inside, sorted; nothing where there is no folder."""
         try:
-            return sorted(path.name for path in self.folder.iterdir())
+            if relative is None:
+                return sorted(path.name for path in self.folder.iterdir())
+            with self._parent((*plain_parts(relative, str(self.folder)), "x")) as inner, os.scandir(inner) as found:
+                return sorted(entry.name for entry in found)
         except FileNotFoundError:
             return []
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.frame_log import FrameLogWriter, log_path
+from mosam.handover import take_over
 from mosam.plays import ONCE, PLAYS, Pass, Play
 from mosam.schedule import Job, JobQueue, Lanes, longest_first
 from mosam.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
@@ -132,6 +133,7 @@ def run(
     store = open_store(dataset, settings, environment_of(model, lanes), out=out, overwrite=overwrite)
     with store:
         teller = Teller(len(dataset), progress)
+        take_over(store, dataset, overwrite=overwrite)
         if note is not None:
             teller.tell("note", "", reason=note)
         jobs = describe_jobs(dataset, find_work(dataset, store, teller.tell), policy, ordered=lanes > 1)
@@ -152,6 +154,7 @@ def open_store(
         annotation_hash=dataset.annotation_hash(),
         environment=environment,
         overwrite=overwrite,
+        names=list(dataset),
     )
 
 
@@ -171,6 +174,8 @@ def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
     """
     from mosam.codecs import CODECS
 
+    for note in store.notes:
+        tell("note", "", reason=note)
     codec, left = CODECS[dataset.info.result_format], []
     for name in dataset:
         record = store.record.sequences.get(name)

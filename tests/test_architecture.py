@@ -29,7 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "motion": BASE,
     "environment": set(),
     "frame_log": BASE,
-    "store": BASE | {"codecs"},
+    "store": BASE | {"codecs", "frame_log"},
+    "handover": BASE | {"store", "frame_log"},
     "datasets": BASE | {"codecs", "regions"},
     "model": BASE | {"policies", "motion"},
     "engine": BASE | {"policies", "motion", "model"},
@@ -56,9 +57,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schedule": set(),
     "runner": BASE
     | {"datasets", "model", "engine", "motion", "policies", "store", "codecs", "environment", "frame_log"}
-    | {"schedule", "plays"},
+    | {"schedule", "plays", "handover"},
     "launch": BASE
-    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"},
+    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"}
+    | {"handover"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),

@@ -60,7 +60,7 @@ def test_writes_every_sequence_in_the_format_of_the_benchmark(session):
     rows = np.loadtxt(session.folder / "bird.txt", delimiter=",")
     np.testing.assert_array_equal(rows, [[3 + t, 4, 9, 7] for t in range(9)])
     assert sorted(p.name for p in session.folder.iterdir()) == sorted(
-        ["run.json", *(f"{n}{s}.txt" for n in LENGTHS for s in ("", "_time"))]
+        ["run.json", "run.json.bak", *(f"{n}{s}.txt" for n in LENGTHS for s in ("", "_time"))]
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import pytest
 
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.store import (
+    BACKUP,
     LOCK,
     PARTIAL,
     RECORD,
@@ -45,7 +48,8 @@ def settings(**changes):
 
 
 def names(folder):
-    return sorted(path.name for path in folder.iterdir())
+    """What lies in a folder, but for the copy of the record."""
+    return sorted(path.name for path in folder.iterdir() if path.name != BACKUP)
 
 
 def write(store, name, text="x"):
@@ -171,6 +175,161 @@ def test_damaged_record_is_one_line(tmp_path, text):
     with RunStore(tmp_path, settings(), overwrite=True):
         pass
     assert read_record(tmp_path).settings.dataset == "toy"
+
+
+def three(folder):
+    """A run of three finished sequences."""
+    with RunStore(folder, settings()) as store:
+        for name in ("a", "b", "c"):
+            write(store, name)
+
+
+@pytest.mark.parametrize("harm", ["empty", "torn", "zeros", "gone", "folder", "type"])
+def test_a_record_that_is_lost_is_taken_from_its_copy(tmp_path, harm):
+    three(tmp_path)
+    path = tmp_path / RECORD
+    data = path.read_bytes()
+    if harm == "type":
+        path.write_text(path.read_text().replace('"seed": 0', '"seed": "0"'))
+    elif harm in ("gone", "folder"):
+        path.unlink()
+    else:
+        path.write_bytes({"empty": b"", "torn": data[: len(data) // 2], "zeros": bytes(len(data))}[harm])
+    if harm == "folder":
+        path.symlink_to(tmp_path / "nowhere")
+    with RunStore(tmp_path, settings()) as store:
+        assert store.record.done == ["a", "b", "c"]
+        assert [store.check(name, [name]) for name in "abc"] == [None] * 3
+        assert len(store.notes) == 1
+        assert store.notes[0].isprintable()
+        assert "rebuilt: 3 finished sequences" in store.notes[0]
+    assert read_record(tmp_path).done == ["a", "b", "c"]
+
+
+def test_a_torn_record_without_a_copy_keeps_what_can_be_read(tmp_path):
+    three(tmp_path)
+    data = (tmp_path / RECORD).read_bytes()
+    cut = data.index(b'"c": {') + 20
+    (tmp_path / RECORD).write_bytes(data[:cut] + bytes(50))
+    (tmp_path / BACKUP).write_bytes(data[:100])
+    with RunStore(tmp_path, settings()) as store:
+        assert store.record.done == ["a", "b"]
+        assert "rebuilt: 2 finished sequences" in store.notes[0]
+    assert names(tmp_path) == ["a", "b", "c", RECORD]
+
+
+def test_an_older_copy_and_a_torn_record_complete_each_other(tmp_path):
+    three(tmp_path)
+    record = json.loads((tmp_path / RECORD).read_text())
+    del record["sequences"]["b"]
+    (tmp_path / BACKUP).write_text(json.dumps(record))
+    data = (tmp_path / RECORD).read_bytes()
+    (tmp_path / RECORD).write_bytes(data[: data.index(b'"c": {') + 20])
+    with RunStore(tmp_path, settings()) as store:
+        assert sorted(store.record.done) == ["a", "b", "c"]
+
+
+def test_results_of_which_nothing_is_known_are_left_alone(tmp_path):
+    three(tmp_path)
+    for name in (RECORD, BACKUP):
+        (tmp_path / name).write_text("")
+    with pytest.raises(
+        DataError, match=r"no run\.json\.bak says how the results beside it were made; move them"
+    ) as caught:
+        RunStore(tmp_path, settings()).__enter__()
+    assert "\n" not in str(caught.value)
+    assert names(tmp_path) == ["a", "b", "c", RECORD]
+    with RunStore(tmp_path, settings(), overwrite=True, names=["a", "b", "c"]) as store:
+        assert store.record.done == []
+    assert names(tmp_path) == [RECORD]
+
+
+def test_a_record_without_hash_is_not_intact(tmp_path):
+    three(tmp_path)
+    record = json.loads((tmp_path / RECORD).read_text())
+    for sequence in record["sequences"].values():
+        del sequence["hash"]
+    (tmp_path / RECORD).write_text(json.dumps(record))
+    shutil.rmtree(tmp_path / "a")
+    with RunStore(tmp_path, settings()) as store:
+        assert store.check("a", ["a"]) == "its result files are missing"
+        assert store.check("b", ["b"]) == "its record has no hash of its result files"
+
+
+@pytest.mark.parametrize("name", [LOCK, f"{RECORD}.new", RECORD, BACKUP, f"{PARTIAL}a", ".mosam-0.part"])
+def test_links_are_not_followed_for_writing(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    for target in ("file", "new"):
+        run = tmp_path / f"run-{target}"
+        with RunStore(run, settings()) as store:
+            write(store, "a")
+        (run / name).unlink(missing_ok=True)
+        (run / name).symlink_to(tmp_path / "mine" / target)
+        if name == LOCK:
+            with pytest.raises(StoreError, match=r"\.lock: expected the lock of a run, found something else"):
+                RunStore(run, settings()).__enter__()
+        else:
+            with RunStore(run, settings()) as store:
+                write(store, "b")
+            assert sorted(read_record(run).done) == ["a", "b"]
+        assert {p.name: p.read_text() for p in (tmp_path / "mine").iterdir()} == {"file": "mine"}
+
+
+@pytest.mark.parametrize("kind", ["another name", "text", "pipe", "folder"])
+def test_a_lock_that_is_none_is_not_written_to(tmp_path, kind):
+    (tmp_path / "mine").write_text("mine" if kind == "text" else "")
+    run = tmp_path / "run"
+    run.mkdir()
+    lock = run / LOCK
+    if kind == "another name":
+        os.link(tmp_path / "mine", lock)
+    elif kind == "text":
+        lock.write_text("my own notes")
+    else:
+        lock.mkdir() if kind == "folder" else os.mkfifo(lock)
+    with pytest.raises(StoreError, match=r"\.lock: expected the lock of a run"):
+        RunStore(run, settings()).__enter__()
+    assert lock.exists()
+    assert kind != "text" or lock.read_text() == "my own notes"
+
+
+@pytest.mark.parametrize("extra", ["notes.txt", "d", "a.txt", "log/mine.txt", "log/d.jsonl", "masks/0.png"])
+def test_overwriting_removes_only_what_the_record_names(tmp_path, extra):
+    three(tmp_path)
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.jsonl").write_text("")
+    (tmp_path / "scores.json").write_text("{}")
+    (tmp_path / "scores@davis2017.json").write_text("{}")
+    (tmp_path / extra).parent.mkdir(exist_ok=True)
+    (tmp_path / extra).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    found = extra.partition("/")[0] if extra.startswith("masks") else extra
+    with pytest.raises(
+        MismatchError, match=rf"but found {re.escape(found)} beside it; .*nothing was removed"
+    ) as caught:
+        RunStore(tmp_path, settings(seed=1), overwrite=True, names=["a", "b", "c", "d"]).__enter__()
+    assert "\n" not in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+    (tmp_path / extra).unlink()
+    if found == "masks":
+        (tmp_path / "masks").rmdir()
+    (tmp_path / ".DS_Store").write_text("")
+    with RunStore(tmp_path, settings(seed=1), overwrite=True):
+        pass
+    assert names(tmp_path) == [".DS_Store", RECORD]
+
+
+def test_overwriting_removes_what_a_killed_run_had_moved_but_not_recorded(tmp_path, monkeypatch):
+    three(tmp_path)
+    with RunStore(tmp_path, settings()) as store:
+        monkeypatch.setattr(store, "_clear_partial", lambda: None)
+        folder = store.partial("d")
+        (folder / "d").mkdir()
+        (folder / "d").rename(tmp_path / "d")
+    with RunStore(tmp_path, settings(seed=1), overwrite=True, names=["a", "b", "c", "d"]):
+        pass
+    assert names(tmp_path) == [RECORD]
 
 
 def test_no_record(tmp_path):

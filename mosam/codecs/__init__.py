@@ -5,7 +5,7 @@ readers accept what other people's programs wrote (tabs, spaces, `L` or `P` imag
 file and line. Nobody shifts or rounds a number: a box written is the box read. A new format is one file here.
 """
 
-from mosam.codecs.base import ABSENT_AS, CODECS, Codec, CodecOptions, FrameWriter, MaskResult, ResultWriter
+from mosam.codecs.base import ABSENT_AS, CODECS, Codec, CodecOptions, FrameWriter, MaskResult, ResultWriter, paths_of
 from mosam.codecs.images import (
     LARGEST_LABEL,
     label_ids,
@@ -31,6 +31,7 @@ __all__ = [
     "label_ids",
     "labels_of_masks",
     "masks_of_labels",
+    "paths_of",
     "read_labels",
     "read_table",
     "voc_palette",

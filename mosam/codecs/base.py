@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ class Codec(Protocol):
         """A writer that makes files below `folder` only."""
 
     def paths(self, sequence: Sequence) -> tuple[str, ...]:
-        """Files or folders directly below the result folder that may belong to the sequence."""
+        """Files or folders below the result folder that may belong to the sequence; its name alone decides."""
 
     def has(self, folder: Path, sequence: Sequence) -> bool:
         """Whether the folder holds a result of the sequence, complete or not."""
@@ -115,6 +115,25 @@ class Codec(Protocol):
 
     def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
         """The sequence's masks, each read when asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """What `Codec.paths` looks at."""
+
+    name: str
+
+
+def paths_of(result_format: str, name: str) -> tuple[str, ...]:
+    """What `Codec.paths` says of a sequence that need not be at hand.
+
+    Args:
+        result_format: name of the codec.
+        name: of the sequence.
+    Raises:
+        UnknownNameError: no such format.
+    """
+    return CODECS[result_format].paths(cast("Sequence", _Named(name)))
 
 
 @dataclass(slots=True)

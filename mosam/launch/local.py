@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import multiprocessing
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,20 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
-from mosam.launch.site import (
-    READY,
-    WORK,
-    Place,
-    Site,
-    Work,
-    WorkerSink,
-    clear,
-    collect,
-    collect_left,
-    cores,
-    remove,
-    same_settings,
-)
+from mosam.handover import READY, WORK, WorkerSink, clear, collect, place_of, take_over
+from mosam.launch.site import Place, Site, Work, cores, same_settings
 from mosam.runner import (
     Progress,
     RunResult,
@@ -163,6 +152,7 @@ class _Parent:
         self._work, self._places, self._out = work, list(places), out
         self._max_lanes, self._overwrite, self._log = max_lanes, overwrite, log
         self._lease_seconds = lease_seconds
+        self._run = secrets.token_hex(4)
         self._teller = Teller(len(work.dataset), progress)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
@@ -182,14 +172,11 @@ class _Parent:
             settings, environment = self._first_settings()
             store = open_store(self._work.dataset, settings, environment, out=self._out, overwrite=self._overwrite)
             self._store = stack.enter_context(store)
-            stack.callback(clear, self._out, WORK)
+            stack.callback(clear, self._out, WORK, run=self._run)
             stack.callback(self._keep_untold, store)
             stack.callback(self._end_workers)  # before their folders go
             stack.callback(self._keep_finished)
-            clear(self._out, WORK)
-            if self._overwrite:
-                clear(self._out, READY)
-            collect_left(store)
+            take_over(store, self._work.dataset, overwrite=self._overwrite)
             left = find_work(self._work.dataset, store, self._teller.tell)
             jobs = describe_jobs(self._work.dataset, left, self._work.policy)
             self._teller.expect(jobs)
@@ -281,13 +268,14 @@ class _Parent:
         if self._leases is None or self._store is None:
             return
         for number, name in list(worker.leases.items()):
-            ready = self._out / f"{READY}{name}@{_token(worker.number, number)}"
-            if ready.is_dir():  # it died between finishing and saying so
-                self._take_result(worker, number, ready.name)
+            ready = place_of(READY, name, self._token(worker.number, number))
+            if self._store.inside.kind(ready) == "folder":  # it died between finishing and saying so
+                self._take_result(worker, number, ready)
         open_now = [lease.job.name for lease in self._leases.of(worker.number)]
         given_up = self._leases.lose(worker.number, why)
         for number, name in worker.leases.items():
-            remove(self._out / f"{WORK}{name}@{_token(worker.number, number)}")
+            work = place_of(WORK, name, self._token(worker.number, number))
+            self._store.inside.remove(work, quiet=True)
         if worker.ready and open_now:
             names = ", ".join(open_now[:3]) + (" ..." if len(open_now) > 3 else "")
             self._teller.tell("note", f"worker {worker.slot}", reason=f"lost ({why}); goes back: {names}")
@@ -295,6 +283,10 @@ class _Parent:
             record = SequenceRecord("failed", reason=self._leases.given_up[job.name])
             self._store.fail(job.name, record)
             self._teller.tell("failed", job.name, reason=record.reason)
+
+    def _token(self, worker: int, lease: int) -> str:
+        """Names an attempt at a sequence among all of all parents."""
+        return f"{self._run}-{worker}-{lease}"
 
     # talk
 
@@ -310,7 +302,7 @@ class _Parent:
             lease = self._leases.take(worker.number, worker.asked)
             if lease is not None:
                 worker.leases[lease.number] = lease.job.name
-                self._send(worker, ("job", lease.job, _token(worker.number, lease.number), lease.number))
+                self._send(worker, ("job", lease.job, self._token(worker.number, lease.number), lease.number))
             elif worker.asked is not None:
                 self._send(worker, ("none",))
             else:
@@ -368,8 +360,8 @@ class _Parent:
         self._deaths[worker.slot] = 0
         job = self._leases.finish(number)
         if job is None:
-            remove(self._out / ready)
-        elif collect(self._store, self._out / ready, self._teller.tell) is None:
+            self._store.inside.remove(ready, quiet=True)
+        elif collect(self._store, ready, self._work.dataset, self._teller.tell) is None:
             record = SequenceRecord("failed", reason="its result files were damaged on the way")
             self._store.fail(job.name, record)
             self._teller.tell("failed", job.name, reason=record.reason)
@@ -383,7 +375,7 @@ class _Parent:
     def _keep_untold(self, store: RunStore) -> None:
         """Results that a worker finished when it was no longer listened to."""
         with contextlib.suppress(Exception):
-            collect_left(store)
+            take_over(store, self._work.dataset, overwrite=False)
 
 
 @contextlib.contextmanager
@@ -398,10 +390,6 @@ def _environment_for(place: Place) -> Iterator[None]:
     finally:
         if before is None:
             os.environ.pop(name, None)
-
-
-def _token(worker: int, lease: int) -> str:
-    return f"{worker}-{lease}"
 
 
 def _how_it_ended(code: int | None) -> str:

@@ -10,28 +10,15 @@ import json
 import secrets
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mosam.errors import DataError, MismatchError, MosamError, one_line
-from mosam.launch.site import (
-    READY,
-    WORK,
-    Place,
-    Site,
-    Work,
-    WorkerSink,
-    check_shared,
-    clear,
-    collect,
-    collect_left,
-    leave_probe,
-    ready_folders,
-    remove,
-    same_settings,
-)
+from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
+from mosam.files import Inside
+from mosam.handover import READY, WORK, WorkerSink, clear, collect, is_ready, ready_folders, take_over
+from mosam.launch.site import Place, Site, Work, check_shared, leave_probe, same_settings
 from mosam.runner import (
     Progress,
     RunResult,
@@ -46,6 +33,7 @@ from mosam.runner import (
 )
 from mosam.schedule import MAX_ATTEMPTS, Job, JobQueue, Lanes
 from mosam.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
+from mosam.typed import read_json
 
 DESCRIBED = ".settings-"  # a file in which the first task says what the run is
 _POLL = 0.5
@@ -79,6 +67,14 @@ class Part:
     expected: RunSettings | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a task says of the run, in a file."""
+
+    settings: RunSettings
+    environment: Mapping[str, Any]
+
+
 def do_part(part: Part) -> str | None:
     """Tracks a part; runs in the task.
 
@@ -93,7 +89,7 @@ def do_part(part: Part) -> str | None:
         same_settings(part.expected, settings, str(folder))
         lanes, _ = choose_lanes(site.model, site.policy, part.max_lanes)
         _describe(part, site, settings, lanes)
-        left = [job for job in part.jobs if not _is_ready(folder, job.name, part.run)]
+        left = [job for job in part.jobs if not is_ready(folder, job.name, part.run)]
         attempt = secrets.token_hex(4)
         sink = WorkerSink(folder, settings, lambda name: f"{part.run}-{attempt}", lambda *what: None)
         walk(
@@ -118,18 +114,8 @@ def _describe(part: Part, site: Site, settings: RunSettings, lanes: int) -> None
     target = Path(part.folder) / f"{DESCRIBED}{part.run}"
     if target.exists():
         return
-    environment = environment_of(site.model, lanes)
-    new = target.with_name(f"{target.name}-{secrets.token_hex(4)}")
-    new.write_text(json.dumps({"settings": asdict(settings), "environment": environment}, default=str), "utf-8")
-    new.replace(target)
-
-
-def _is_ready(folder: Path, name: str, run: str) -> bool:
-    return any(folder.glob(f"{READY}{_escaped(name)}@{run}-*"))
-
-
-def _escaped(name: str) -> str:
-    return "".join(f"[{c}]" if c in "[*?" else c for c in name)
+    described = Described(settings, environment_of(site.model, lanes))
+    Inside(part.folder).write_text(target.name, json.dumps(asdict(described), default=str))
 
 
 class Task(ABC):
@@ -182,9 +168,7 @@ def run_parts(
         return _Rounds(work, launcher, folder, probe, max_lanes, overwrite, log, progress).go()
     finally:
         launcher.cancel()
-        remove(folder / probe)
-        for path in [*folder.glob(f"{DESCRIBED}*")]:
-            remove(path)
+        clear(folder, probe, DESCRIBED)
 
 
 class _Rounds:
@@ -211,8 +195,6 @@ class _Rounds:
     def go(self) -> RunResult:
         """See `run_parts`."""
         recorded = None
-        if self._overwrite:
-            clear(self._folder, WORK, READY)
         if not self._overwrite and (self._folder / RECORD).exists():
             recorded = read_record(self._folder)
             self._expected = recorded.settings
@@ -224,7 +206,7 @@ class _Rounds:
             self._work.dataset, settings, environment, out=self._folder, overwrite=self._overwrite
         ) as store:
             self._expected = settings
-            collect_left(store, but=self._run)
+            take_over(store, self._work.dataset, overwrite=self._overwrite, but=self._run)
             left = set(find_work(self._work.dataset, store, self._teller.tell))
             self._teller.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
             for attempt in range(1, MAX_ATTEMPTS + 1):
@@ -240,7 +222,7 @@ class _Rounds:
                 record = SequenceRecord("failed", reason=f"{MAX_ATTEMPTS} tasks ended without it: {self._reason()}")
                 store.fail(name, record)
                 self._teller.tell("failed", name, reason=record.reason)
-            clear(self._folder, WORK, READY)
+            clear(self._folder, WORK, READY, run=self._run)
             return result_of(self._work.dataset, store)
 
     def _reason(self) -> str:
@@ -264,10 +246,10 @@ class _Rounds:
             over = [task.poll() for task in tasks]
             if path.exists():
                 try:
-                    found = json.loads(path.read_text("utf-8"))
-                    return RunSettings(**found["settings"]), dict(found["environment"])
-                except (ValueError, KeyError, TypeError) as error:
-                    raise DataError(path, f"expected what a task says of the run, got {error}") from error
+                    found = read_json(path, Described, nan=True)
+                    return found.settings, dict(found.environment)
+                except MissingDataError:
+                    pass  # on a network disk it may come and go
             problems = [result for result in over if isinstance(result, str)]
             if problems and all(result is not False for result in over):
                 kind = StoreError if "that all machines share" in problems[0] else MosamError
@@ -300,9 +282,9 @@ class _Rounds:
             self._problem = result
         return True
 
-    def _collect(self, store: RunStore, ready: Path) -> str | None:
+    def _collect(self, store: RunStore, ready: str) -> str | None:
         try:
-            return collect(store, ready, self._teller.tell)
+            return collect(store, ready, self._work.dataset, self._teller.tell)
         except MismatchError as error:  # one machine among many
             self._problem = str(error)
             return None

@@ -9,8 +9,9 @@ import pytest
 from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
+from mosam.handover import READY, WORK, WorkerSink
 from mosam.launch.local import _Parent, cpu_places, gpu_places, run_workers
-from mosam.launch.site import READY, WORK, Place, WorkerSink
+from mosam.launch.site import Place
 from mosam.schedule import MAX_ATTEMPTS, Leases
 from mosam.store import SequenceRecord, read_record
 

@@ -17,7 +17,8 @@ import pytest
 from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MosamError
-from mosam.launch import parts, site
+from mosam.handover import READY
+from mosam.launch import parts
 from mosam.launch.parts import Launcher, Task, do_part, run_parts
 from mosam.launch.site import Place, check_shared
 from mosam.schedule import MAX_ATTEMPTS, share
@@ -147,7 +148,7 @@ def test_a_task_that_is_repeated_leaves_out_what_it_had_finished(tmp_path):
 
     def twice(part):
         do_part(part)
-        started.append(len(list(folder.glob(f"{site.READY}*"))))
+        started.append(len(list(folder.glob(f"{READY}*"))))
         return part
 
     result, _ = run(folder, Threads(change=twice))
