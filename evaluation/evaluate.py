@@ -266,13 +266,18 @@ def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iter
     import multiprocessing  # takes longer to load than a small score
     from concurrent.futures import ProcessPoolExecutor
 
+    from mosam.processes import begin_pool_worker, end_pool
+
     # a program that has torch's threads cannot be forked safely; without it a fork starts at once
     forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork" if forks else "spawn"))
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_pool_worker)
     try:
         yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        end_pool(pool)
+        raise
+    pool.shutdown()
 
 
 def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Results) -> SequenceScore | str | _Raised:

@@ -1,7 +1,8 @@
 """The `mosam` command: one function a command, no logic but reading options and printing results.
 
 Results go to standard output, progress and errors to standard error. Exit codes: 0 done, 1 some sequences failed, 2 the
-call or the data is wrong (one line), 130 interrupted. `MOSAM_DEBUG=1` shows the traceback behind an error.
+call or the data is wrong (one line), 130 interrupted (143 by SIGTERM, 129 by SIGHUP). `MOSAM_DEBUG=1` shows the
+traceback behind an error.
 """
 
 # Annotations are not postponed here: typer would compile each of some 500 of them again at every start (0.1 s).
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from mosam.errors import MosamError, one_line
+from mosam.processes import asked_to_end, exit_code
 from mosam.quick_options import read_options_plainly
 
 if TYPE_CHECKING:
@@ -819,6 +821,12 @@ def run_command(arguments: list[str]) -> int:
     Args:
         arguments: the words after `mosam`.
     """
+    with asked_to_end() as asked:
+        code = _run_command(arguments)
+    return exit_code(asked[0]) if asked and code == INTERRUPTED else code
+
+
+def _run_command(arguments: list[str]) -> int:
     debug = bool(os.environ.get(DEBUG_VARIABLE))
     if debug:
         logging.basicConfig(level=logging.DEBUG)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mosam.errors import MosamError, one_line
 from mosam.plan import plan_runs
+from mosam.processes import asked_to_end, begin_pool_worker, end_pool
 
 if TYPE_CHECKING:
     from mosam.experiment import Experiment
@@ -42,7 +43,7 @@ def track_rows(
         for seed in experiment.seeds
     ]
     planned = {plan_runs(one)[0].out: one for one in asked}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_pool_worker) as pool:
         waiting = {pool.submit(track_one, one): (one, out) for out, one in planned.items()}
         try:
             for done in as_completed(waiting):
@@ -53,7 +54,7 @@ def track_rows(
                     raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
                 tell(f"{one.tracker} -> {out}")
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            end_pool(pool)
             raise
 
 
@@ -62,7 +63,8 @@ def track_one(options: RunOptions) -> dict[str, str]:
     from mosam.model.checkpoints import load_model
 
     try:
-        [planned] = plan_runs(options)
-        return dict(planned.start(planned.load(load_model), lambda event: None).failed)
+        with asked_to_end():  # by the parent, see `end_pool`
+            [planned] = plan_runs(options)
+            return dict(planned.start(planned.load(load_model), lambda event: None).failed)
     except MosamError as error:  # its own class may not travel between processes
         raise MosamError(one_line(error)) from None

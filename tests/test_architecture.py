@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "policies": BASE,
     "motion": BASE,
     "environment": set(),
+    "processes": set(),
     "frame_log": BASE,
     "store": BASE | {"codecs", "frame_log"},
     "handover": BASE | {"store", "frame_log"},
@@ -52,7 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.explain_regions", "evaluation.layouts"},
     "evaluation.explain_regions": BASE
     | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
-    "evaluation": BASE | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores"},
+    "evaluation": BASE
+    | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores", "processes"},
     "plays": BASE | {"codecs", "regions"},
     "schedule": set(),
     "runner": BASE
@@ -60,7 +62,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"schedule", "plays", "handover"},
     "launch": BASE
     | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"}
-    | {"handover"},
+    | {"handover", "processes"},
     "progress": BASE | {"runner"},
     "choose": BASE | {"datasets"},
     "quick_options": set(),
@@ -69,14 +71,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": BASE | {"choose", "policies", "engine", "model"},
     "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
     "bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "runner", "settings"},
-    "demo": BASE | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment"},
+    "demo": BASE
+    | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment", "processes"},
     "vot": BASE
     | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
     "plotting": BASE
     | {"plan", "datasets", "frame_log", "store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
     "report": BASE
-    | {"plan", "datasets", "codecs", "store", "evaluation"}
+    | {"plan", "datasets", "codecs", "store", "evaluation", "processes"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
     "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store", "engine"},

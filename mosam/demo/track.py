@@ -23,6 +23,7 @@ from mosam.demo.source import Picture, Source, read_ahead
 from mosam.demo.write import OVERLAY, ResultWriter, VideoWriter, folder_name
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
+from mosam.processes import ENDING
 from mosam.types import FrameOutput, Image, ObjectOutput, Prompt, Size
 
 if TYPE_CHECKING:
@@ -313,7 +314,10 @@ class _Walk:
 
 @contextlib.contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """Ctrl-C asks to stop after the frame in work, so that all files are of one length; a second one stops at once."""
+    """Ctrl-C asks to stop after the frame in work, so that all files are of one length; a second one stops at once.
+
+    So do SIGTERM and SIGHUP, unless they are ignored.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
@@ -324,11 +328,13 @@ def _interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         asked.set()
 
-    before = signal.signal(signal.SIGINT, ask)
+    asking = [number for number in (signal.SIGINT, *ENDING) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, ask) for number in asking}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 from mosam.errors import MosamError, one_line
 from mosam.handover import READY, WORK, WorkerSink, clear, collect, place_of, take_over
 from mosam.launch.site import Place, Site, Work, cores, same_settings
+from mosam.processes import packed, start_worker
 from mosam.runner import (
     Progress,
     RunResult,
@@ -150,7 +151,7 @@ class _Parent:
         lease_seconds: float,
     ):
         self._work, self._places, self._out = work, list(places), out
-        self._max_lanes, self._overwrite, self._log = max_lanes, overwrite, log
+        self._how, self._overwrite = (max_lanes, log), overwrite
         self._lease_seconds = lease_seconds
         self._run = secrets.token_hex(4)
         self._teller = Teller(len(work.dataset), progress)
@@ -203,8 +204,8 @@ class _Parent:
         self._numbers += 1
         with _environment_for(place):
             process = self._context.Process(
-                target=_worker_main,
-                args=(there, self._work, place, str(self._out.absolute()), self._max_lanes, self._log),
+                target=start_worker,
+                args=(there, packed(_worker_main, self._work, place, str(self._out.absolute()), *self._how)),
                 name=f"mosam-worker-{self._numbers}",
                 daemon=True,
             )

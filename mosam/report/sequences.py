@@ -32,6 +32,7 @@ from mosam.evaluation.figures.style import TRUTH_COLOR
 from mosam.evaluation.figures.timeline import mean_quality
 from mosam.evaluation.framewise import ObjectFrames, TrackedSequence, read_object_frames, read_shapes
 from mosam.evaluation.protocols.base import Results
+from mosam.processes import begin_pool_worker, end_pool
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -303,8 +304,11 @@ def _map(work: Callable[[str], SequenceView], names: Sequence[str], jobs: int) -
         return
     # a program that has torch's threads cannot be forked safely
     forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
-    pool = ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("fork" if forks else "spawn"))
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_pool_worker)
     try:
         yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    except BaseException:
+        end_pool(pool)
+        raise
+    pool.shutdown()
