@@ -16,14 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.codecs import label_ids, read_labels, read_table
+from mosam.codecs import LARGEST_LABEL, label_ids, read_labels, read_table
 from mosam.datasets.archives import TreePath, as_path
 from mosam.datasets.base import shorten
 from mosam.datasets.frames import list_files, read_image_size
 from mosam.errors import DataError
+from mosam.text import decode_text
 from mosam.types import Mask, Size
 
 SPLITS = Path(__file__).parent / "splits"
+MANY_EDGES = 3  # labels without an inner pixel that make a mask a smoothed one, if most are so
 _NO_DIGITS = str.maketrans("", "", "0123456789")
 
 
@@ -36,10 +38,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
         data = as_path(path).read_bytes()
     except OSError as error:
         raise DataError(path, f"expected a text file, got {error.strerror or error}") from None
-    try:
-        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        raise DataError(path, f"expected text, got the byte {data[error.start]:#04x} at offset {error.start}") from None
+    return decode_text(data, path)
 
 
 def read_rows(path: str | os.PathLike[str], *, columns: int = 4) -> NDArray[np.float64]:
@@ -303,6 +302,37 @@ class LabelMapTruth:
                 )
             self._last = last = (frame_index, labels)  # read, void and stray_ids of one frame decode it once
         return last[1]
+
+
+def check_start_mask(path: TreePath, *, white: bool = False) -> None:
+    """DataError, with what to do, for a label map that says what to track and holds what is no object.
+
+    Args:
+        path: the label map.
+        white: whether 255 may be the object of a black and white picture.
+    """
+    labels = read_labels(path)
+    ids = label_ids(labels)
+    if (edges := _edge_labels(labels, ids)) >= MANY_EDGES and edges > len(ids) / 2:
+        raise DataError(
+            path,
+            f"expected one value for each object, got {len(ids)} values of which {edges} lie on borders alone, as in a "
+            "smoothed mask; save it with hard edges: 0 around the object, 1 on it",
+        )
+    if ids and ids[-1] > LARGEST_LABEL and not (white and len(ids) == 1):
+        raise DataError(
+            path,
+            f"expected object numbers of 1 to {LARGEST_LABEL}, as results hold no others (255 is void), got {ids[-1]}; "
+            "save it as an 8-bit palette or gray PNG whose values are 0 around the objects, 1 on the first, 2 ...",
+        )
+
+
+def _edge_labels(labels: NDArray[np.integer], ids: tuple[int, ...]) -> int:
+    """How many labels have no pixel whose four neighbors have the same label."""
+    inner = labels[1:-1, 1:-1]
+    same = (inner == labels[:-2, 1:-1]) & (inner == labels[2:, 1:-1])
+    same &= (inner == labels[1:-1, :-2]) & (inner == labels[1:-1, 2:])
+    return len(set(ids) - set(np.unique(inner[same]).tolist()))
 
 
 def list_label_maps(folder: TreePath) -> dict[str, TreePath]:

@@ -277,6 +277,12 @@ class Dataset(Mapping[str, Sequence]):
         """Whether the split's ground truth is published."""
         return self.split not in self.info.no_truth
 
+    def unscored(self) -> str | None:
+        """Why results cannot be scored, one line; None = they can."""
+        if self.has_truth:
+            return None
+        return f"{self.name} {self.split}: the ground truth is not published; see mosam submit, or choose a --split"
+
     def missing(self, *, frames: bool = False) -> tuple[str, ...]:
         """The chosen sequences whose files (with `frames`, also whose pictures) are not on disk."""
         return tuple(name for name in self if not self.is_present(name, frames=frames))

@@ -133,20 +133,20 @@ def _inside(folder: TreePath) -> TreePath:
     else:
         return folder
     root = ArchivePath(open_archive(archive))
-    return next((place for place in possible_roots(root) if _holds_frames(place)), root)
+    return next((place for place in possible_roots(root) if holds_frames(place)), root)
 
 
 def _is_archive(folder: Path) -> bool:
     if folder.suffix.lower() == ARCHIVE_SUFFIX and folder.is_file():
         return True
-    return _archive_of(folder).is_file() and not _holds_frames(folder)
+    return _archive_of(folder).is_file() and not holds_frames(folder)
 
 
 def _archive_of(folder: Path) -> Path:
     return folder.with_name(folder.name + ARCHIVE_SUFFIX)
 
 
-def _holds_frames(folder: TreePath) -> bool:
+def holds_frames(folder: TreePath) -> bool:
     """Whether a folder holds a picture; stops at the first."""
     try:
         return any(
@@ -222,7 +222,7 @@ def find_video(path: TreePath) -> TreePath | None:
 def has_frames(path: str | os.PathLike[str]) -> bool:
     """Whether `open_frames` would find something; looks at names only."""
     place = as_path(path)
-    if _holds_frames(place):
+    if holds_frames(place):
         return True
     archived = isinstance(place, Path) and (_is_archive(place) or (place / LMDB_FILE).is_file())
     return archived or find_video(place) is not None

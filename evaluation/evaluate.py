@@ -55,10 +55,9 @@ def evaluate(
         DataError: a damaged result.
         MismatchError: results of another benchmark, split or seed, or a protocol that does not suit.
     """
-    if not dataset.has_truth:
-        raise MissingDataError(
-            f"{dataset.name} {dataset.split}: the ground truth is not published; see mosam submit, or choose a --split"
-        )
+    unscored = dataset.unscored()
+    if unscored is not None:
+        raise MissingDataError(unscored)
     task = dataset.info.task
     chosen = (
         protocol if isinstance(protocol, Protocol) else parse_protocol(protocol or dataset.info.protocol, task=task)

@@ -165,9 +165,8 @@ def eval_(
         failed = failed or bool(result.failed)
         data = planned.dataset
         if not data.has_truth:
-            _note(
-                f"{result.path}: {data.name} {data.split} has no published ground truth to score with; see mosam submit"
-            )
+            hidden = f"{data.name} {data.split} has no published ground truth to score with; see mosam submit"
+            _note(f"{result.path}: {hidden if data.split in data.info.no_truth else data.unscored()}")
         elif result.failed and not allow_missing:
             _note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
         else:

@@ -14,11 +14,12 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mosam": "mosam", "datasets": "mosam.datasets", "evaluation": "mosam.evaluation"}
 
-BASE = {"types", "geometry", "registry", "errors", "files", "typed"}
+BASE = {"types", "geometry", "registry", "errors", "files", "text", "typed"}
 # Group of modules -> groups it may import. A group is the longest listed prefix of a module's name without `mosam.`.
 MAY_IMPORT: dict[str, set[str]] = {
     "types": {"types"},
     "errors": {"errors"},
+    "text": {"errors"},
     "files": {"errors"},
     "typed": {"errors", "files"},
     "registry": BASE,

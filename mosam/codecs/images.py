@@ -82,12 +82,17 @@ def read_labels(path: Readable) -> NDArray[np.integer]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(path, f"the image cannot be read: {reason}") from None
     if array is None:
-        raise DataError(path, f"expected a label map (mode P, L, 1 or RGB), got mode {mode}")
+        raise DataError(path, f"expected a label map (mode P, L, 1 or RGB), got mode {mode}; {_remedy(mode)}")
     if mode == "RGB":
         if (array == array[..., :1]).all():
             return array[..., 0]
         return np.dot(array.astype(np.int32), np.array([1, 256, 65536], dtype=np.int32))
     return array.astype(np.uint8) if mode == "1" else array
+
+
+def _remedy(mode: str) -> str:
+    kind = "without its transparency, " if mode in ("RGBA", "LA", "PA", "La", "RGBa") else "with 8 bits a pixel, "
+    return f"save it {kind}as a palette or gray PNG whose values are the object numbers"
 
 
 def _plain_png(data: bytes) -> NDArray[np.uint8] | None:

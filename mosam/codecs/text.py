@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError
+from mosam.text import plain_lines
 
 _COMMA, _LINE_FEED = b",\n"
 _JSON_NUMBER = b"0123456789+-.eE, \t\r"
@@ -43,7 +44,7 @@ def read_table(path: Readable, columns: int | None = None) -> NDArray[np.float64
         raise MissingDataError(f"{path}: expected a file of numbers, found nothing") from None
     except OSError as error:
         raise DataError(path, f"cannot be read: {error.strerror}") from None
-    data = data.rstrip()
+    data = plain_lines(data, path).rstrip()
     if not data:
         return np.zeros((0, columns or 0))
     table = _read_commas(data, columns)

@@ -22,6 +22,7 @@ from mosam.errors import DataError, MissingDataError
 from mosam.geometry import mask_to_box
 from mosam.regions.files import read_trajectory, write_trajectory
 from mosam.regions.trajectory import INITIALIZED, UNKNOWN, Region, Special, Trajectory, box_region, mask_region
+from mosam.text import decode_text
 from mosam.types import Box, FrameOutput, Mask, ObjectOutput, Size
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class VotCodec:
         if not path.is_file():
             return None
         values = []
-        for number, line in enumerate(path.read_text(encoding="ascii", errors="replace").splitlines(), start=1):
+        lines = decode_text(path.read_bytes(), path).split("\n")
+        for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
             try:
                 values.append(float(line) if line.strip() else math.inf)
             except ValueError:

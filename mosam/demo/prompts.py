@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mosam.codecs import LARGEST_LABEL, label_ids, read_labels
+from mosam.datasets.annotations import check_start_mask, read_text
+from mosam.datasets.folder import INSIDE as TRUTH_FILE
+from mosam.datasets.folder import too_many_boxes
 from mosam.errors import DataError, MosamError
 from mosam.types import Prompt, Size
 
@@ -30,7 +33,8 @@ def make_prompts(
     Args:
         size: (height, width) of the picture.
         boxes: `x,y,w,h`, one an object; objects are numbered from 1, boxes before box files.
-        box_files: files whose first line is `x,y,w,h`; further lines are not read (they are later frames).
+        box_files: files of `x,y,w,h`, one object a line as the `folder` dataset reads them; of a `groundtruth.txt` the
+            first line alone, as the others are later frames.
         points: `x,y`, `x,y,0` (not on the object) or `N:x,y` of object N, 1 where not said; a point may refine a box.
         mask: a label map of the first frame, one object a label; a black and white picture is one object.
     Raises:
@@ -41,7 +45,8 @@ def make_prompts(
             raise MosamError("--mask: expected either a mask or boxes and points, got both")
         return _from_mask(mask, size)
     found = [(parse_box(text, "--box"), f"--box {text}") for text in boxes]
-    found += [(read_box_file(path), str(path)) for path in box_files]
+    for path in box_files:
+        found += [(box, f"{path}:{line}") for line, box in enumerate(read_box_file(path), start=1)]
     for box, where in found:
         check_box(box, size, where)
     on = [parse_point(text) for text in points]
@@ -92,24 +97,26 @@ def parse_box(text: str, where: str) -> np.ndarray:
     return values
 
 
-def read_box_file(path: Path) -> np.ndarray:
-    """The first line `x,y,w,h` of a file, as SAMURAI's demo takes it; the others are boxes of later frames.
+def read_box_file(path: Path) -> list[np.ndarray]:
+    """Boxes `x,y,w,h` of a file, (4,) each: one object a line, of a `groundtruth.txt` the first line alone.
 
     Raises:
-        DataError: no file, or another first line.
+        DataError: no file, another line, or more lines than results can hold objects.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        found = error.strerror if isinstance(error, OSError) and error.strerror else "a file that is not text"
-        raise DataError(path, f"expected a text file whose first line is x,y,w,h, got {found}") from None
-    first = text.strip().split("\n")[0].strip()
-    if not first:
-        raise DataError(path, "expected a first line x,y,w,h, got an empty file")
-    try:
-        return parse_box(first, f"{path}:1")
-    except MosamError as error:
-        raise DataError(path, str(error).removeprefix(f"{path}:1: "), line=1) from None
+    lines = [line.strip() for line in read_text(path).rstrip().split("\n")]
+    if not lines[0]:
+        raise DataError(path, "expected boxes x,y,w,h, got an empty file")
+    if path.name == TRUTH_FILE:
+        lines = lines[:1]
+    if len(lines) > LARGEST_LABEL:
+        raise too_many_boxes(path, len(lines))
+    boxes = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            boxes.append(parse_box(line, f"{path}:{number}"))
+        except MosamError as error:
+            raise DataError(path, str(error).removeprefix(f"{path}:{number}: "), line=number) from None
+    return boxes
 
 
 def parse_point(text: str) -> Point:
@@ -144,6 +151,7 @@ def check_box(box: np.ndarray, size: Size, where: str) -> None:
 
 
 def _from_mask(path: Path, size: Size) -> list[Prompt]:
+    check_start_mask(path, white=True)
     labels = read_labels(path)
     if labels.shape != tuple(size):
         raise DataError(

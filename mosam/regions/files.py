@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mosam.errors import DataError, MissingDataError
 from mosam.regions.spans import spread
 from mosam.regions.trajectory import MASK, POINT, POLYGON, RECTANGLE, SPECIAL, UNKNOWN, Trajectory
+from mosam.text import plain_lines
 
 VERSION = 1
 LONGEST_RUN = 255 * 255  # longer runs are split in the binary format, with an empty run between the parts
@@ -121,6 +122,7 @@ def format_text(trajectory: Trajectory) -> str:
 
 
 def _split_lines(data: bytes, path: str | os.PathLike[str]) -> list[str]:
+    data = plain_lines(data, path)
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError as error:
@@ -129,8 +131,6 @@ def _split_lines(data: bytes, path: str | os.PathLike[str]) -> list[str]:
     text = text.rstrip()
     if not text:
         raise DataError(path, "expected a region for each frame, got an empty file")
-    if "\r" in text:
-        text = text.replace("\r\n", "\n")
     if "\t" in text or " " in text:
         lines = [",".join(line.replace(",", " , ").split()).replace(",,,", ",") for line in text.split("\n")]
     else:

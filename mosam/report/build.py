@@ -221,7 +221,7 @@ def _views(
     try:
         dataset = options.places.open(group.dataset, group.split, group.seed)
         if not dataset.has_truth:
-            return {}, f"No curves or frames: {group.dataset} {group.split} publishes no ground truth."
+            return {}, f"No curves or frames: {dataset.unscored()}."
     except MosamError as error:
         return {}, f"No curves or frames: {one_line(error)}."
     runs = tuple((e.scores.tracker, e.scores.model, e.folder, color(e.scores.tracker)) for e in group.entries)

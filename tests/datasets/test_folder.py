@@ -1,6 +1,9 @@
+import shutil
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 from trees import SIZE, label_map, stems, write_frames, write_labels, write_text, write_video
 
 from mosam.datasets.base import load_dataset
@@ -42,7 +45,7 @@ def test_every_kind_of_video(root):
     assert dataset["film"].prompts[0].box.tolist() == [3, 4, 10, 12]
     assert dataset["film"].frame_names[:2] == ("00000", "00001")
     assert check(dataset) == []
-    with pytest.raises(MissingDataError, match="no published ground truth"):
+    with pytest.raises(MissingDataError, match=r"film: expected film/groundtruth\.txt with a box on each frame"):
         _ = dataset["film"].truth
 
 
@@ -106,3 +109,117 @@ def test_a_box_on_every_frame_is_ground_truth(tmp_path):
         _ = load_dataset("folder", root=tmp_path)["bird"].truth
     write_text(tmp_path / "bird" / "groundtruth.txt", "1,1,4,4\n")
     assert not load_dataset("folder", root=tmp_path).has_truth
+
+
+def test_suffixes_in_capitals(tmp_path):
+    write_video(tmp_path / "CLIP.MP4.mp4", 5).rename(tmp_path / "CLIP.MP4")
+    write_text(tmp_path / "CLIP.TXT", "3,4,10,12")
+    write_frames(tmp_path / "pics", stems(2), suffix=".JPG")
+    write_labels(tmp_path / "pics.png", label_map({1: (1, 1, 3, 3)}))
+    (tmp_path / "pics.png").rename(tmp_path / "pics.PNG")
+    with zipfile.ZipFile(tmp_path / "packed.ZIP", "w") as archive:
+        archive.write(tmp_path / "pics" / "00000.JPG", "00000.JPG")
+    write_text(tmp_path / "packed.Txt", "1,1,2,2")
+    dataset = load_dataset("folder", root=tmp_path)
+    assert {name: len(dataset[name]) for name in dataset} == {"CLIP": 5, "packed": 1, "pics": 2}
+    assert [dataset[name].prompts[0].kind for name in dataset] == ["box", "box", "mask"]
+    assert check(dataset) == []
+    assert list(load_dataset("folder", root=tmp_path / "CLIP.MP4")) == ["CLIP"]
+
+
+def test_a_video_beside_a_folder_of_its_name(tmp_path):
+    write_video(tmp_path / "car.mp4", 4)
+    write_text(tmp_path / "car.txt", "1,2,6,6\n")
+    write_text(tmp_path / "car" / "groundtruth.txt", "1,2,6,6\n" * 4)
+    write_frames(tmp_path / "pics" / "img", stems(3))
+    (tmp_path / "zip").mkdir()
+    write_text(tmp_path / "zip.txt", "1,1,2,2")
+    with zipfile.ZipFile(tmp_path / "zip.zip", "w") as archive:
+        archive.write(tmp_path / "pics" / "img" / "00000.jpg", "00000.jpg")
+    dataset = load_dataset("folder", root=tmp_path)
+    assert {name: len(dataset[name]) for name in dataset} == {"car": 4, "zip": 1}
+
+
+@pytest.mark.parametrize("other", ["clip.mkv", "clip.MP4", "clip.zip", "clip/", "clip/img/"])
+def test_two_videos_of_one_name_are_told_apart_or_refused(tmp_path, other):
+    write_video(tmp_path / "clip.mp4", 4)
+    write_text(tmp_path / "clip.txt", "1,2,6,6\n")
+    if other.endswith("/"):
+        write_frames(tmp_path / other, stems(2))
+    elif other.endswith(".zip"):
+        write_frames(tmp_path / "x", stems(2))
+        with zipfile.ZipFile(tmp_path / other, "w") as archive:
+            archive.write(tmp_path / "x" / "00000.jpg", "00000.jpg")
+    else:
+        shutil.copy(tmp_path / "clip.mp4", tmp_path / other)
+    with pytest.raises(DataError, match=r"expected one video of the name clip, got both .* and .*; rename or move one"):
+        load_dataset("folder", root=tmp_path)
+    assert len(load_dataset("folder", root=tmp_path / "clip.mp4")["clip"]) == 4  # named by the user
+
+
+def test_the_start_and_what_is_scored_are_two_files(tmp_path):
+    write_frames(tmp_path / "car", stems(3))
+    write_text(tmp_path / "car.txt", "2,2,5,5\n")
+    write_text(tmp_path / "car" / "groundtruth.txt", "1,1,4,4\n0,0,0,0\n1,2,4,4\n")
+    dataset = load_dataset("folder", root=tmp_path)
+    sequence = dataset["car"]
+    assert dataset.has_truth
+    assert sequence.prompts[0].box.tolist() == [2, 2, 5, 5]
+    assert sequence.truth.boxes[0].tolist() == [1, 1, 4, 4]
+    assert [path.name for path in dataset.annotation_files("car")] == ["car.txt", "groundtruth.txt"]
+    assert check(dataset) == []
+    write_frames(tmp_path / "bird", stems(2))
+    write_text(tmp_path / "bird.txt", "2,2,5,5\n")
+    mixed = load_dataset("folder", root=tmp_path)
+    assert not mixed.has_truth
+    assert mixed.unscored() == "bird: expected bird/groundtruth.txt with a box on each frame to score with, found none"
+    assert mixed.select(["car"]).has_truth
+    write_text(tmp_path / "car.txt", "2,2,5,5\n1,1,2,2\n")
+    two = load_dataset("folder", root=tmp_path).select(["car"])
+    assert two.unscored() == "car: expected one object to score with car/groundtruth.txt, got 2"
+
+
+def smoothed():
+    """One round object whose border was smoothed, as drawing programs save it."""
+    rows, columns = np.mgrid[0:40, 0:40]
+    distance = np.hypot(rows - 20, columns - 20)
+    return np.clip((14 - distance) * 60, 0, 240).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.kron([[0, 0], [0, 255]], np.ones((20, 20))), r"expected object numbers of 1 to 254, .*got 255; save it as"),
+        (smoothed(), r"expected one value for each object, got \d\d values .* smoothed mask; save it with hard edges"),
+    ],
+    ids=["white", "smoothed"],
+)
+def test_masks_that_results_cannot_hold_are_found_before_tracking(tmp_path, labels, message):
+    write_frames(tmp_path / "car", stems(2), size=(40, 40))
+    write_labels(tmp_path / "car.png", labels, mode="L")
+    dataset = load_dataset("folder", root=tmp_path)
+    with pytest.raises(DataError, match=rf"car\.png: {message}"):
+        dataset.require(frames=True)
+    dataset.require()  # scoring others' results is another matter
+    (problem,) = check(dataset)
+    assert "car.png: expected" in problem
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "I;16"])
+def test_masks_of_other_kinds_name_the_remedy(tmp_path, mode):
+    write_frames(tmp_path / "car", stems(2))
+    labels = Image.fromarray(label_map({1: (1, 1, 4, 4)}))
+    labels = Image.fromarray(np.array(labels, dtype=np.uint16)) if mode == "I;16" else labels.convert(mode)
+    labels.save(tmp_path / "car.png")
+    with pytest.raises(DataError, match=rf"got mode {mode}.*; save it .* palette or gray PNG whose values are"):
+        load_dataset("folder", root=tmp_path).require(frames=True)
+
+
+def test_more_boxes_than_results_can_hold_and_boxes_beside_the_picture(tmp_path):
+    write_frames(tmp_path / "car", stems(2))
+    write_text(tmp_path / "car.txt", "1,1,2,2\n" * 255)
+    with pytest.raises(DataError, match=r"car\.txt: expected a box for each object, at most 254 .*got 255 lines"):
+        load_dataset("folder", root=tmp_path).require(frames=True)
+    write_text(tmp_path / "car.txt", f"1,1,2,2\n{SIZE[1]},1,2,2\n")
+    with pytest.raises(DataError, match=r"car\.txt:2: expected a box x,y,w,h on the 14x10 picture, got one that lies"):
+        _ = load_dataset("folder", root=tmp_path)["car"].prompts

@@ -13,13 +13,28 @@ SIZE = (480, 640)
 
 
 def test_boxes_files_and_points_number_objects_in_order(tmp_path):
-    file = write_text(tmp_path / "b.txt", "\ufeff10, 20, 30, 40\r\n11,21,30,40\n")
+    file = write_text(tmp_path / "b.txt", "\ufeff10, 20, 30, 40\r\n")
     found = make_prompts(SIZE, boxes=["1,2,3,4"], box_files=[file], points=["2:50,60", "55,66,0", "3:70.5,80"])
     assert [(p.object_id, p.kind) for p in found] == [(1, "box"), (2, "box"), (3, "point")]
     assert found[1].box.tolist() == [10, 20, 30, 40]
     assert found[1].points.tolist() == [[50, 60]]
     assert found[0].labels.tolist() == [0]
     assert describe_prompts(found)[2] == {"object": 3, "kind": "point", "points": [[70.5, 80.0, 1]]}
+
+
+def test_a_box_file_is_read_as_the_folder_dataset_reads_it(tmp_path):
+    file = write_text(tmp_path / "car.txt", "1,2,3,4\n5 6 7 8\n9,10,11,12\n")
+    found = make_prompts(SIZE, boxes=["50,50,5,5"], box_files=[file])
+    assert [(p.object_id, p.box.tolist()) for p in found] == [
+        (1, [50, 50, 5, 5]), (2, [1, 2, 3, 4]), (3, [5, 6, 7, 8]), (4, [9, 10, 11, 12])
+    ]  # fmt: skip
+    truth = write_text(tmp_path / "groundtruth.txt", "1,2,3,4\n0,0,0,0\nnan,nan,nan,nan\n")
+    assert [p.box.tolist() for p in make_prompts(SIZE, box_files=[truth])] == [[1, 2, 3, 4]]
+    long = write_text(tmp_path / "long.txt", "1,2,3,4\n" * 300)
+    with pytest.raises(DataError, match=r"at most 254 .*got 300 lines; if they are one object's boxes on each frame"):
+        make_prompts(SIZE, box_files=[long])
+    with pytest.raises(DataError, match=r"car\.txt:2: expected x,y,w,h"):
+        make_prompts(SIZE, box_files=[write_text(file, "1,2,3,4\n5 6 7\n")])
 
 
 def test_a_mask_gives_an_object_for_each_label(tmp_path):
@@ -60,7 +75,7 @@ def test_a_box_may_reach_out_of_the_picture_as_annotations_do():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "expected a first line x,y,w,h, got an empty file"),
+        ("", "expected boxes x,y,w,h, got an empty file"),
         ("x y w h\n1 2 3 4\n", r"b\.txt:1: expected x,y,w,h, got 'x y w h'"),
         ('{"box": [1]}\n', "expected x,y,w,h"),
         ("1,2,0,0\n", "w > 0 and h > 0"),
@@ -77,7 +92,7 @@ def test_box_files_that_are_none(tmp_path):
     with pytest.raises(DataError, match="got No such file"):
         read_box_file(tmp_path / "none.txt")
     (tmp_path / "x.txt").write_bytes(b"\xff\xfe\x00\x81")
-    with pytest.raises(DataError, match="not text"):
+    with pytest.raises(DataError, match="expected UTF-8 text, got UTF-16"):
         read_box_file(tmp_path / "x.txt")
 
 
