@@ -200,7 +200,8 @@ class CameraSource:
 
         self.name = f"camera-{index}"
         self._index, self._clock = index, time.monotonic
-        cv2.utils.logging.setLogLevel(0)  # it would print a line of its own where there is no camera
+        # it would print a line of its own where there is no camera; OpenCV 4 and 5 have this in different places
+        (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
         self._capture = cv2.VideoCapture(index)
         found, image = self._capture.read() if self._capture.isOpened() else (False, None)
         if not found or image is None:
