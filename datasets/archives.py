@@ -6,7 +6,6 @@ zip or a packed LMDB it need not know. Nothing is ever extracted to disk.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import struct
@@ -14,17 +13,19 @@ import threading
 import weakref
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol, TypeAlias
 
 from mosam.datasets.lmdb_pages import PageReader
-from mosam.errors import DataError
+from mosam.errors import DataError, MissingDataError
+from mosam.typed import read_json
 
 LMDB_FILE = "data.mdb"
 MANIFEST = "manifest.json"
-MANIFEST_FORMAT = 1
+MANIFEST_FORMAT: Literal[1] = 1
 MAX_FILE_BYTES = 2 << 30  # a member that says to be larger is refused: no frame, mask, list or video of a benchmark is
 _DEFLATE_LIMIT = 1032  # most that deflate can shrink; a member that declares more is lying
 _DEEPEST_DOUBLE = 2
@@ -346,7 +347,7 @@ class LmdbArchive:
         DataError: not finished, cut off, or not what the manifest says.
 
     Attributes:
-        manifest: what `manifest.json` holds: `files`, `bytes`, and `folders` with `files`, `bytes`, `sha256` of each.
+        manifest: what `manifest.json` holds.
     """
 
     def __init__(self, location: Path):
@@ -354,10 +355,10 @@ class LmdbArchive:
         self.manifest = read_manifest(location)
         self._pages = PageReader(location / LMDB_FILE)
         entries = self._pages.entries
-        if entries != self.manifest["files"]:
+        if entries != self.manifest.files:
             raise DataError(
                 location / LMDB_FILE,
-                f"expected the manifest's {self.manifest['files']} files, got {entries}; pack it again",
+                f"expected the manifest's {self.manifest.files} files, got {entries}; pack it again",
             )
 
     def kind(self, name: str) -> Kind | None:
@@ -404,24 +405,43 @@ class LmdbArchive:
         return text
 
 
-def read_manifest(location: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class PackedFolder:
+    """What a manifest says of one folder: `sha256` is over names and hashes of its files, see `mosam.datasets.pack`."""
+
+    files: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is packed in an LMDB, as `manifest.json` says beside it.
+
+    Attributes:
+        dataset, split: what was packed.
+        sequences, files, bytes: how much of it.
+        folders: by name.
+    """
+
+    format: Literal[1]
+    dataset: str
+    split: str
+    sequences: int
+    files: int
+    bytes: int
+    folders: Mapping[str, PackedFolder]
+
+
+def read_manifest(location: Path) -> Manifest:
     """The manifest of a packed LMDB.
 
     Raises:
         DataError: none, so that the packing was not finished; or damaged.
     """
-    path = location / MANIFEST
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        return read_json(location / MANIFEST, Manifest)
+    except MissingDataError:
         raise DataError(location, f"expected {MANIFEST} beside {LMDB_FILE}, found none; pack it again") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(path, f"expected the manifest of a packed tree, got {_reason(error)}; pack it again") from None
-    folders = manifest.get("folders") if isinstance(manifest, dict) else None
-    if (
-        not isinstance(folders, dict)
-        or manifest.get("format") != MANIFEST_FORMAT
-        or type(manifest.get("files")) is not int
-    ):
-        raise DataError(path, f"expected a manifest of format {MANIFEST_FORMAT}, got another; pack it again")
-    return manifest
+    except DataError as error:
+        raise DataError(error.path, f"{str(error).removeprefix(f'{error.path}: ')}; pack it again") from None

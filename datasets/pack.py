@@ -16,6 +16,7 @@ from mosam.datasets.archives import (
     MANIFEST_FORMAT,
     ArchivePath,
     LmdbArchive,
+    PackedFolder,
     TreePath,
     relative_name,
 )
@@ -82,13 +83,13 @@ def check_packed(root: TreePath) -> Iterator[str]:
     if not isinstance(root, ArchivePath) or not isinstance(root.archive, LmdbArchive):
         return
     archive = root.archive
-    for name, expected in archive.manifest["folders"].items():
+    for name, expected in archive.manifest.folders.items():
         found = Tally()
         for child in archive.children(name):
             path = f"{name}/{child}" if name else child
             if archive.kind(path) == "file":
                 found.add(child, archive.read(path))
-        if found.to_json() != expected:
+        if PackedFolder(**found.to_json()) != expected:
             where = archive.location / name
             yield f"{where}: expected its files as the manifest says, got others or changed ones; pack it again"
 

@@ -23,9 +23,11 @@ import mosam.datasets.base
 import mosam.geometry
 import mosam.regions
 from mosam.datasets.base import Dataset
-from mosam.errors import DataError
+from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.scores import Scores
+from mosam.files import read_regular
 from mosam.store import RECORD
+from mosam.typed import parse_json
 
 VARIABLE = "MOSAM_CACHE"
 MOST_KEPT = 500  # scores; the oldest go first
@@ -89,9 +91,8 @@ def load_kept(folder: Path, key: str) -> Scores | None:
     """The scores under a key; None where there are none, or they cannot be read."""
     path = folder / f"{key}.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        scores = Scores.from_json(content, where=str(path))
-    except (OSError, ValueError, DataError):
+        scores = Scores.from_json(parse_json(read_regular(path), path), where=str(path))
+    except (DataError, MissingDataError):
         return None
     with contextlib.suppress(OSError):
         os.utime(path)  # used: not the oldest any more

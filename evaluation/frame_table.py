@@ -208,10 +208,7 @@ def _log_lines(folder: Path, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _log_by_frame(folder: Path, name: str) -> dict[tuple[int, int], dict[str, Any]]:
-    try:
-        return {(line["frame"], line["object"]): line for line in _log_lines(folder, name)}
-    except (KeyError, TypeError):
-        raise DataError(folder / log_path(name), "expected lines with frame and object, got one without") from None
+    return {(line["frame"], line["object"]): line for line in _log_lines(folder, name)}
 
 
 def _batch(columns: Mapping[str, Sequence[Any]], schema: pa.Schema) -> pa.RecordBatch:

@@ -8,12 +8,15 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mosam.errors import DataError, MissingDataError
+from mosam.files import read_regular
+from mosam.typed import from_data, parse_json
 
 SCHEMA = 1
 Values = Mapping[str, float]
+_Key = TypeVar("_Key", str, int)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Scores:
         return {"schema": SCHEMA, **_plain(dataclasses.asdict(self))}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], *, where: str = "scores") -> Scores:
+    def from_json(cls, data: object, *, where: str = "scores") -> Scores:
         """The inverse of `to_json`.
 
         Args:
@@ -77,30 +80,61 @@ class Scores:
         Raises:
             DataError: not scores, or of a later schema.
         """
-        try:
-            if data.get("schema", SCHEMA) > SCHEMA:
-                raise DataError(where, f"expected scores of schema {SCHEMA}, got {data['schema']}; update mosam")
-            return cls(
-                **{name: data[name] for name in ("dataset", "split", "tracker", "protocol")},
-                model=data.get("model"),
-                overall=_values(data["overall"]),
-                sequences=_nested(data["sequences"]),
-                curves={name: tuple(map(_number, curve)) for name, curve in data.get("curves", {}).items()},
-                objects={
-                    name: {int(object_id): _values(values) for object_id, values in objects.items()}
-                    for name, objects in data.get("objects", {}).items()
-                },
-                attributes=_nested(data.get("attributes", {})),
-                counts=_nested(data.get("counts", {})),
-                subset=data.get("subset"),
-                official=data.get("official"),
-                missing=tuple(data.get("missing", ())),
-                notes=tuple(data.get("notes", ())),
-                draws={name: tuple(map(_number, values)) for name, values in data.get("draws", {}).items()},
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            reason = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise DataError(where, f"expected scores, got something else ({reason})") from None
+        schema = from_data(_Schema, data, where, unknown=True).schema
+        if schema > SCHEMA:
+            raise DataError(where, f"expected scores of schema {SCHEMA}, got {schema}; update mosam")
+        stored = from_data(_Stored, data, where)
+        return cls(
+            dataset=stored.dataset,
+            split=stored.split,
+            tracker=stored.tracker,
+            model=stored.model,
+            protocol=stored.protocol,
+            overall=_values(stored.overall),
+            sequences=_nested(stored.sequences),
+            curves={name: tuple(map(_number, curve)) for name, curve in stored.curves.items()},
+            objects={name: _nested(objects) for name, objects in stored.objects.items()},
+            attributes=_nested(stored.attributes),
+            counts=_nested(stored.counts),
+            subset=stored.subset,
+            official=stored.official,
+            missing=stored.missing,
+            notes=stored.notes,
+            draws={name: tuple(map(_number, values)) for name, values in stored.draws.items()},
+        )
+
+
+_Numbers = Mapping[str, float | None]  # null is NaN
+
+
+@dataclass(frozen=True, slots=True)
+class _Schema:
+    """What says whether the rest can be understood."""
+
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One object of a scores file, see `Scores`."""
+
+    dataset: str
+    split: str
+    tracker: str
+    protocol: str
+    overall: _Numbers
+    sequences: Mapping[str, _Numbers]
+    schema: int = SCHEMA
+    model: str | None = None
+    curves: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
+    objects: Mapping[str, Mapping[int, _Numbers]] = field(default_factory=dict)
+    attributes: Mapping[str, _Numbers] = field(default_factory=dict)
+    counts: Mapping[str, _Numbers] = field(default_factory=dict)
+    subset: str | None = None
+    official: str | None = None
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    draws: Mapping[str, tuple[float | None, ...]] = field(default_factory=dict)
 
 
 def save_scores(path: Path, scores: Scores | Iterable[Scores]) -> None:
@@ -119,11 +153,9 @@ def load_scores(path: Path) -> list[Scores]:
         DataError: not JSON, or not scores.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, IsADirectoryError):
+        content = parse_json(read_regular(path), path)
+    except MissingDataError:
         raise MissingDataError(f"{path}: expected a scores file, found none; make it with mosam score --json") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(path, f"expected scores in JSON, got something else ({error})") from None
     items = content if isinstance(content, list) else [content]
     return [Scores.from_json(item, where=str(path)) for item in items]
 
@@ -142,9 +174,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
 
 
-def _values(data: Mapping[str, float | None]) -> dict[str, float]:
+def _values(data: _Numbers) -> dict[str, float]:
     return {name: _number(value) for name, value in data.items()}
 
 
-def _nested(data: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, float]]:
+def _nested(data: Mapping[_Key, _Numbers]) -> dict[_Key, dict[str, float]]:
     return {name: _values(values) for name, values in data.items()}

@@ -23,22 +23,23 @@ Values are means over all sequences of all draws, with percentile bootstrap inte
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError, MosamError
+from mosam.typed import read_toml
 
 if TYPE_CHECKING:
     from mosam.evaluation.scores import Scores
     from mosam.evaluation.tables import Table
     from mosam.plan import RunOptions
 
+LARGEST_SEED = 2**32 - 1
 ALL = "all"  # the group of every sequence
 MAIN = "jf_mean"  # shown for groups and differences where the benchmark has it, else the first column
 
@@ -162,21 +163,11 @@ def load_study(path: str | Path) -> Study:
         MissingDataError: no such file.
         DataError: not TOML, an unknown or missing key, or a value of the wrong kind.
     """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
     path = Path(path)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        study = _study(read_toml(path, _File), path)
+    except MissingDataError:
         raise MissingDataError(f"{path}: expected an experiment file, found nothing") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(path, f"expected TOML, got {error}") from None
-    try:
-        study = _study(values)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise DataError(path, f"expected the keys of an experiment, got a difference: {error}") from None
     for one in study.experiments:
         labels = {row.label for row in one.rows}
         if not labels or len({(row.label, row.model) for row in one.rows}) < len(one.rows):
@@ -198,37 +189,77 @@ def load_experiment(path: str | Path) -> Experiment:
     return one
 
 
-def _study(values: dict[str, Any]) -> Study:
-    """From the content of a file; TypeError, KeyError or AttributeError where it is not as it should be."""
-    rows = tuple(Row(**row) for row in values.pop("row", []))
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What an experiment file says of one dataset; what a `[[dataset]]` leaves out, the file says for all."""
+
+    name: str = ""
+    title: str | None = None
+    split: str | None = None
+    model: str | None = None
+    seeds: tuple[int, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    groups: Mapping[str, tuple[str, ...]] | None = None
+    baseline: str | None = None
+    prompt: str | None = None
+    protocol: str | None = None
+    settings: Literal["common", "published"] | None = None
+    published: str | None = None
+    metrics: Mapping[str, str] | None = None
+    unsupported: str | None = None
+    remark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """An experiment file as it is written; see the module's example."""
+
+    title: str
+    dataset: str | tuple[_Part, ...]
+    row: tuple[Row, ...] = ()
+    models: tuple[str, ...] | None = None
+    figures: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    split: str | None = None
+    model: str | None = None
+    seeds: tuple[int, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    groups: Mapping[str, tuple[str, ...]] | None = None
+    baseline: str | None = None
+    prompt: str | None = None
+    protocol: str | None = None
+    settings: Literal["common", "published"] | None = None
+    published: str | None = None
+    metrics: Mapping[str, str] | None = None
+    unsupported: str | None = None
+    remark: str | None = None
+
+
+_SHARED = tuple(field.name for field in fields(_Part) if field.name != "name")
+
+
+def _study(file: _File, path: Path) -> Study:
+    """What a file says; DataError where its parts do not fit each other."""
+    rows = file.row
     for row in rows:
         if not row.tracker and not row.unsupported:
-            raise TypeError(f"row {row.label!r} has no tracker")
-    models = values.pop("models", None)
-    if models is not None:
-        rows = tuple(replace(row, model=row.model or model) for row in rows for model in models)
-    figures, sources = (_texts(values.pop(key, [])) for key in ("figures", "sources"))
-    parts = values.pop("dataset")
-    parts = [{"name": parts}] if isinstance(parts, str) else parts
-    values["groups"] = {name: _texts(members) for name, members in values.pop("groups", {}).items()}
+            raise DataError(path, f"row {row.label!r}: expected a tracker, found none")
+    if file.models is not None:
+        rows = tuple(replace(row, model=row.model or model) for row in rows for model in file.models)
+    parts = (_Part(file.dataset),) if isinstance(file.dataset, str) else file.dataset
+    if not parts:
+        raise DataError(path, "dataset: expected at least one, found none")
     experiments = []
     for part in parts:
-        own = {**values, **part}
-        own["dataset"] = own.pop("name", "")
-        own["columns"] = _texts(own.pop("columns", None) or list(own.get("metrics", {}).values()))
-        own["seeds"] = tuple(own.pop("seeds", (0,)))
+        own = {name: getattr(file, name) if getattr(part, name) is None else getattr(part, name) for name in _SHARED}
+        own = {name: value for name, value in own.items() if value is not None}
+        own["columns"] = own.get("columns") or tuple(own.get("metrics", {}).values())
         if not own["columns"] and not own.get("unsupported"):
-            raise TypeError("no columns")
-        experiments.append(Experiment(rows=rows, **own))
-    if not experiments:
-        raise TypeError("no dataset")
-    return Study(values["title"], tuple(experiments), figures, sources)
-
-
-def _texts(values: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(values, str) or not all(isinstance(value, str) for value in values):
-        raise TypeError(f"{values!r} is no list of names")
-    return tuple(values)
+            raise DataError(path, f"dataset {part.name!r}: expected columns or metrics, found none")
+        if "seeds" in own and (not own["seeds"] or min(own["seeds"]) < 0 or max(own["seeds"]) > LARGEST_SEED):
+            raise DataError(path, f"seeds: expected numbers from 0 to {LARGEST_SEED}")
+        experiments.append(Experiment(dataset=part.name, rows=rows, **own))
+    return Study(file.title, tuple(experiments), file.figures, file.sources)
 
 
 def run_experiment(

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, cast
 
-from mosam.errors import DataError, MissingDataError
+from mosam.errors import MissingDataError
+from mosam.files import read_regular
+from mosam.typed import from_data, parse_json
 from mosam.types import FrameOutput
 
 FOLDER = "log"
@@ -70,6 +73,20 @@ class FrameLogWriter:
         self.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line has for whoever reads it; policies record more."""
+
+    frame: int
+    object: int
+    visible: bool | None = None
+    iou: float | None = None
+    object_score: float | None = None
+    start: int | None = None
+    prompt: str | None = None
+    slots: tuple[tuple[int, int], ...] = ()
+
+
 def read_frame_log(folder: Path, sequence: str) -> Iterator[dict[str, Any]]:
     """The lines of a sequence's log, in frame order.
 
@@ -81,14 +98,16 @@ def read_frame_log(folder: Path, sequence: str) -> Iterator[dict[str, Any]]:
         DataError: a damaged line.
     """
     path = folder / log_path(sequence)
-    if not path.is_file():
-        raise MissingDataError(f"{path}: expected the per-frame log, found none; repeat the run with --log --overwrite")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(path, f"expected JSON, got {line[:40]!r}", line=number) from error
+    try:
+        lines = read_regular(path).splitlines()
+    except MissingDataError:
+        raise MissingDataError(
+            f"{path}: expected the per-frame log, found none; repeat the run with --log --overwrite"
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        data = parse_json(line, f"{path}:{number}")
+        from_data(_Line, data, f"{path}:{number}", unknown=True)
+        yield cast("dict[str, Any]", data)
 
 
 def _defined(value: object) -> object:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -24,8 +26,10 @@ from mosam.evaluation.layouts import MISSING, Table
 from mosam.evaluation.protocols.base import PROTOCOLS
 from mosam.evaluation.scores import Scores, load_scores, save_scores
 from mosam.experiment import Experiment, Row, Study, load_study
+from mosam.files import read_regular
 from mosam.plan import PlannedRun, RunOptions, choose_dataset, plan_runs
 from mosam.store import RECORD, SCORES, read_record
+from mosam.typed import from_data
 
 if TYPE_CHECKING:
     from mosam.model.backbone import Backbone
@@ -39,6 +43,8 @@ FRACTIONS = frozenset({"EAO", "Q", "Quality", "Accuracy", "Robustness"})  # publ
 # How far from what the published digits can mean counts as reproduced. The same weights on another machine and version
 # moved SA-V test by 0.2 (SAM 2.1 tiny: 76.5 in its README, 76.3 in SAM2Long's run), base-plus by 0.5.
 TOLERANCE = {"%": 0.3, "": 0.003}
+
+_NUMBER = re.compile(r"[+-]?\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 REPRODUCED, DIFFERS, IMPLIED = "reproduced", "differs", "reproduced as implied"
 NOT_RUN, NOT_COMPARED = "not run", "not compared"
@@ -191,17 +197,27 @@ def load_numbers(path: Path | None = None) -> tuple[Published, ...]:
         DataError: another table.
     """
     path = path or published_folder() / NUMBERS
-    with path.open(encoding="utf-8", newline="") as file:
-        numbers = []
-        for line, row in enumerate(csv.DictReader(file), start=2):
-            try:
-                float(row["value"])
-                implied = float(row["implied"]) if row["implied"] else None
-                values: dict[str, Any] = row | {"slip": row["slip"] == "yes", "implied": implied}
-                numbers.append(Published(**values))
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(path, f"expected a published number, got a difference: {error}", line=line) from None
-    return tuple(numbers)
+    try:
+        reader = csv.DictReader(io.StringIO(read_regular(path).decode("utf-8"), newline=""), strict=True)
+        return tuple(_published(row, f"{path}:{line}") for line, row in enumerate(reader, start=2))
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"expected text, got byte {error.object[error.start]:#04x}") from None
+    except csv.Error as error:
+        raise DataError(path, f"expected a table with commas, got {error}") from None
+
+
+def _published(row: Mapping[str, object], where: str) -> Published:
+    """One row of a table of published numbers."""
+    if None in row:
+        raise DataError(where, "expected as many fields as in the first line, got more")
+    values = dict(row)
+    for name in ("value", "implied"):
+        text = values.get(name)
+        if isinstance(text, str) and (text or name == "value") and not _NUMBER.fullmatch(text):
+            raise DataError(where, f"{name}: expected a number, got {text[:40]!a}")
+    values["implied"] = float(str(values["implied"])) if values.get("implied") else None
+    values["slip"] = values.get("slip") == "yes"
+    return from_data(Published, values, where)
 
 
 def load_table(name: str, numbers: Iterable[Published] | None = None) -> PaperTable:

@@ -162,7 +162,9 @@ def log_captions(items: Sequence[TrackedSequence], name: str) -> Callable[[Track
             return f"given as a {line['prompt']}"
         memory = sorted({slot[0] for slot in line.get("slots", ())})
         more = " ..." if len(memory) > SLOTS else ""
-        return f"expects {100 * line['iou']:.0f}; memory {' '.join(map(str, memory[:SLOTS]))}{more}"
+        expected = line.get("iou")
+        expects = "" if expected is None else f"expects {100 * expected:.0f}; "
+        return f"{expects}memory {' '.join(map(str, memory[:SLOTS]))}{more}"
 
     return caption
 

@@ -13,6 +13,7 @@ import dataclasses
 import json
 import math
 import os
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -71,6 +72,24 @@ def parse_json(text: str | bytes, where: str | os.PathLike[str], *, nan: bool = 
         raise DataError(where, f"expected at most {MOST_DEPTH} levels of nesting, got more") from None
     _survey(data, where)
     return data
+
+
+def read_toml(path: str | os.PathLike[str], cls: type[T], *, unknown: bool = False) -> T:
+    """A TOML file as a value of a type; arguments and errors as those of `read_json`."""
+    data = read_regular(path)
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        values = tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise DataError(path, f"expected TOML in UTF-8, got byte {data[error.start]:#04x}") from None
+    except ValueError as error:  # of its syntax, and of numbers with thousands of digits
+        raise DataError(path, f"expected TOML, got something else ({' '.join(str(error).split())[:120]})") from None
+    except RecursionError:
+        raise DataError(path, f"expected at most {MOST_DEPTH} levels of nesting, got more") from None
+    return from_data(cls, values, path, unknown=unknown)
 
 
 def from_data(

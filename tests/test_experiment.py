@@ -57,8 +57,8 @@ def test_load(tmp_path):
         ("title = ", "expected TOML"),
         (GOOD.replace('baseline = "a"', 'baseline = "c"'), "label of a row"),
         (GOOD.replace('label = "b"', 'label = "a"'), "label of its own"),
-        (GOOD.replace('title = "t"', 'titel = "t"'), "keys of an experiment"),
-        (GOOD.replace("tracker = \"sam2\"", ""), "keys of an experiment"),
+        (GOOD.replace('title = "t"', 'titel = "t"'), "title: expected text, found no such field"),
+        (GOOD.replace("tracker = \"sam2\"", ""), "row 'a': expected a tracker"),
         ('title = "t"\ndataset = "toy"\ncolumns = ["jf_mean"]', "at least one"),
     ],
 )  # fmt: skip
@@ -174,11 +174,11 @@ def test_a_grid_is_every_row_with_every_model_on_every_dataset(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('tracker = "mosam"', "", "row 'b' has no tracker"),
+        ('tracker = "mosam"', "", "row 'b': expected a tracker, found none"),
         ('label = "b"', 'label = "a"', "label of its own"),
-        ('figures = ["sequences"]', 'figures = "sequences"', "no list of names"),
-        ('metrics = { "J&F" = "jf_mean", "J" = "j_mean" }', "", "no columns"),
-        ('unsupported = "no loader"', "", "no columns"),
+        ('figures = ["sequences"]', 'figures = "sequences"', "figures: expected a list of text, got text"),
+        ('metrics = { "J&F" = "jf_mean", "J" = "j_mean" }', "", "expected columns or metrics"),
+        ('unsupported = "no loader"', "", "expected columns or metrics"),
     ],
 )
 def test_bad_grids_are_named(tmp_path, old, new, message):

@@ -36,6 +36,6 @@ def test_no_log_and_a_damaged_one_are_named(tmp_path):
     with pytest.raises(MissingDataError, match=r"log/a\.jsonl.*--log"):
         list(read_frame_log(tmp_path, "a"))
     (tmp_path / "log").mkdir()
-    (tmp_path / log_path("a")).write_text('{"frame": 0}\n{"fra\n')
+    (tmp_path / log_path("a")).write_text('{"frame": 0, "object": 1}\n{"fra\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2: expected JSON"):
         list(read_frame_log(tmp_path, "a"))

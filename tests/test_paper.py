@@ -127,7 +127,7 @@ def test_bad_names_and_files(tmp_path):
         paper.load_table("mosam-size")
     bad = tmp_path / "published.csv"
     bad.write_text((paper.published_folder() / paper.NUMBERS).read_text().replace(",77.5,", ",much,", 1))
-    with pytest.raises(DataError, match=r"published\.csv:2: expected a published number"):
+    with pytest.raises(DataError, match=r"published\.csv:2: value: expected a number"):
         paper.load_numbers(bad)
 
 

@@ -188,8 +188,8 @@ def test_packed_files_are_as_they_were_and_counted(tmp_path):
         if path.is_file():
             assert tree.joinpath(path.relative_to(root).as_posix()).read_bytes() == path.read_bytes()
     manifest = tree.archive.manifest
-    assert (manifest["files"], manifest["sequences"]) == (13, 2)
-    assert manifest["folders"]["JPEGImages/480p/dog"]["files"] == 4
+    assert (manifest.files, manifest.sequences) == (13, 2)
+    assert manifest.folders["JPEGImages/480p/dog"].files == 4
     again = load_dataset("davis", root=packed)
     assert again.annotation_hash() == dataset.annotation_hash()
     assert (
@@ -237,9 +237,11 @@ def test_an_unfinished_or_foreign_pack_is_refused(tmp_path):
     packed = pack(load_dataset("davis", root=root), tmp_path / "packed")
     manifest = (packed / "manifest.json").read_text()
     for text, message in {
-        "": r"manifest\.json: expected the manifest of a packed tree, got .*; pack it again",
-        "[]": "expected a manifest of format 1, got another",
-        "{}": "expected a manifest of format 1, got another",
+        "": r"manifest\.json: expected JSON, got an empty file; pack it again",
+        "[]": "expected an object with fields, got a list of 0; pack it again",
+        "{}": "format: expected 1, found no such field; pack it again",
+        manifest.replace('"format": 1', '"format": 2'): "format: expected 1, got the number 2; pack it again",
+        manifest.replace('"files": 4', '"files": "4"'): r"files: expected an integer, got text '4'; pack it again",
         manifest.replace('"files": 9', '"files": 8', 1): "expected the manifest's 8 files, got 9",
     }.items():
         (packed / "manifest.json").write_text(text)
