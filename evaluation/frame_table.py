@@ -18,7 +18,7 @@ import numpy as np
 
 from mosam.codecs import CODECS
 from mosam.datasets.vot import RegionTruth
-from mosam.errors import DataError, MosamError
+from mosam.errors import MosamError
 from mosam.evaluation.evaluate import carry, find_run, map_sequences, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
 from mosam.evaluation.protocols.base import Results

@@ -281,6 +281,10 @@ def experiment(
     workers: Annotated[int, typer.Option(help="Processes that track, a row and draw each.", min=1)] = 1,
     format_: Annotated[str, typer.Option("--format", help="text, markdown, latex or csv.")] = "text",
     plots: Annotated[Path | None, typer.Option(help="Folder for the figures the file names.  [default: none]")] = None,
+    imports: Annotated[
+        list[str] | None, typer.Option("--import", metavar="MODULE:CLASS", help="Code the file may import.")
+    ] = None,
+    trust: Annotated[bool, typer.Option("--trust", help="Import whatever code the file names.")] = False,
 ) -> None:
     """Run every row of an experiment file, score it and print its tables; what is done is kept."""
     from mosam.evaluation.tables import render
@@ -290,7 +294,7 @@ def experiment(
     from mosam.plan import RunOptions
     from mosam.progress import progress_view
 
-    study = load_study(file).with_model(model)
+    study = load_study(file, trust=trust or imports or ()).with_model(model)
     options = RunOptions(
         dataset or "", root, split, None, model, device, precision, None, limit, results=results, lanes=lanes
     )

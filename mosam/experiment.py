@@ -23,7 +23,8 @@ Values are means over all sequences of all draws, with percentile bootstrap inte
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -156,18 +157,30 @@ class Study:
         )
 
 
-def load_study(path: str | Path) -> Study:
+def load_study(path: str | Path, *, trust: bool | Collection[str] = ()) -> Study:
     """Read an experiment file.
 
+    Args:
+        path: the file.
+        trust: which `package.module:Class` of its trackers may be imported, that is, run: these, or True for all.
     Raises:
         MissingDataError: no such file.
-        DataError: not TOML, an unknown or missing key, or a value of the wrong kind.
+        DataError: not TOML, an unknown or missing key, a value of the wrong kind, or code that is not trusted.
     """
     path = Path(path)
     try:
         study = _study(read_toml(path, _File), path)
     except MissingDataError:
         raise MissingDataError(f"{path}: expected an experiment file, found nothing") from None
+    allowed = () if isinstance(trust, bool) else trust
+    for row in study.experiments[0].rows if trust is not True else ():
+        for name in _foreign_code(row.tracker):
+            if name not in allowed:
+                raise DataError(
+                    path,
+                    f"row {row.label!r}: would import {name[:80]!r}, code that this file names; if you trust it, "
+                    f"give --import {name[:80]}, or --trust for all of the file",
+                )
     for one in study.experiments:
         labels = {row.label for row in one.rows}
         if not labels or len({(row.label, row.model) for row in one.rows}) < len(one.rows):
@@ -177,13 +190,22 @@ def load_study(path: str | Path) -> Study:
     return study
 
 
-def load_experiment(path: str | Path) -> Experiment:
+def _foreign_code(tracker: str) -> list[str]:
+    """What a tracker's options name as `package.module:Class`; no name of ours has a colon.
+
+    >>> _foreign_code("mosam[sparse=my.points:Points,dense=off]")
+    ['my.points:Points']
+    """
+    return [word.strip() for word in re.split(r"[\[\],=]", tracker) if ":" in word]
+
+
+def load_experiment(path: str | Path, *, trust: bool | Collection[str] = ()) -> Experiment:
     """The experiment of a file with one dataset; see `load_study`.
 
     Raises:
         DataError: several datasets, or what `load_study` raises.
     """
-    [*others, one] = load_study(path).experiments
+    [*others, one] = load_study(path, trust=trust).experiments
     if others:
         raise DataError(path, f"expected one dataset, got {len(others) + 1}")
     return one

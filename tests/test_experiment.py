@@ -3,6 +3,7 @@ import textwrap
 import numpy as np
 import pytest
 
+from mosam.cli import run_command
 from mosam.errors import DataError, MissingDataError, MosamError
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import render
@@ -65,6 +66,33 @@ def test_load(tmp_path):
 def test_bad_files_are_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
         load_experiment(write(tmp_path, text))
+
+
+FOREIGN = GOOD.replace("mosam[mgp=off]", "mosam[mgp=off,sparse=my.points:Points]")
+
+
+@pytest.mark.parametrize("trust", [(), False, ("my.points:Other",), ("my.points",)])
+def test_code_that_a_file_names_is_not_imported_unasked(tmp_path, trust):
+    with pytest.raises(
+        DataError, match=r"e\.toml: row 'b': would import 'my\.points:Points'.*--import my\.points:Points"
+    ):
+        load_experiment(write(tmp_path, FOREIGN), trust=trust)
+
+
+@pytest.mark.parametrize("trust", [True, ("my.points:Points",), ["x:Y", "my.points:Points"]])
+def test_code_that_was_named_or_trusted_may_be_imported(tmp_path, trust):
+    assert load_experiment(write(tmp_path, FOREIGN), trust=trust).rows[1].tracker.endswith("sparse=my.points:Points]")
+
+
+def test_the_command_imports_nothing_unasked(tmp_path, monkeypatch, capsys):
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = write(tmp_path, GOOD.replace("mosam[mgp=off]", "mosam[sparse=evil:Points]"))
+    words = ["experiment", str(path), "--results", str(tmp_path / "results"), "--limit", "1"]
+    assert run_command(words) == 2
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "results").exists()
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_no_file():

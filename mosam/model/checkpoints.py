@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
 from mosam.model.fetch import check_hub_folder, fetch_file, find_file, is_offline, published_file
 from mosam.model.networks import NETWORKS, Network, library_config
+from mosam.typed import read_json
 
 if TYPE_CHECKING:
     import torch
@@ -392,17 +393,13 @@ def _first_line(error: Exception) -> str:
 
 def _load_folder(folder: Path, name: str) -> _Loaded:
     """A folder with `config.json` and `model.safetensors` as the library writes them."""
-    from safetensors import SafetensorError
     from transformers import Sam2VideoModel
     from transformers.utils import logging
 
     missing = [file for file in HUB_FILES if not (folder / file).is_file()]
     if missing:
         raise MissingDataError(f"{folder}: expected {' and '.join(HUB_FILES)}, got no {' and no '.join(missing)}")
-    try:
-        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (json.JSONDecodeError, AttributeError) as error:
-        raise DataError(folder / "config.json", f"expected a JSON object, got {error}") from error
+    kind = read_json(folder / "config.json", _Config, unknown=True).model_type
     if kind != LIBRARY_TYPE:
         raise MismatchError(f"{folder}: expected a {LIBRARY_TYPE} model, got {kind}; use a SAM 2.1 checkpoint")
     verbosity = logging.get_verbosity()
@@ -411,8 +408,8 @@ def _load_folder(folder: Path, name: str) -> _Loaded:
     try:
         loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True, local_files_only=True)
         model, report = loaded
-    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
-        raise DataError(folder, f"expected a SAM 2.1 model, got {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # the library lets a damaged file fail wherever it happens to
+        raise DataError(folder, f"expected a SAM 2.1 model, got {_reason(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     _complete(model, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder))
@@ -438,7 +435,6 @@ def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str
 
 def _load_ours(path: Path, name: str) -> _Loaded:
     """A model in the form of `save_weights`."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     described = path.with_suffix(".json")
@@ -446,42 +442,88 @@ def _load_ours(path: Path, name: str) -> _Loaded:
         if not file.is_file():
             hint = f"; use {RANDOM_PREFIX}{SHIPPED} for random weights" if name == SHIPPED else ""
             raise MissingDataError(f"{name}: expected trained weights in {file}, got no such file{hint}")
-    try:
-        record = json.loads(described.read_text(encoding="utf-8"))
-        network = Network.from_json(record["network"], str(described))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise DataError(described, f"expected a JSON object with a 'network' entry, got {error!r}") from error
+    record = read_json(described, _Described, unknown=True)
+    network = Network.from_json(record.network, str(described))
     try:
         weights = load_file(path)
-    except SafetensorError as error:
-        raise DataError(path, f"expected a safetensors file, got {error}") from error
+    except Exception as error:  # its errors, the system's, and torch's about sizes
+        raise DataError(path, f"expected a safetensors file, got {_reason(error)}") from error
+    _check_tensors(weights, where=path)
+    if network not in NETWORKS.values():  # a shape of the file's own: nothing is allocated before it fits the weights
+        _check_shapes(weights, _build_empty(network, where=described), where=str(path))
     model = _build(library_config(network))
     _fill(model, weights, where=str(path))
     source = "shipped with mosam" if name == SHIPPED else f"file {path}"
-    return _Loaded(name, model.eval(), source, record.get("licence", "unknown"))
+    return _Loaded(name, model.eval(), source, record.licence)
 
 
 def _load_meta(path: Path) -> _Loaded:
     """A checkpoint file of the official program."""
-    import pickle
-    import zipfile
+    import warnings
 
     import torch
 
     from mosam.model.meta_format import from_meta, network_of
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # an unpickler of damaged bytes raises whatever comes up: a dozen kinds are known
+        reason = _reason(error)
         raise DataError(path, f"expected a SAM 2.1 checkpoint (a torch file of weights), got: {reason}") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
         raise MismatchError(f"{path}: expected a SAM 2.1 checkpoint with a 'model' entry, got another torch file")
+    _check_tensors(weights, where=path)
     size, network = network_of(weights, where=str(path))
     model = _build(library_config(network))
     _fill(model, from_meta(weights, model.state_dict(), where=str(path)), where=str(path))
     return _Loaded(path.stem, model.eval(), f"file {path} ({size})", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """Of a `config.json`, what tells whose it is."""
+
+    model_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Described:
+    """What `save_weights` writes beside weights."""
+
+    network: Any
+    licence: str = "unknown"
+
+
+def _reason(error: Exception) -> str:
+    """The first line of somebody else's error."""
+    text = "".join(letter if letter.isprintable() else " " for letter in str(error).strip().partition("\n")[0])
+    return " ".join(text.split())[:120] or type(error).__name__
+
+
+def _check_tensors(weights: dict[Any, Any], *, where: Path) -> None:
+    """DataError unless these are plain arrays of numbers by name."""
+    import torch
+
+    for name, value in weights.items():
+        if not isinstance(name, str) or not name.isprintable():
+            raise DataError(where, f"expected weights by name, got {ascii(name)[:60]}")
+        plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
+        if not plain or not value.is_floating_point():
+            raise DataError(where, f"{name[:80]}: expected an array of numbers, got another {type(value).__name__}")
+
+
+def _build_empty(network: Network, *, where: Path) -> Any:
+    """A model without memory for its weights; DataError where the sizes do not fit each other."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            return _build(library_config(network))
+    except Exception as error:
+        raise DataError(where, f"network: expected sizes that fit each other, got {_reason(error)}") from error
 
 
 def _build(config: Any) -> Any:
@@ -502,6 +544,12 @@ def _build(config: Any) -> Any:
 
 def _fill(model: Any, weights: dict[str, Tensor], *, where: str) -> None:
     """Copy weights into a model, strictly."""
+    _check_shapes(weights, model, where=where)
+    model.load_state_dict(weights)
+
+
+def _check_shapes(weights: dict[str, Tensor], model: Any, *, where: str) -> None:
+    """MismatchError unless weights have the names and shapes of a model's."""
     from mosam.model.meta_format import check_keys
 
     own = model.state_dict()
@@ -512,7 +560,6 @@ def _fill(model: Any, weights: dict[str, Tensor], *, where: str) -> None:
                 f"{where}: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}; "
                 "the checkpoint is of another model"
             )
-    model.load_state_dict(weights)
 
 
 def _parameter_count(network: Network) -> int:

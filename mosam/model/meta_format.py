@@ -97,6 +97,11 @@ def from_meta(weights: Mapping[str, Tensor], names: Iterable[str], *, where: str
     names = list(names)
     expected = meta_names(names)
     check_keys(set(weights), set(expected), where=where)
+    shapes = {tuple(weights[name].shape) for name in _point_names()}
+    if len(shapes) > 1 or len(min(shapes)) != 2:
+        raise MismatchError(
+            f"{where}: expected point embeddings of one shape, got {', '.join(map(str, sorted(shapes)))}"
+        )
     points = torch.cat([weights[name] for name in _point_names()])
     return {name: points if name == POINT_TABLE else weights[meta_name(name)] for name in names}
 
@@ -141,7 +146,7 @@ def network_of(weights: Mapping[str, Tensor], *, where: str) -> tuple[str, Netwo
         MismatchError: not a SAM 2 checkpoint, SAM 2.0, or an unknown size.
     """
     first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
-    if first is None:
+    if first is None or first.ndim != 4:
         keys = ", ".join(list(weights)[:3]) or "no weights"
         raise MismatchError(f"{where}: expected a SAM 2.1 checkpoint, got another model's ({keys} ...)")
     if "no_obj_embed_spatial" not in weights and "obj_ptr_tpos_proj.weight" not in weights:

@@ -14,12 +14,20 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mosam.errors import MismatchError
+from mosam.typed import from_data
 
 if TYPE_CHECKING:
     from transformers import Sam2VideoConfig
 
 STRIDE = 16  # input pixels of one cell of the top feature map
 MASK_STRIDE = 4  # input pixels of one low-resolution mask logit
+
+
+_LIMITS = {
+    "channels": (1, 4096), "heads": (1, 64), "blocks": (1, 128), "global_blocks": (0, 511), "windows": (1, 128),
+    "background": (1, 128), "image": (32, 4096), "width": (1, 2048), "memory": (1, 2048), "attention_layers": (1, 64),
+    "decoder_heads": (1, 64), "mask_channels": (1, 1024), "dropout": (0, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +77,33 @@ class Network:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any], where: str) -> Network:
+    def from_json(cls, values: object, where: str) -> Network:
         """Inverse of `to_json`.
 
         Raises:
             MismatchError: a field is missing or not known; `where` is named.
+            DataError: a value of another kind, or sizes that cannot be.
         """
         known = {field.name for field in fields(cls)}
-        wrong = sorted(set(values) ^ known)
+        wrong = sorted(set(values) ^ known) if isinstance(values, Mapping) else []
         if wrong:
-            raise MismatchError(f"{where}: expected the network fields {sorted(known)}, got a difference in {wrong}")
-        plain: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
-        return cls(**plain)
+            shown = ", ".join(ascii(name)[:40] for name in wrong[:5])
+            raise MismatchError(f"{where}: expected the network fields {sorted(known)}, got a difference in {shown}")
+        return from_data(cls, values, where, "network")
+
+    def __post_init__(self) -> None:
+        """ValueError for sizes no network has, so that a damaged file cannot ask for all the memory there is."""
+        for name, value in asdict(self).items():
+            least, most = _LIMITS.get(name, (1, 16384))
+            for number in value if isinstance(value, tuple) else (value,):
+                if not least <= number <= most:
+                    raise ValueError(f"{name}: expected {least} to {most}, got {number}")
+        if self.image % (2 * STRIDE):
+            raise ValueError(f"image: expected a multiple of {2 * STRIDE}, got {self.image}")
+        if self.width % self.memory:
+            raise ValueError(f"width: expected a multiple of memory={self.memory}, got {self.width}")
+        if any(width % heads for width, heads in zip(self.channels, self.heads, strict=True)):
+            raise ValueError(f"heads: expected divisors of channels {self.channels}, got {self.heads}")
 
 
 NETWORKS: dict[str, Network] = {

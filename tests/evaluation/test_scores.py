@@ -76,7 +76,10 @@ def test_minimal_scores_of_somebody_else():
         ("[1]", "a.json: expected an object with fields, got the number 1"),
         ("{}", "a.json: dataset: expected text, found no such field"),
         ('{"schema": 99}', "expected scores of schema 1, got 99; update mosam"),
-        ('{"dataset": 1, "split": 1, "tracker": 1, "protocol": 1, "overall": 3}', "a.json: dataset: expected text, got the number 1"),
+        (
+            '{"dataset": 1, "split": 1, "tracker": 1, "protocol": 1, "overall": 3}',
+            "a.json: dataset: expected text, got the number 1",
+        ),
     ],
 )
 def test_bad_files(tmp_path, text, message):
