@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
+import re
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.datasets.archives import TreePath, open_tree, possible_roots
-from mosam.errors import MissingDataError, UnknownNameError
+from mosam.errors import DataError, MissingDataError, UnknownNameError, printable
 from mosam.registry import Registry
 from mosam.types import Image, Mask, Prompt, Size
 
 DATASETS: Registry[type[Dataset]] = Registry("dataset", "mosam.datasets")
 DATA_VARIABLE = "MOSAM_DATA"
+LONGEST_NAME = 200  # bytes of a sequence's name: a file may have 255, and results add numbers and endings to it
+# Files of a run's folder, where results of a sequence are called by its name.
+_OWN_FILES = re.compile(r"run\.json.*|scores(@.*)?\.json|log", re.IGNORECASE)
 
 
 class FrameSource(Protocol):
@@ -195,6 +200,7 @@ class Dataset(Mapping[str, Sequence]):
     Raises:
         UnknownNameError: a split or prompt the benchmark does not have.
         MissingDataError: the root is not there or is not laid out as the benchmark.
+        DataError: sequence names that results cannot be called by, see `check_names`.
 
     Attributes:
         subset: `k of n official sequences` where the tree's list or a selection holds fewer than that, else None.
@@ -223,6 +229,7 @@ class Dataset(Mapping[str, Sequence]):
         self.seed = seed
         self.root = self._check_root(root)
         self._names = self._find_names()
+        check_names(self._names, self.name if self.root is None else self.root)
         self.subset = self._describe_subset(self._names)
 
     @abstractmethod
@@ -379,6 +386,46 @@ class Dataset(Mapping[str, Sequence]):
                 f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}"
             )
         return path
+
+
+def check_names(names: Iterable[str], where: str | os.PathLike[str]) -> None:
+    """Refuse sequence names under which results cannot be kept, before anything is tracked.
+
+    Args:
+        names: of all sequences.
+        where: the root, named in the error.
+    Raises:
+        DataError: control characters or bytes that are no text; longer than `LONGEST_NAME`; a path, hidden, or the name
+            of a file that every run has; two that differ by case or Unicode form alone, which are one file on some
+            disks.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        fault = _fault_of_name(name)
+        if fault is not None:
+            shown = printable(name)
+            shown = shown if len(shown) <= _SHOWN_NAME else f"{shown[:_SHOWN_NAME]}..."
+            raise DataError(where, f"expected sequence names {fault}, got '{shown}'; rename it")
+        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if other != name:
+            raise DataError(
+                where,
+                "expected sequence names that differ by more than case or Unicode form, as these are one file on some "
+                f"disks, got {other!a} and {name!a}; rename one",
+            )
+
+
+_SHOWN_NAME = 60
+
+
+def _fault_of_name(name: str) -> str | None:
+    if printable(name) != name:
+        return "without line feeds, control characters or bytes that are no UTF-8"
+    if len(name.encode()) > LONGEST_NAME:
+        return f"of at most {LONGEST_NAME} bytes"
+    if not name or name.startswith(".") or any(mark in name for mark in "/\\"):
+        return "that are plain and do not begin with a dot"
+    return "other than those of a run's own files" if _OWN_FILES.fullmatch(name) else None
 
 
 def shorten(names: Iterable[str], limit: int = 3) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mosam.errors import UnknownNameError
+from mosam.errors import UnknownNameError, printable
 
 MISSING = "-"  # shown for a value that is undefined
 BEST, SECOND = 1, 2  # ranks that are marked
@@ -156,7 +156,7 @@ def _markdown(table: Table, mark: bool) -> str:
 
 
 def _escape_markdown(text: str) -> str:
-    return text.replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
+    return printable(text).replace("|", "\\|").replace("*", "\\*").replace("<", "&lt;")
 
 
 # ---------------------------------------------------------------------------------------------- LaTeX
@@ -179,7 +179,7 @@ def escape_latex(text: str) -> str:
     >>> escape_latex("a_b & 50%"), escape_latex("[x]")
     ('a\\_b \\& 50\\%', '{[}x]')
     """
-    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in text)
+    escaped = "".join(_LATEX_SPECIAL.get(character, character) for character in printable(text, keep="\n"))
     return f"{{{escaped[0]}}}{escaped[1:]}" if escaped[:1] in ("[", "*") else escaped
 
 
@@ -222,12 +222,12 @@ def _csv(table: Table, mark: bool) -> str:
                 columns.insert(column + 1, (f"{table.header[column]} interval", *details))
     if any(table.marks):
         columns.append(("Subset", *(mark or "" for mark in table.marks)))
-    writer.writerows(["" if cell == MISSING else cell for cell in row] for row in zip(*columns, strict=True))
+    writer.writerows(["" if cell == MISSING else printable(cell) for cell in row] for row in zip(*columns, strict=True))
     return out.getvalue().rstrip("\n")
 
 
 # a blank behind the other numbers keeps the digits in line
-_TEXT = Style(str, {BEST: "{}¹", SECOND: "{}²", 0: "{} "}, lambda sign: f" {sign}")
+_TEXT = Style(printable, {BEST: "{}¹", SECOND: "{}²", 0: "{} "}, lambda sign: f" {sign}")
 _MARKDOWN = Style(_escape_markdown, {BEST: "**{}**", SECOND: "<u>{}</u>"}, lambda sign: " " + _escape_markdown(sign))
 _LATEX = Style(escape_latex, {BEST: r"\textbf{{{}}}", SECOND: r"\underline{{{}}}"}, lambda sign: f"$^{{{sign}}}$")
 

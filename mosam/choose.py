@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,21 @@ def split_list(text: str | None) -> list[str]:
     return [word for word in (word.strip() for word in words) if word]
 
 
+def split_names(text: str, known: Container[str]) -> list[str]:
+    """Comma-separated names, some of which may hold commas themselves: the longest that is known is taken.
+
+    >>> split_names("a,b, c", {"a,b", "a", "c"})
+    ['a,b', 'c']
+    """
+    words, names = text.split(","), []
+    while words:
+        joined = (",".join(words[:count]).strip() for count in range(len(words), 0, -1))
+        name = next((name for name in joined if name in known), words[0].strip())
+        del words[: name.count(",") + 1]
+        names += [name] if name else []
+    return names
+
+
 def choose_sequences(
     dataset: str,
     root: Path | None = None,
@@ -42,7 +58,7 @@ def choose_sequences(
     found = load_dataset(dataset, root=root, split=split, prompt=prompt, seed=seed)
     names = None
     if sequences is not None:
-        names = split_list(sequences)
+        names = split_names(sequences, found)
         if not names:
             raise MosamError("--sequences: expected at least one name, got none")
     return found if names is None and limit is None else found.select(names, limit=limit)

@@ -6,17 +6,18 @@ traceback behind an error.
 """
 
 # Annotations are not postponed here: typer would compile each of some 500 of them again at every start (0.1 s).
+import contextlib
 import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
-from mosam.errors import MosamError, one_line
+from mosam.errors import MosamError, one_line, printable
 from mosam.processes import asked_to_end, exit_code
 from mosam.quick_options import read_options_plainly
 
@@ -810,7 +811,23 @@ def _aligned(rows: Collection[tuple[str, ...]]) -> str:
 
 
 def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
+
+
+class _Shown:
+    """Standard output that takes any text: what would steer a terminal, or it has no letters for, becomes escapes."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes a text."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        self._stream.write(printable(text, keep="\n\t\r").encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def main() -> None:
@@ -824,7 +841,8 @@ def run_command(arguments: list[str]) -> int:
     Args:
         arguments: the words after `mosam`.
     """
-    with asked_to_end() as asked:
+    shown = cast("TextIO", _Shown(sys.stdout))
+    with asked_to_end() as asked, contextlib.redirect_stdout(shown):
         code = _run_command(arguments)
     return exit_code(asked[0]) if asked and code == INTERRUPTED else code
 

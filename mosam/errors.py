@@ -6,8 +6,31 @@ The command line prints any `MosamError` in one line and exits with code 2.
 from __future__ import annotations
 
 import difflib
+import unicodedata
 from collections.abc import Iterable
 from os import PathLike, fspath
+
+_JOINERS = "\u200c\u200d"  # of Persian, Indic and emoji text
+
+
+def printable(text: str, *, keep: str = "") -> str:
+    r"""A text that cannot steer a terminal: control, direction and undecodable characters become escapes.
+
+    Args:
+        text: names of files and sequences may hold anything.
+        keep: control characters that stay, such as line feeds.
+
+    >>> print(printable("a\x1b[31m\nb"))
+    a\x1b[31m\nb
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter
+        if letter.isprintable() or letter in keep or letter in _JOINERS or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in text
+    )
 
 
 class MosamError(Exception):
@@ -25,7 +48,7 @@ class DataError(MosamError):
     def __init__(self, path: str | PathLike[str], message: str, *, line: int | None = None):
         self.path = fspath(path)
         self.line = line
-        where = self.path if line is None else f"{self.path}:{line}"
+        where = printable(self.path) if line is None else f"{printable(self.path)}:{line}"
         super().__init__(f"{where}: {message}")
 
 

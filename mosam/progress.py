@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mosam.errors import printable
+
 if TYPE_CHECKING:
     from mosam.runner import Progress
 
@@ -107,7 +109,7 @@ class PlainProgress:
 
     def note(self, line: str) -> None:
         """Prints a line."""
-        print(line, file=self._stream, flush=True)
+        print(printable(line, keep="\n"), file=self._stream, flush=True)
 
     def _tell_kept(self) -> None:
         if self._kept:
@@ -160,7 +162,7 @@ class LiveProgress:
 
     def note(self, line: str) -> None:
         """Prints a line above the bar."""
-        self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._bar.console.print(printable(line, keep="\n"), markup=False, highlight=False, soft_wrap=True)
 
 
 def progress_view() -> PlainProgress | LiveProgress:
@@ -273,7 +275,7 @@ class FrameView:
     def note(self, line: str) -> None:
         """Prints a line."""
         self._clear()
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line, keep="\n"), file=sys.stderr, flush=True)
 
     def update(self, frames: int, length: int | None, seconds: float) -> None:
         """Shows how far it is; `seconds` is time in the engine."""
@@ -292,7 +294,7 @@ class FrameView:
         if self._live:
             print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
         else:
-            print(line, file=sys.stderr, flush=True)
+            print(printable(line, keep="\n"), file=sys.stderr, flush=True)
 
     def _clear(self) -> None:
         if self._live:

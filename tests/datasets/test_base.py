@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from trees import moving_square, write_davis, write_lasot_sequence, write_text
+from trees import moving_square, stems, write_davis, write_frames, write_lasot_sequence, write_text
 
-from mosam.datasets.base import DATASETS, load_dataset, shorten
-from mosam.errors import MissingDataError, UnknownNameError
+from mosam.datasets.annotations import SPLITS, read_names
+from mosam.datasets.base import DATASETS, check_names, load_dataset, shorten
+from mosam.errors import DataError, MissingDataError, UnknownNameError
 
 
 def test_every_dataset_says_what_it_is():
@@ -117,3 +118,57 @@ def test_frames_iterates_from_a_start(tmp_path):
 @pytest.mark.parametrize(("count", "text"), [(1, "a"), (3, "a, b, c"), (5, "a, b, c and 2 more")])
 def test_shorten(count, text):
     assert shorten("abcde"[:count]) == text
+
+
+BAD_NAMES = {
+    "a\nb": r"without line feeds, control characters .* got 'a\\nb'; rename it",
+    "a\x1b[31mred": "without line feeds, control characters",
+    "a\u202etxt": "without line feeds, control characters",
+    "caf\udce9": "without .* or bytes that are no UTF-8",
+    "n" * 247: r"of at most 200 bytes, got 'n{60}\.\.\.'",
+    "\u00e4" * 101: "of at most 200 bytes",
+    ".partial-x": "that are plain and do not begin with a dot",
+    "a/b": "that are plain",
+    "run.json": "other than those of a run's own files",
+    "Run.JSON.bak": "other than those of a run's own files",
+    "scores.json": "other than those of a run's own files",
+    "scores@a.json": "other than those of a run's own files",
+    "log": "other than those of a run's own files",
+}
+
+
+@pytest.mark.parametrize("name", BAD_NAMES, ids=ascii)
+def test_names_that_results_cannot_have_are_refused_in_one_line(name):
+    with pytest.raises(DataError, match=f"^root: expected sequence names {BAD_NAMES[name]}") as caught:
+        check_names(["fine", name], "root")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("twin", ["car", "CAR", "Stra\u00dfe", "STRASSE", "cafe\u0301", "caf\u00e9"])
+def test_names_that_are_one_file_on_some_disks_are_refused(twin):
+    names = ["Car", "strasse", "Cafe\u0301"]
+    check_names([*names, "other"], "root")
+    with pytest.raises(DataError, match="differ by more than case or Unicode form"):
+        check_names([*names, twin], "root")
+
+
+def test_usual_and_official_names_are_accepted():
+    check_names(["a b", "a,b", "2024-01-01T12:30:15", "\u00fcber", "\u6d4b\u8bd5", "-x", "n" * 200, "login"], "root")
+    for path in SPLITS.glob("*.txt"):
+        if not path.name.endswith(("_attributes.txt", "_lengths.txt")):
+            check_names(read_names(path), path)
+
+
+def test_the_runs_own_files_are_those_of_the_store():
+    from mosam import frame_log, store
+
+    for own in (store.RECORD, store.BACKUP, store.SCORES, frame_log.log_path("x").split("/")[0], store.LOCK):
+        with pytest.raises(DataError):
+            check_names([own], "root")
+
+
+def test_a_dataset_with_such_a_name_is_not_opened(tmp_path):
+    write_frames(tmp_path / "a\x1b[2Jb", stems(2))
+    write_text(tmp_path / "a\x1b[2Jb.txt", "1,1,2,2")
+    with pytest.raises(DataError, match=r"got 'a\\x1b\[2Jb'; rename it"):
+        load_dataset("folder", root=tmp_path)
