@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from trees import stems, write_frames, write_text, write_video
@@ -54,7 +55,7 @@ def test_folders_whose_names_are_no_utf8(mosam, tmp_path):
     code, out, err = mosam("data", "check", "folder", "--root", folder)
     assert (code, out) == (0, ""), err
     video = write_video(tmp_path / "a.mp4", 4)
-    shutil.move(video, os.path.join(folder, "clip.mp4"))
+    shutil.move(video, Path(folder) / "clip.mp4")
     code, out, err = mosam("data", "check", "folder", "--root", folder, PYTHONIOENCODING="utf-8:strict")
     assert (code, out) == (2, "")
     assert r"caf\udce9: expected one video of the name clip, got both clip/ and clip.mp4" in err
