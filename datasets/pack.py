@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from mmap import PAGESIZE
 from pathlib import Path
@@ -22,8 +21,10 @@ from mosam.datasets.archives import (
 )
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MismatchError, MosamError
+from mosam.files import Inside
 
 PARTIAL = ".partial-"
+_FILES = {"data.mdb", "lock.mdb", MANIFEST}
 _PENDING_BYTES = 64 << 20  # of one transaction
 _FIRST_MAP = 1 << 30  # grown as needed
 
@@ -53,9 +54,11 @@ def pack(dataset: Dataset, out: str | os.PathLike[str], *, progress: Progress | 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise MosamError(f"{folder}: expected a new or empty folder, found files; choose another with --out")
     dataset.require(frames=True)
-    partial = folder.with_name(f"{PARTIAL}{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside, name = Inside(folder.parent), f"{PARTIAL}{folder.name}"
+    if not set(beside.names(name) if beside.kind(name) in (None, "folder") else ["a file"]) <= _FILES:
+        raise MosamError(f"{folder.with_name(name)}: expected what is left of an earlier pack, found others; remove it")
+    partial = beside.make_folder(name, new=True)
     try:
         counts = _write_all(partial, _files(dataset, progress))
         manifest = {
@@ -67,13 +70,13 @@ def pack(dataset: Dataset, out: str | os.PathLike[str], *, progress: Progress | 
             "bytes": sum(count.bytes for count in counts.values()),
             "folders": {name: count.to_json() for name, count in sorted(counts.items())},
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        beside.write_text(f"{name}/{MANIFEST}", json.dumps(manifest, indent=1) + "\n")
         (partial / "lock.mdb").unlink(missing_ok=True)
         if folder.exists():
             folder.rmdir()
         partial.replace(folder)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        beside.remove(name, quiet=True)
         raise
     return folder
 

@@ -25,7 +25,7 @@ import mosam.regions
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.scores import Scores
-from mosam.files import read_regular
+from mosam.files import PathError, read_regular, write_text
 from mosam.store import RECORD
 from mosam.typed import parse_json
 
@@ -102,11 +102,9 @@ def load_kept(folder: Path, key: str) -> Scores | None:
 def keep(folder: Path, key: str, scores: Scores) -> None:
     """Keeps scores under a key, and throws away the oldest where there are too many; a full disk is no error."""
     path = folder / f"{key}.json"
-    partial = folder / f".{key}.{os.getpid()}.part"
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, PathError):
         folder.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(scores.to_json(), allow_nan=False), encoding="utf-8")
-        partial.replace(path)
+        write_text(path, json.dumps(scores.to_json(), allow_nan=False))
         kept = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
         for old in kept[: max(len(kept) - MOST_KEPT, 0)]:
             old.unlink(missing_ok=True)

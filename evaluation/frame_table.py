@@ -22,6 +22,7 @@ from mosam.errors import MosamError
 from mosam.evaluation.evaluate import carry, find_run, map_sequences, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
 from mosam.evaluation.protocols.base import Results
+from mosam.files import replacing
 from mosam.frame_log import log_path, read_frame_log
 from mosam.store import writing
 
@@ -79,21 +80,16 @@ def write_frame_table(
         raise MosamError(f"{path}: expected scored sequences to write, got none")
     target = Path(path)
     schema, rows = _schema(trackers), 0
-    partial_path = target.with_name(f".{target.name}.part")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with pyarrow.parquet.ParquetWriter(partial_path, schema, compression="zstd") as writer:
-                for one in trackers:
-                    for name, columns in _tables(one, dataset, schema.names, jobs):
-                        batch = _batch(columns, schema)
-                        rows += batch.num_rows
-                        writer.write_batch(batch)
-                        if progress is not None:
-                            progress(name)
-            partial_path.replace(target)
-        finally:
-            partial_path.unlink(missing_ok=True)
+        with replacing(target) as new, pyarrow.parquet.ParquetWriter(new, schema, compression="zstd") as writer:
+            for one in trackers:
+                for name, columns in _tables(one, dataset, schema.names, jobs):
+                    batch = _batch(columns, schema)
+                    rows += batch.num_rows
+                    writer.write_batch(batch)
+                    if progress is not None:
+                        progress(name)
     return rows
 
 

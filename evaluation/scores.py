@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mosam.errors import DataError, MissingDataError
-from mosam.files import read_regular
+from mosam.files import read_regular, write_text
 from mosam.typed import from_data, parse_json
 
 SCHEMA = 1
@@ -140,9 +140,7 @@ class _Stored:
 def save_scores(path: Path, scores: Scores | Iterable[Scores]) -> None:
     """Writes one object for one tracker, a list for several; a reader never sees half a file."""
     content = scores.to_json() if isinstance(scores, Scores) else [item.to_json() for item in scores]
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def load_scores(path: Path) -> list[Scores]:

@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mosam.errors import MismatchError, MosamError
+from mosam.files import replacing
 from mosam.model.checkpoints import save_weights
 from mosam.model.networks import NETWORKS
 from mosam.model.sam2 import Sam2Backbone
@@ -480,10 +481,8 @@ def draw_curve(out: Path) -> None:
 
 
 def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the file, then put it in place."""
-    beside = path.with_name(path.name + ".part")
-    write(beside)
-    beside.replace(path)
+    with replacing(path) as beside:
+        write(beside)
 
 
 def _one_thread() -> None:

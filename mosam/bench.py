@@ -23,6 +23,7 @@ from mosam.datasets.base import Dataset, DatasetInfo
 from mosam.datasets.base import Sequence as VideoSequence
 from mosam.datasets.frames import FrameFolder
 from mosam.errors import MosamError
+from mosam.files import write_text
 from mosam.types import Mask, Prompt, Size
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ def run_bench(
                 results.append(bench(network, policy, objects=count, lanes=rows, frames=frames, size=size))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps([result.to_json() for result in results], indent=1) + "\n", encoding="utf-8")
+        write_text(json_file, json.dumps([result.to_json() for result in results], indent=1) + "\n")
     return results
 
 

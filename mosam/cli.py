@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from mosam.errors import MosamError, one_line, printable
+from mosam.files import write_text
 from mosam.processes import asked_to_end, exit_code
 from mosam.quick_options import read_options_plainly
 
@@ -350,7 +351,7 @@ def paper(
     print(published.summary(done))
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(published.to_json(done), encoding="utf-8")
+        write_text(json_file, published.to_json(done))
     failed = any(obstacle.kind == "failed" for table in done for cell in table.cells for obstacle in cell.obstacles)
     raise typer.Exit(FAILED if failed else DONE)
 
@@ -484,9 +485,7 @@ def report(
     options = ReportOptions(title, Places(root, data), dataset, split, strips, frames, jobs or os.cpu_count() or 1)
     page = build_report(results, options, progress=scoring_view)
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(f".{out.name}.part")
-    partial.write_text(page, encoding="utf-8")
-    partial.replace(out)
+    write_text(out, page)
     print(out)
 
 

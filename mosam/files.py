@@ -14,6 +14,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mosam.errors import DataError, MissingDataError, MosamError
 
@@ -58,6 +59,12 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """A file with this text as UTF-8, or the one that was there; see `replacing`."""
     write_bytes(path, text.encode())
+
+
+def open_part(path: str | os.PathLike[str], *, append: bool) -> BinaryIO:
+    """A file under a name that the next process finds again, to write to or go on with; OSError where it is a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_APPEND if append else os.O_TRUNC)
+    return os.fdopen(os.open(path, flags, 0o666), "ab" if append else "wb")
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:

@@ -580,7 +580,8 @@ class RunStore:
     def _close(self) -> None:
         if self._lock is not None:
             with contextlib.suppress(OSError):
-                (self.folder / LOCK).unlink()
+                if _same_file(self.folder / LOCK, self._lock):
+                    (self.folder / LOCK).unlink()
             os.close(self._lock)
             self._lock = None
 

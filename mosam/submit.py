@@ -20,6 +20,7 @@ import numpy as np
 
 from mosam.codecs import CODECS, Codec, label_ids, read_labels, read_table, voc_palette
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.files import replacing
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset, Sequence
@@ -254,18 +255,14 @@ def _write(target: Path, members: dict[str, Path], texts: dict[str, bytes]) -> N
     """The zip, under its name only when it is whole."""
     if target.is_dir():
         raise MosamError(f"{target}: expected the name of a zip to write, got a folder; give --out FILE.zip")
-    partial = target.with_name(f".partial-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
             for name in sorted({*members, *texts}):
                 data = texts[name] if name in texts else members[name].read_bytes()
                 info = zipfile.ZipInfo(name, DATE)
                 info.create_system = 3  # as if written on Unix, wherever it is
                 info.external_attr = 0o644 << 16
                 archive.writestr(info, data)
-        partial.replace(target)
     except OSError as error:
         raise MissingDataError(f"{target}: cannot be written: {error.strerror or error}") from error
-    finally:
-        partial.unlink(missing_ok=True)

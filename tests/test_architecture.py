@@ -194,6 +194,23 @@ def test_sizes_of_a_network_stay_in_the_model(module):
     assert found == [], f"lines {found}"
 
 
+# Moving and removing go through `Inside`, files are replaced by `replacing`. Exceptions: a folder in the system's place
+# for temporary ones; the new name of a folder just made; a download that the next process goes on with.
+MOVES = {"files", "demo.pick", "datasets.pack"}
+HALF_FILES = {"files", "model.fetch", "store"}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_moving_and_removing_is_in_one_place(module):
+    own, tree = module.removeprefix("mosam."), ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    called = [n.func for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    moves = {call.attr for call in called if call.attr in ("rmtree", "rename", "renames", "removedirs", "rmdir")}
+    moves |= {f"os.{call.attr}" for call in called if call.attr == "replace" and ast.unparse(call.value) == "os"}
+    assert own in MOVES or moves == set()
+    words = [n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+    assert own in HALF_FILES or [word for word in words if word.endswith((".part", ".new", ".tmp"))] == []
+
+
 def test_no_module_is_a_drawer():
     assert [name for name in MODULES if name.rpartition(".")[2] in ("utils", "util", "misc", "helpers", "common")] == []
 

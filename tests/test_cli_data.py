@@ -33,7 +33,7 @@ def mosam(capfd, monkeypatch, tmp_path):
 
 def files(folder):
     """Result files without times and the record."""
-    paths = [path for path in Path(folder).rglob("*") if path.is_file() and path.name != "run.json"]
+    paths = [path for path in Path(folder).rglob("*") if path.is_file() and not path.name.startswith("run.json")]
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths if "time" not in path.name}
 
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import FixedFormatter, ScalarFormatter
 from mosam.errors import UnknownNameError
 from mosam.evaluation.figures.style import STYLE
 from mosam.evaluation.layouts import escape_latex
+from mosam.files import write_bytes
 
 # Dates and versions would make every file differ from the last.
 _METADATA: Mapping[str, Mapping[str, Any]] = {
@@ -62,10 +63,8 @@ def save(
     paths = []
     for name in formats:
         path = stem.with_name(f"{stem.name}.{name}")
-        partial = path.with_name(f".{path.name}.part")
         with matplotlib.style.context(["default", dict(STYLE)]):
-            partial.write_bytes(FORMATS[name](figure, path))
-        partial.replace(path)
+            write_bytes(path, FORMATS[name](figure, path))
         paths.append(path)
     return paths
 

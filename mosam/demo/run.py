@@ -102,6 +102,8 @@ def run_demo(options: DemoOptions, view: Callable[[], contextlib.AbstractContext
             if page is not None:
                 shown.note(f"draw what to track at {page.url}")
                 prompts = page.prompts()
+            asked = _record(options, prompts, model, policies)
+            write_record(out, {**asked, "unfinished": True})  # names what is written, should this process be killed
             result = track_source(
                 source,
                 prompts,
@@ -114,7 +116,7 @@ def run_demo(options: DemoOptions, view: Callable[[], contextlib.AbstractContext
                 progress=shown.update,
                 shown=None if page is None else page.show,
             )
-        write_record(out, _record(options, prompts, model, policies, result))
+        write_record(out, {**asked, **_outcome(policies, result)})
         if page is not None:
             page.finish("\n".join(line for tracker in result.trackers for line in tracker.lines()))
     return result
@@ -169,12 +171,9 @@ def _page(options: DemoOptions, first: Image) -> Iterator[Page | None]:
 
 
 def _record(
-    options: DemoOptions,
-    prompts: Sequence[Prompt],
-    model: Backbone,
-    policies: Sequence[MemoryPolicy],
-    result: DemoResult,
+    options: DemoOptions, prompts: Sequence[Prompt], model: Backbone, policies: Sequence[MemoryPolicy]
 ) -> dict[str, object]:
+    """What is known before the first frame."""
     from mosam.environment import describe_environment
 
     return {
@@ -184,6 +183,14 @@ def _record(
         "weights_hash": model.weights_hash,
         "device": str(model.device),
         "precision": str(model.dtype).removeprefix("torch."),
+        "masks": options.masks,
+        "trackers": [{"tracker": policy.label, "policy": dataclasses.asdict(policy.config)} for policy in policies],
+        "environment": describe_environment(),
+    }
+
+
+def _outcome(policies: Sequence[MemoryPolicy], result: DemoResult) -> dict[str, object]:
+    return {
         "frames": result.frames,
         "problem": result.problem,
         "interrupted": result.interrupted,
@@ -196,5 +203,4 @@ def _record(
             }
             for policy, summary in zip(policies, result.trackers, strict=True)
         ],
-        "environment": describe_environment(),
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import shutil
+import re
+import tempfile
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TextIO
@@ -11,8 +13,10 @@ from typing import Any, TextIO
 import numpy as np
 
 from mosam.codecs import CodecOptions, format_number, labels_of_masks, write_labels
-from mosam.errors import MismatchError, MosamError
+from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
+from mosam.files import Inside, write_text
 from mosam.geometry import mask_to_box
+from mosam.typed import read_json
 from mosam.types import FrameOutput, Image, Size
 
 OVERLAY, RECORD, BOXES, MASKS = "overlay.mp4", "demo.json", "boxes", "masks"
@@ -22,32 +26,99 @@ CLOCK = Fraction(1, 90_000)  # of videos whose frames carry times
 
 
 def prepare_folder(folder: Path, trackers: list[str], *, overwrite: bool) -> None:
-    """Makes an empty folder to write to; what another demo left in it goes only where that is asked for.
+    """Makes a folder to write to; what another demo says it wrote there goes only where that is asked for.
 
     Raises:
-        MismatchError: results are there.
+        MismatchError: results are there, or with `overwrite` something that no demo wrote; nothing is removed then.
         MosamError: it cannot be written to.
     """
-    ours = [folder / name for name in (OVERLAY, RECORD, BOXES, MASKS, *map(folder_name, trackers))]
+    inside = Inside(folder)
     try:
-        found = [path for path in ours if path.exists()]
+        record = _read_record(inside)
+        of_trackers = [*map(folder_name, trackers), *(record.folders if record else ())]
+        found = [name for name in dict.fromkeys([OVERLAY, BOXES, MASKS, *of_trackers]) if inside.kind(name)]
+        if inside.kind(RECORD) and (found or record is None or not record.unfinished):
+            found.append(RECORD)
         if found and not overwrite:
             raise MismatchError(
-                f"{folder}: expected a new or empty folder, found {found[0].name}; give --overwrite or another --out"
+                f"{folder}: expected a new or empty folder, found {found[0]}; give --overwrite or another --out"
             )
-        for path in found:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
+        for name in found:
+            foreign = _foreign(inside, name, record)
+            if foreign is not None:
+                raise MismatchError(
+                    f"{folder}: --overwrite removes what a demo wrote, but {RECORD} does not name {foreign}; "
+                    "move it away or give another --out (nothing was removed)"
+                )
+        for name in found:
+            inside.remove(name)
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".write"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise MosamError(
             f"{folder}: expected a folder to write to, got {error.strerror or error}; choose --out"
         ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    tracker: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompted:
+    object: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """What a record says of the files beside it.
+
+    Attributes:
+        frames: that every tracker has masks of; None = not known.
+        unfinished: the demo that wrote it did not come to its end.
+    """
+
+    trackers: tuple[_Named, ...]
+    prompts: tuple[_Prompted, ...]
+    frames: int | None = None
+    masks: bool = True
+    unfinished: bool = False
+
+    @property
+    def folders(self) -> list[str]:
+        """Of several trackers."""
+        return [folder_name(one.tracker) for one in self.trackers] if len(self.trackers) > 1 else []
+
+    def names(self, path: str) -> bool:
+        """Whether a file or folder is one of those the demo made."""
+        first, _, rest = path.partition("/")
+        inside = rest if first in self.folders else path if not self.folders else None
+        if path in (OVERLAY, RECORD, *self.folders):
+            return True
+        masks = (MASKS,) if self.masks else ()
+        if inside in (BOXES, *masks, *(f"{BOXES}/{one.object}.txt" for one in self.prompts)):
+            return True
+        number = re.fullmatch(rf"{MASKS}/(\d{{5,9}})\.png", inside or "")
+        return number is not None and self.masks and (self.frames is None or int(number[1]) < self.frames)
+
+
+def _read_record(inside: Inside) -> _Written | None:
+    """What a demo that was here wrote; None where there was none, or its record cannot be read."""
+    try:
+        return read_json(inside.path(RECORD), _Written, unknown=True, nan=True)
+    except (DataError, MissingDataError):
+        return None
+
+
+def _foreign(inside: Inside, path: str, record: _Written | None) -> str | None:
+    """The first thing at a path that no demo wrote."""
+    if record is None or not record.names(path):
+        return path
+    if inside.kind(path) != "folder":
+        return None
+    found = (_foreign(inside, f"{path}/{name}", record) for name in inside.names(path))
+    return next((one for one in found if one is not None), None)
 
 
 def folder_name(tracker: str) -> str:
@@ -184,4 +255,4 @@ class Absence:
 
 def write_record(folder: Path, record: dict[str, object]) -> None:
     """What was done, as JSON beside the results."""
-    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / RECORD, json.dumps(record, indent=2) + "\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.files import replacing, write_text
 from mosam.model.fetch import check_hub_folder, fetch_file, find_file, is_offline, published_file
 from mosam.model.networks import NETWORKS, Network, library_config
 from mosam.typed import read_json
@@ -290,9 +291,10 @@ def save_weights(model: Any, network: Network, folder: Path, name: str, notes: d
     folder.mkdir(parents=True, exist_ok=True)
     state = {key: value.detach().cpu().contiguous().clone() for key, value in model.state_dict().items()}
     path = folder / f"{name}.safetensors"
-    save_file(state, path)
+    with replacing(path) as partial:
+        save_file(state, partial)
     record = {"network": network.to_json(), "licence": OUR_LICENCE, "sha256": weights_hash(state), "notes": notes}
-    (folder / f"{name}.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     return path
 
 

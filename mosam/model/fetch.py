@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.files import open_part
 
 OFFLINE_VARIABLES = ("MOSAM_OFFLINE", "HF_HUB_OFFLINE")
 CACHE_VARIABLE, MIRROR_VARIABLE = "MOSAM_CACHE", "MOSAM_CHECKPOINT_URL"
@@ -172,7 +173,7 @@ def _read_on(url: str, part: Path, have: int, length: int, watch: Watch | None) 
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         resumed = have > 0 and answer.status == 206
         done = have if resumed else 0
-        with part.open("ab" if resumed else "wb") as file:
+        with open_part(part, append=resumed) as file:
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
                 done += len(chunk)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
+from mosam.files import write_bytes, write_text
 from mosam.vot.stacks import Stack
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def init_workspace(
     root.mkdir(parents=True, exist_ok=True)
     (root / RESULTS).mkdir(exist_ok=True)
     if stack.path is not None and not stack.path.resolve().is_relative_to(root.resolve()):
-        (root / STACK_FILE).write_bytes(stack.path.read_bytes())
+        write_bytes(root / STACK_FILE, stack.path.read_bytes())
     count = _link(root / SEQUENCES, dataset)
     _write_trackers(root / TRACKERS, registered)
     for label, run in (results or {}).items():
@@ -103,7 +104,7 @@ def init_workspace(
     if not (root / CONFIG).is_file():
         import yaml
 
-        (root / CONFIG).write_text(yaml.safe_dump(config), encoding="utf-8")
+        write_text(root / CONFIG, yaml.safe_dump(config))
     return Workspace(root, stack, tuple(sections), count)
 
 
@@ -195,7 +196,7 @@ def _write_trackers(path: Path, sections: Mapping[str, Mapping[str, str]]) -> No
     lines = []
     for name, section in sections.items():
         lines += [f"[{name}]", *(f"{key} = {value}" for key, value in section.items()), ""]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    write_text(path, "\n".join(lines))
 
 
 def _link(folder: Path, dataset: Dataset | None) -> int | None:
@@ -213,7 +214,7 @@ def _link(folder: Path, dataset: Dataset | None) -> int | None:
             if not target.exists():
                 target.symlink_to(_place(dataset, name).resolve(), target_is_directory=True)
     if names:
-        (folder / LIST).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        write_text(folder / LIST, "".join(f"{name}\n" for name in names))
     return len(names) or None
 
 

@@ -55,7 +55,8 @@ def results(monkeypatch, dataset, out):
     monkeypatch.setattr(runner, "_new_engine", lambda *args: FakeEngine())
     result = runner.run(dataset, FakeModel(), FakePolicy(FakePolicy.Config()), out=out)
     assert result.failed == {}
-    files = [path for path in out.rglob("*") if path.is_file() and "time" not in path.name and path.name != "run.json"]
+    files = [path for path in out.rglob("*") if path.is_file() and "time" not in path.name]
+    files = [path for path in files if not path.name.startswith("run.json")]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 

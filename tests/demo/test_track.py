@@ -182,14 +182,99 @@ def test_a_writer_without_frames_leaves_no_file(tmp_path):
     assert not (tmp_path / "v.mp4").exists()
 
 
-def test_existing_output_is_kept_unless_told(tmp_path):
-    (tmp_path / "boxes").mkdir()
+def a_demo(folder, *, trackers=("sam2",), masks=True, **record):
+    """What a demo of two frames and two objects leaves."""
+    for place in [folder] if len(trackers) == 1 else [folder / folder_name(label) for label in trackers]:
+        for name in ("boxes/1.txt", "boxes/2.txt", *(["masks/00000.png", "masks/00001.png"] if masks else [])):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            (place / name).write_text("")
+    (folder / "overlay.mp4").write_text("")
+    written = {
+        "video": "x", "prompts": [{"object": 1, "kind": "box"}, {"object": 2, "kind": "box"}], "frames": 2,
+        "trackers": [{"tracker": label, "fps": 1.0} for label in trackers], "masks": masks, **record,
+    }  # fmt: skip
+    (folder / "demo.json").write_text(json.dumps({key: value for key, value in written.items() if value is not None}))
+
+
+def everything(folder):
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("trackers", [("sam2",), ("sam2", "mosam[stride=3]")])
+@pytest.mark.parametrize("record", [{}, {"unfinished": True, "frames": None}, {"masks": None}])
+def test_what_a_demo_left_is_kept_unless_told(tmp_path, trackers, record):
+    a_demo(tmp_path, trackers=trackers, **record)
     (tmp_path / "mine.txt").write_text("kept")
-    with pytest.raises(MismatchError, match="expected a new or empty folder, found boxes; give --overwrite"):
+    before = everything(tmp_path)
+    with pytest.raises(MismatchError, match=r"expected a new or empty folder, found overlay\.mp4; give --overwrite"):
         prepare_folder(tmp_path, [], overwrite=False)
-    assert (tmp_path / "boxes").is_dir()
+    assert everything(tmp_path) == before
     prepare_folder(tmp_path, [], overwrite=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    assert everything(tmp_path) == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        "masks/00002.png",
+        "masks/mine.png",
+        "masks/deep/0.png",
+        "boxes/3.txt",
+        "boxes/notes.txt",
+        "mosam/boxes/1.txt",
+    ],
+)
+def test_overwriting_removes_nothing_that_no_demo_wrote(tmp_path, own):
+    a_demo(tmp_path)
+    (tmp_path / own).parent.mkdir(exist_ok=True, parents=True)
+    (tmp_path / own).write_text("mine")
+    before = everything(tmp_path)
+    named = {"masks/deep/0.png": "masks/deep", "mosam/boxes/1.txt": "mosam"}.get(own, own)
+    with pytest.raises(MismatchError, match=rf"demo\.json does not name {named}; .*nothing was removed"):
+        prepare_folder(tmp_path, ["mosam", "sam2"], overwrite=True)
+    assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["boxes", "masks", "overlay.mp4"])
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"masks": false, "trackers": [], "prompts": []}'])
+def test_a_users_own_files_of_those_names_stay(tmp_path, name, record):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "00000.png").write_text("mine")
+    if record is not None:
+        (tmp_path / "demo.json").write_text(record)
+    before = everything(tmp_path)
+    for overwrite in (False, True):
+        with pytest.raises(MismatchError, match=name):
+            prepare_folder(tmp_path, [], overwrite=overwrite)
+    assert everything(tmp_path) == before
+
+
+def test_a_record_cannot_lead_out_of_its_folder(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    out = tmp_path / "out"
+    a_demo(out, trackers=["../mine", ".."])
+    (out / "masks").symlink_to(tmp_path / "mine")
+    with pytest.raises(MosamError):
+        prepare_folder(out, [], overwrite=True)
+    a_demo(tmp_path / "other")
+    (tmp_path / "other" / "boxes" / "1.txt").unlink()
+    (tmp_path / "other" / "boxes" / "1.txt").symlink_to(tmp_path / "mine" / "file")
+    prepare_folder(tmp_path / "other", [], overwrite=True)
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+    assert everything(tmp_path / "other") == []
+
+
+def test_a_record_that_is_no_demos_is_not_replaced(tmp_path):
+    (tmp_path / "demo.json").write_text("[my own]")
+    for overwrite in (False, True):
+        with pytest.raises(MismatchError, match=r"demo\.json"):
+            prepare_folder(tmp_path, [], overwrite=overwrite)
+
+
+def test_a_demo_that_did_not_come_to_its_first_frame_leaves_nothing_to_overwrite(tmp_path):
+    (tmp_path / "demo.json").write_text('{"trackers": [{"tracker": "sam2"}], "prompts": [], "unfinished": true}')
+    prepare_folder(tmp_path, [], overwrite=False)
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path):

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 
 import pytest
 
 from mosam.errors import DataError, MissingDataError
+from mosam.evaluation.cache import keep
 from mosam.evaluation.scores import SCHEMA, Scores, load_scores, save_scores
 
 
@@ -91,3 +93,16 @@ def test_bad_files(tmp_path, text, message):
 def test_no_file(tmp_path):
     with pytest.raises(MissingDataError, match="expected a scores file, found none"):
         load_scores(tmp_path / "none.json")
+
+
+def test_links_are_not_followed_for_writing(tmp_path):
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "run").mkdir()
+    for name in ("scores.json", ".scores.json.part", "key.json", f".key.{os.getpid()}.part"):
+        (tmp_path / "run" / name).symlink_to(tmp_path / "mine")
+    save_scores(tmp_path / "run" / "scores.json", make_scores())
+    keep(tmp_path / "run", "key", make_scores())
+    assert (tmp_path / "mine").read_text() == "mine"
+    for name in ("scores.json", "key.json"):
+        assert not (tmp_path / "run" / name).is_symlink()
+        assert load_scores(tmp_path / "run" / name)
