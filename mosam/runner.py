@@ -170,7 +170,7 @@ def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
     """Names of the sequences that still have to be done; what is finished and intact is kept.
 
     Raises:
-        MismatchError: a finished one was tracked from another annotation.
+        MismatchError: a finished one was tracked from another annotation or from other pictures.
     """
     from mosam.codecs import CODECS
 
@@ -180,13 +180,19 @@ def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
     for name in dataset:
         record = store.record.sequences.get(name)
         if record is not None and record.status == "done":
-            paths = codec.paths(dataset[name])
+            sequence = dataset[name]
+            paths = codec.paths(sequence)
             why = store.check(name, paths)
             if why is None:
                 if record.annotation != _annotation(dataset, name):
                     raise MismatchError(
                         f"{store.folder}: {name} was tracked from another annotation than is there now; choose another "
                         "folder with --results, or throw the old results away with --overwrite"
+                    )
+                if record.pictures is not None and record.pictures != _pictures(sequence):
+                    raise MismatchError(
+                        f"{store.folder}: {name} was tracked from other pictures than are there now; put those back, "
+                        "choose another folder with --results, or throw the old results away with --overwrite"
                     )
                 tell("kept", name)
                 continue
@@ -415,6 +421,12 @@ def _annotation(dataset: Dataset, name: str) -> str:
     return dataset.select([name]).annotation_hash()
 
 
+def _pictures(sequence: Sequence) -> str | None:
+    from mosam.datasets.fingerprint import fingerprint_frames
+
+    return fingerprint_frames(sequence.source)
+
+
 def _suitable_threads(model: Backbone) -> contextlib.AbstractContextManager[None]:
     if not hasattr(model, "sizes"):  # a network of a test
         return contextlib.nullcontext()
@@ -442,6 +454,7 @@ class _Job:
     name: str
     sequence: Sequence
     annotation: str
+    pictures: str | None
     play: Play
     opened: float
     waiting: deque[Pass]
@@ -552,7 +565,8 @@ class _Walk:
             partial = self._sink.partial(name)
             play = self._play(partial, sequence, self._codec, self._options)
             log = FrameLogWriter(partial, name) if self._log else None
-        return _Job(name, sequence, _annotation(self._dataset, name), play, opened, deque(play.begin()), log=log)
+        annotation, pictures = _annotation(self._dataset, name), _pictures(sequence)
+        return _Job(name, sequence, annotation, pictures, play, opened, deque(play.begin()), log=log)
 
     def _play_next(self, job: _Job) -> None:
         """Begins the next pass of a sequence."""
@@ -695,7 +709,7 @@ class _Walk:
             job.play.finish()
         self._leave(job)
         record = SequenceRecord(
-            "done", job.read, job.seconds, time.perf_counter() - job.opened, annotation=job.annotation
+            "done", job.read, job.seconds, time.perf_counter() - job.opened, job.annotation, job.pictures
         )
         logs = [log_path(job.name)] if job.log is not None else []
         self._sink.commit(job.name, self._codec.paths(job.sequence), record, unhashed=logs)

@@ -111,6 +111,7 @@ class SequenceRecord:
         seconds: time spent in the engine, without waiting for frames; a batch's time is shared equally.
         wall_seconds: from opening the sequence to its finished files.
         annotation: hash of the annotation it was started from.
+        pictures: fingerprint of its frames (`mosam.datasets.fingerprint`); None = not taken, as in older records.
         hash: SHA-256 over names and bytes of its result files.
         reason: why it failed, one line.
     """
@@ -120,6 +121,7 @@ class SequenceRecord:
     seconds: float = 0.0
     wall_seconds: float = 0.0
     annotation: str | None = None
+    pictures: str | None = None
     hash: str | None = None
     reason: str | None = None
 

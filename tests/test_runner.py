@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import errno
+import json
 import threading
 
 import numpy as np
 import pytest
 from fakes import LENGTHS, FakeEngine, FakeModel, FakePolicy, SquareDataset
+from trees import stems, write_frame, write_frames, write_text, write_video
 
 from mosam import runner
 from mosam.codecs import CodecOptions
+from mosam.datasets.base import load_dataset
 from mosam.engine.parity import Parity
 from mosam.errors import MismatchError, MosamError
 from mosam.policies.base import load_policy
@@ -234,6 +237,42 @@ def test_other_annotation_never_mixes(session):
     dataset.salt = "new"
     with pytest.raises(MismatchError, match="apple was tracked from another annotation"):
         session.run(dataset)
+
+
+@pytest.mark.parametrize("kind", ["pictures", "video"])
+def test_pictures_changed_between_two_halves_of_a_run_are_noticed(monkeypatch, tmp_path, kind):
+    monkeypatch.setattr(runner, "_new_engine", lambda *args: FakeEngine())
+
+    def write(name, seed):
+        if kind == "video":
+            write_video(tmp_path / "own" / f"{name}.mp4", 4 + seed)
+        else:
+            write_frames(tmp_path / "own" / name, stems(4))
+            write_frame(tmp_path / "own" / name / "00002.jpg", seed=seed)
+
+    for name in ("a", "b"):
+        write_text(tmp_path / "own" / f"{name}.txt", "1,1,4,4")
+        write(name, 50)
+
+    def run(names):
+        dataset = load_dataset("folder", root=tmp_path / "own").select(names)
+        return runner.run(dataset, FakeModel(), FakePolicy(FakePolicy.Config()), out=tmp_path / "out")
+
+    result = run(["a"])
+    assert len(result.record.sequences["a"].pictures) == 64
+    assert run(["a", "b"]).done == ("a", "b")
+    write("a", 60)
+    with pytest.raises(MismatchError, match=r"out: a was tracked from other pictures than are there now; put those"):
+        run(["a", "b"])
+    write("a", 50)
+    assert run(["a", "b"]).done == ("a", "b")
+    path = tmp_path / "out" / "run.json"
+    record = json.loads(path.read_text())
+    for item in record["sequences"].values():
+        del item["pictures"]  # as older versions left it
+    path.write_text(json.dumps(record))
+    write("a", 60)
+    assert run(["a", "b"]).done == ("a", "b")
 
 
 def test_full_disk_ends_the_run_and_keeps_what_is_finished(session, monkeypatch):
