@@ -227,7 +227,7 @@ def demo(
     box: Annotated[
         list[str] | None, typer.Option(metavar="X,Y,W,H", help="Box on the first frame; again for another object.")
     ] = None,
-    box_file: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Its first line is x,y,w,h.")] = None,
+    box_file: Annotated[list[Path] | None, typer.Option(metavar="FILE", help="Lines x,y,w,h, an object each.")] = None,
     point: Annotated[
         list[str] | None, typer.Option(metavar="X,Y", help="On the object; x,y,0 off it; N:x,y of object N.")
     ] = None,
@@ -243,7 +243,8 @@ def demo(
     model: Annotated[str | None, typer.Option(help="Network.  [default: large; on a CPU tiny]")] = None,
     device: Device = "auto",
     precision: Precision = None,
-    frames: Annotated[int | None, typer.Option(help="Only the first N frames.", min=1)] = None,
+    start: Annotated[int, typer.Option(help="Frame to begin with, which the prompts are on.", min=0)] = 0,
+    frames: Annotated[int | None, typer.Option(help="Only N frames from there.", min=1)] = None,
     fps: Annotated[float | None, typer.Option(help="Of a folder of pictures.  [default: 24]", min=0.1)] = None,
     masks: Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks as PNG.")] = True,
 ) -> None:
@@ -254,7 +255,7 @@ def demo(
 
     options = DemoOptions(
         video, box or (), box_file or (), point or (), mask, pick, port, browser, out, overwrite, tracker, compare,
-        show_motion, model, device, precision, frames, fps, masks,
+        show_motion, model, device, precision, frames, fps, masks, start,
     )  # fmt: skip
     result = run_demo(options, FrameView)
     for summary in result.trackers:

@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from clips import make_video
 from trees import write_labels, write_text, write_video
 
 from mosam.cli import app, run_command
+from mosam.datasets.video import VideoFrames
 
 MINI = ("--model", "random:mini", "--device", "cpu")
 
@@ -20,7 +22,7 @@ def mosam(capfd, monkeypatch, tmp_path):
 
     def call(*words):
         capfd.readouterr()
-        code = run_command(list(words))
+        code = run_command(list(map(str, words)))
         return code, *capfd.readouterr()
 
     return call
@@ -43,9 +45,32 @@ def test_a_video_is_tracked_and_told(mosam):
     )
 
 
+def test_a_start_frame_and_a_name_with_a_colon(mosam):
+    Path("clip.mp4").rename("12:30.mp4")
+    box = ("--box", "4,4,20,20", "--start", "2", "--tracker", "sam2")
+    code, _, err = mosam("demo", "12:30.mp4", *box, "--out", "12:30", *MINI)
+    assert code == 0, err
+    assert sorted(path.name for path in Path("12:30/masks").iterdir()) == [f"{index:05d}.png" for index in range(2, 6)]
+    assert len(Path("12:30/boxes/1.txt").read_text().splitlines()) == 4
+    assert json.loads(Path("12:30/demo.json").read_text())["start"] == 2
+    assert len(VideoFrames("12:30/overlay.mp4")) == 4
+
+
+@pytest.mark.parametrize("name", ["m2.mpg", "vfr.mkv", "cut.mp4", "phone.mp4", "h264.mpg"])
+def test_odd_videos_are_tracked_to_their_end(mosam, name):
+    path = make_video(Path.cwd(), name)
+    code, out, err = mosam("demo", path, "--box", "4,4,20,20", "--out", "o", "--tracker", "sam2", *MINI)
+    assert (code, len(err.splitlines())) == (0, 1), err
+    frames = VideoFrames(path)
+    assert out.startswith(f"sam2: {len(frames)} frames")
+    overlay = VideoFrames("o/overlay.mp4")
+    assert (len(overlay), overlay.size()) == (len(frames), frames.size())
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
+        ("demo clip.mp4 --box 1,1,5,5 --start 6", "clip.mp4: expected a frame 6 to begin with"),
         ("demo", "Missing argument 'INPUT'"),
         ("demo clip.mp4", "demo: expected what to track, got nothing; give --box x,y,w,h"),
         ("demo none.mp4 --box 1,1,5,5", "none.mp4: expected a video"),

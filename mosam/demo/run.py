@@ -13,7 +13,7 @@ from mosam.demo.prompts import describe_prompts, make_prompts
 from mosam.demo.source import open_source
 from mosam.demo.track import DemoResult, track_source
 from mosam.demo.write import prepare_folder, write_record
-from mosam.errors import MosamError
+from mosam.errors import MosamError, printable
 from mosam.policies.base import MemoryPolicy, load_policy, parse_tracker
 from mosam.settings import default_tracker, split_list
 
@@ -47,6 +47,7 @@ class DemoOptions:
     frames: int | None = None
     rate: float | None = None
     masks: bool = True
+    start: int = 0
 
 
 class DemoView(Protocol):
@@ -84,14 +85,14 @@ def run_demo(options: DemoOptions, view: Callable[[], contextlib.AbstractContext
         MosamError: the call, the video or the prompts are wrong; nothing has been written then.
     """
     policies = choose_policies(options)
-    source = open_source(options.video, rate=options.rate)
+    source = open_source(options.video, rate=options.rate, start=options.start)
     prompts: list[Prompt] = []
     given = {"boxes": options.boxes, "box_files": options.box_files, "points": options.points, "mask": options.mask}
     if not options.pick:
         prompts = make_prompts(source.size, **given)  # type: ignore[arg-type]
     elif any(given.values()):
         raise MosamError("--pick: expected either picking by hand or --box, --box-file, --point, --mask, got both")
-    out = options.out or Path("results", "demo", source.name)
+    out = options.out or Path("results", "demo", printable(source.name))
     with _page(options, source.first()) as page:
         prepare_folder(
             out, [policy.label for policy in policies] if len(policies) > 1 else [], overwrite=options.overwrite
@@ -178,6 +179,7 @@ def _record(
 
     return {
         "video": options.video,
+        "start": options.start,
         "prompts": describe_prompts(prompts),
         "model": model.name,
         "weights_hash": model.weights_hash,

@@ -57,6 +57,7 @@ class Source(Protocol):
         size: (height, width) of every frame.
         rate: frames a second.
         length: frames it has, or None where only reading it would tell.
+        start: 0-based frame of the video that is the first one here; those before it are passed over.
         live: frames that are not taken in time are lost.
     """
 
@@ -64,6 +65,7 @@ class Source(Protocol):
     size: Size
     rate: Fraction
     length: int | None
+    start: int
     live: bool
 
     def __iter__(self) -> Iterator[Picture]:
@@ -73,23 +75,26 @@ class Source(Protocol):
         """The first frame."""
 
 
-def open_source(text: str, *, rate: float | None = None) -> Source:
+def open_source(text: str, *, rate: float | None = None, start: int = 0) -> Source:
     """The frames that an argument names.
 
     Args:
         text: a video file, a folder (or zip) of JPEG or PNG files, or the number of a camera.
         rate: frames a second of a folder; None = 24. A video has its own.
+        start: 0-based frame to begin with.
     Raises:
         MissingDataError: nothing there.
-        DataError: it holds no frames, or does not decode.
+        DataError: it holds no frames, or none of that number, or does not decode.
     """
     path = Path(text).expanduser()
     if text.isdigit() and not path.exists():
+        if start:
+            raise DataError(f"camera {text}", "expected to begin with the next picture; --start is for files")
         return CameraSource(int(text))
     if path.is_file() and path.suffix.lower() != ".zip":
         if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
             raise DataError(path, "expected a video or a folder of pictures, got one picture")
-        return FileSource(path)
+        return FileSource(path, start)
     if path.is_dir() and not any(path.iterdir()):
         raise DataError(path, "expected frames (.jpg, .jpeg, .png), got an empty folder")
     if not path.exists():
@@ -97,7 +102,7 @@ def open_source(text: str, *, rate: float | None = None) -> Source:
         raise MissingDataError(
             f"{text}: expected a video ({kinds} ...), a folder of pictures or a camera's number, found nothing there"
         )
-    return FolderSource(path, Fraction(rate).limit_denominator(1001) if rate else FOLDER_RATE)
+    return FolderSource(path, Fraction(rate).limit_denominator(1001) if rate else FOLDER_RATE, start)
 
 
 class FolderSource:
@@ -105,22 +110,25 @@ class FolderSource:
 
     live = False
 
-    def __init__(self, path: Path, rate: Fraction = FOLDER_RATE):
+    def __init__(self, path: Path, rate: Fraction = FOLDER_RATE, start: int = 0):
         self._frames = open_frames(path)
         if isinstance(self._frames, VideoFrames):  # a path without its suffix may name a video
             raise DataError(path, f"expected a folder of pictures, got {self._frames.folder}; name that")
         self.name = path.stem if path.suffix.lower() == ".zip" else path.resolve().name
         self.size = self._frames.size()
         self.rate = rate
-        self.length: int | None = len(self._frames)
+        if start >= len(self._frames):
+            raise _no_such_frame(path, start, len(self._frames))
+        self.start = start
+        self.length: int | None = len(self._frames) - start
 
     def __iter__(self) -> Iterator[Picture]:
-        for index in range(len(self._frames)):
+        for index in range(self.start, len(self._frames)):
             yield Picture(self._frames.read(index))
 
     def first(self) -> Image:
         """See `Source.first`."""
-        return self._frames.read(0)
+        return self._frames.read(self.start)
 
 
 class FileSource:
@@ -128,14 +136,21 @@ class FileSource:
 
     live = False
 
-    def __init__(self, path: Path):
-        self._path, self.name = path, path.stem
+    def __init__(self, path: Path, start: int = 0):
+        self._path, self.name, self.start = path, path.stem, start
         container, stream = open_video(path)
         faults: list[str] = []
         with closing(container):
             rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
             self.rate = Fraction(rate.numerator, rate.denominator)
-            begin = list(islice(self._decode(container, stream, faults), SHORT))
+            before, begin = 0, []
+            for frame in islice(self._decode(container, stream, faults), start + SHORT):
+                if before < start:
+                    before += 1
+                else:
+                    begin.append(frame)
+        if not begin and before:
+            raise _no_such_frame(path, start, before)
         if not begin:
             detail = f": {faults[0]}" if faults else ""
             raise DataError(path, f"expected a video, got a file without frames that decode{detail}")
@@ -149,26 +164,28 @@ class FileSource:
         return self._first
 
     def __iter__(self) -> Iterator[Picture]:
-        count = 0
-        start: Fraction | None = None
+        count, index = 0, -1
+        begin: Fraction | None = None
         last: Fraction | None = None
         container, stream = open_video(self._path)
         with closing(container):
-            for frame in self._decode(container, stream):
+            for index, frame in enumerate(self._decode(container, stream)):
+                if index < self.start:
+                    continue
                 try:
                     image = to_image(frame, upright=True)
                 except Exception as error:  # of a pixel format that cannot be converted
-                    raise DataError(self._path, f"expected frame {count}, got {one_reason(error)}") from None
-                check_size(self._path, count, image, self.size)
+                    raise DataError(self._path, f"expected frame {index}, got {one_reason(error)}") from None
+                check_size(self._path, index, image, self.size)
                 last = self._time(frame, last, count)
-                start = last if count == 0 else start
+                begin = last if count == 0 else begin
                 count += 1
-                yield Picture(image, None if last is None or start is None else last - start)
+                yield Picture(image, None if last is None or begin is None else last - begin)
         missing = missing_bytes(self._path)
         if missing:
             raise DataError(
                 self._path,
-                f"expected {missing} bytes more as its header says, it is cut off and ends after {count} frames",
+                f"expected {missing} bytes more as its header says, it is cut off and ends after {index + 1} frames",
             )
 
     def _time(self, frame: Any, last: Fraction | None, count: int) -> Fraction | None:
@@ -187,11 +204,16 @@ class FileSource:
             raise unknown_codec(self._path) from None
 
 
+def _no_such_frame(path: Path, start: int, count: int) -> DataError:
+    return DataError(path, f"expected a frame {start} to begin with (--start counts from 0), got {count} frames")
+
+
 class CameraSource:
     """A camera. Frames that come while one is being tracked are skipped."""
 
     live = True
     length: int | None = None
+    start = 0
 
     def __init__(self, index: int):
         import time

@@ -131,7 +131,7 @@ def track_source(
 
     Args:
         source: the frames.
-        prompts: on the first frame.
+        prompts: on the first frame of the source.
         model: the network.
         policies: the trackers, with different labels.
         out: an existing folder.
@@ -154,7 +154,8 @@ def track_source(
         length = source.length  # pointer distances go by the whole clip, however much of it is tracked
         video = engine.open(prompts, size=source.size, num_frames=length, non_overlap=True)
         folder = out if len(policies) == 1 else out / folder_name(policy.label)
-        results = ResultWriter(folder, ids, source.size, masks=masks, options=options or CodecOptions())
+        begin = getattr(source, "start", 0)  # of the frames a caller makes up, none are passed over
+        results = ResultWriter(folder, ids, source.size, masks=masks, options=options or CodecOptions(), first=begin)
         lanes.append(_Lane(policy, engine, video, results))
     walk = _Walk(source, lanes, out, show_motion, limit, progress, shown)
     with suitable_threads(model):

@@ -147,7 +147,7 @@ class VideoWriter:
         self._last, self._count = -1, 0
         height, width = size
         try:
-            self._container = av.open(str(path), "w", options={"movflags": "+faststart"})
+            self._container = av.open(f"file:{path}", "w", options={"movflags": "+faststart"})
             self.encoder = next(name for name in ENCODERS if name in av.codecs_available)
             options = QUALITY if self.encoder == "libx264" else {}
             stream: Any = self._container.add_stream(self.encoder, rate=rate, options=options)
@@ -196,9 +196,19 @@ class ResultWriter:
         size: (height, width) of the masks.
         masks: also write them.
         options: what a mask's box is, and the row of an absent object.
+        first: number of the first frame in the video; masks are called by it, boxes begin with its line.
     """
 
-    def __init__(self, folder: Path, object_ids: list[int], size: Size, *, masks: bool, options: CodecOptions):
+    def __init__(
+        self,
+        folder: Path,
+        object_ids: list[int],
+        size: Size,
+        *,
+        masks: bool,
+        options: CodecOptions,
+        first: int = 0,
+    ):
         self._folder, self._size, self._masks, self._options = folder, size, masks, options
         (folder / BOXES).mkdir(parents=True, exist_ok=True)
         if masks:
@@ -206,7 +216,7 @@ class ResultWriter:
         self._files: dict[int, TextIO] = {
             object_id: (folder / BOXES / f"{object_id}.txt").open("w", encoding="ascii") for object_id in object_ids
         }
-        self._frames = 0
+        self._frames = first
         self.absent = {object_id: Absence() for object_id in object_ids}
 
     def add(self, output: FrameOutput) -> None:

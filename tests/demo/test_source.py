@@ -10,6 +10,7 @@ import pytest
 from clips import VIDEOS, make_video
 from trees import stems, write_frames, write_text, write_video
 
+from mosam.datasets.frames import open_frames
 from mosam.datasets.video import VideoFrames
 from mosam.demo import source as module
 from mosam.demo.source import CameraSource, FileSource, FolderSource, Picture, open_source, read_ahead
@@ -219,3 +220,31 @@ def test_newest_skips_what_was_not_taken():
 
 def test_pictures_are_values():
     assert Picture(np.zeros((1, 1, 3), np.uint8)).time is None
+
+
+@pytest.mark.parametrize("kind", ["video", "folder"])
+def test_a_later_frame_to_begin_with(tmp_path, kind):
+    if kind == "video":
+        path = make_video(tmp_path, "m2.mpg")
+        frames = VideoFrames(path)
+    else:
+        path = tmp_path / "pics"
+        write_frames(path, stems(25))
+        frames = open_frames(path)
+    source = open_source(str(path), start=20)
+    pictures = list(source)
+    assert (len(pictures), source.start) == (len(frames) - 20, 20)
+    assert source.length == (None if kind == "video" else 5)
+    np.testing.assert_array_equal(source.first(), frames.read(20))
+    for index, picture in enumerate(pictures, start=20):
+        np.testing.assert_array_equal(picture.image, frames.read(index))
+    assert pictures[0].time == (0 if kind == "video" else None)
+    count = len(frames)
+    assert open_source(str(path), start=count - 3).length == 3
+    with pytest.raises(DataError, match=rf"expected a frame {count} to begin with .*got {count} frames"):
+        open_source(str(path), start=count)
+
+
+def test_a_camera_has_no_frame_to_begin_with():
+    with pytest.raises(DataError, match="camera 77: expected to begin with the next picture"):
+        open_source("77", start=3)

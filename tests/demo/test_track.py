@@ -316,7 +316,7 @@ def test_the_record_says_what_was_done(tmp_path, monkeypatch):
     import mosam.demo.run as module
     from mosam.progress import FrameView
 
-    monkeypatch.setattr(module, "open_source", lambda text, rate: Moving(6))
+    monkeypatch.setattr(module, "open_source", lambda text, rate, start=0: Moving(6))
     monkeypatch.setattr(module, "_load", lambda options: FakeBackbone())
     options = DemoOptions("moving.mp4", boxes=["5,10,20,20"], out=tmp_path / "o", compare="sam2,sam2[stride=2]")
     run_demo(options, FrameView)
