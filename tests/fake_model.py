@@ -52,6 +52,9 @@ class FakeBackbone:
             labels.append(own)
         return PromptTokens(torch.tensor(points, dtype=torch.float32), torch.tensor(labels, dtype=torch.int32))
 
+    def release(self):
+        self.released = True
+
     def no_prompt(self, rows):
         return PromptTokens(torch.zeros(rows, 1, 2), torch.full((rows, 1), -1, dtype=torch.int32))
 

@@ -24,6 +24,8 @@ MAX_GPU_LANES = 64  # each lane has a thread that reads
 USABLE = 0.8  # share of the free memory that lanes may take; the rest is for fragments and neighbours
 VIDEO_BYTES = 1920 * 1080  # pixels of a large video frame, for what depends on it
 HOST_FRAMES = 8  # frames that wait in a reader, are tracked or are being written
+CALM_CALLS = 32  # calls without running out of memory until a lowered limit of rows is doubled
+MAX_CALM_CALLS = 5000
 PLANES = 6  # copies of a mask at video size, in fp32, while it is made
 
 # What running out of memory is called: torch's classes, its CPU allocator's message, the library's status codes.
@@ -54,6 +56,10 @@ def release_memory(device: torch.device) -> None:
         import torch
 
         torch.cuda.empty_cache()
+    elif device.type == "mps":
+        import torch
+
+        torch.mps.empty_cache()
 
 
 def free_memory(device: torch.device) -> int:
@@ -80,6 +86,36 @@ def _free_host_memory() -> int:
     if not found:
         found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2)
     return min(found)
+
+
+class RowLimit:
+    """Rows of one call: halved when a call runs out of memory, doubled again after a while without.
+
+    A neighbor's peak on a shared card therefore does not slow down the rest of a run. Each further halving doubles the
+    number of calls to wait, so that a limit that is real is seldom tried.
+
+    Args:
+        most: rows of a call while memory lasts.
+
+    Attributes:
+        rows: of the next call.
+    """
+
+    def __init__(self, most: int):
+        self.most, self.rows = most, most
+        self._wait, self._calm = CALM_CALLS, 0
+
+    def exceeded(self, rows: int) -> None:
+        """A call of `rows` ran out of memory."""
+        self.rows, self._calm = max(1, rows // 2), 0
+        self._wait = min(2 * self._wait, MAX_CALM_CALLS)
+
+    def worked(self) -> None:
+        """A call succeeded."""
+        if self.rows < self.most:
+            self._calm += 1
+            if self._calm >= self._wait:
+                self.rows, self._calm = min(self.most, 2 * self.rows), 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import ABSENT_LOGIT, Parity
 from mosam.engine.track import Hypothesis, Shown, Track
-from mosam.engine.transfer import to_host
+from mosam.engine.transfer import download, to_host, upload_index
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.beside import carry, learn
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
@@ -135,7 +135,7 @@ class Engine:
         wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
         self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
         self.ahead = model.device.type == "cuda"
-        self._encoder = EncodeAhead(self.runner.encode, model.device)
+        self._encoder = EncodeAhead(self.runner.encode_once, model.device)
         self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
         self._motion = policy.motion()
         self._motion_side = max(sizes.mask, MOTION_SIDE)
@@ -380,7 +380,7 @@ class Engine:
             guided = self.runner.guided(
                 features,
                 [rows[i].frame_row for i in prompted_rows],
-                free.top[torch.tensor(prompted_rows, device=free.top.device)],
+                free.top[upload_index(free.top.device, prompted_rows)],
                 [guide for guide in row_guides if guide is not None and guide.prompts],
                 [rows[i].video.size for i in prompted_rows],
                 beside=[rows[i].track.beside for i in prompted_rows],
@@ -476,11 +476,12 @@ class Engine:
             for w in written:
                 w.binarise = w.binarise or w.video in prompted
         self._encode([w for w in written if w.store], features)
+        masks = _StepMasks(self, written)
         for members in _by_track(written):
             group = [written[i] for i in members]
             hypotheses = []
             for w in group:
-                update = self._tell(w)
+                update = self._tell(w, masks)
                 if update.reencode:
                     w.entry.kind = "anchor"
                     w.binarise, w.low, w.index = True, self.runner.shown(w.low[w.index][None, None])[0], 0
@@ -489,9 +490,8 @@ class Engine:
                     w.log.update(update.log)
                 self.bank.hold(update.features, update.pointers)
                 low = w.low[w.index][None]
-                w.trail.append(
-                    Shown(w.entry.frame, low, w.entry.object_score, w.entry.iou, w.log if self.log else None)
-                )
+                log, mask = w.log if self.log else None, None if update.reencode else masks.known(w)
+                w.trail.append(Shown(w.entry.frame, low, w.entry.object_score, w.entry.iou, log, mask))
                 hypotheses.append(Hypothesis.of(update, w.trail))
             for old in group[0].track.hypotheses:
                 self.bank.drop(old.features, old.pointers)
@@ -507,15 +507,15 @@ class Engine:
         logits = F.interpolate(
             torch.stack([w.low[w.index][None] for w in written]), (side, side), mode="bilinear", align_corners=False
         )
-        for w, plane in zip(written, torch.sigmoid(logits[:, 0]).cpu().numpy(), strict=True):
+        for w, plane in zip(written, download(torch.sigmoid(logits[:, 0])), strict=True):
             w.track.probability = plane
             if needs.beside and w.entry.visible:
                 w.track.beside = learn(w.track.beside, plane, prompted=w.entry.kind == "prompt")
 
-    def _tell(self, w: _Written) -> Update:
+    def _tell(self, w: _Written, masks: _StepMasks) -> Update:
         """Tell the policy that a frame is finished."""
         if w.entry.kind == "track":
-            return self.policy.wrote(w.state, w.entry.frame, w.entry, _ImageSide(self, w))
+            return self.policy.wrote(w.state, w.entry.frame, w.entry, _ImageSide(masks, w))
         if w.state is None:
             return self.policy.start(w.track.info, w.entry)
         return self.policy.prompted(w.state, w.entry.frame, w.entry)
@@ -572,10 +572,17 @@ class Engine:
 
     def _compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, Shown]]]) -> list[FrameOutput]:
         """Masks of frames at video size, all in one transfer."""
-        masks = to_host([self._masks(video, objects) for video, _, objects in wanted if objects])
+        known = [_known_masks(video, objects) for video, _, objects in wanted]
+        masks = to_host(
+            [
+                self._masks(video, objects)
+                for (video, _, objects), have in zip(wanted, known, strict=True)
+                if have is None
+            ]
+        )
         outputs = []
-        for _, frame, objects in wanted:
-            planes = masks.pop(0) if objects else ()
+        for (_, frame, objects), have in zip(wanted, known, strict=True):
+            planes = masks.pop(0) if have is None else have
             outputs.append(
                 FrameOutput(
                     frame,
@@ -598,6 +605,10 @@ class Engine:
             mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
             logits = torch.where(winner == mine, logits, logits.clamp(max=OVERLAP_LOGIT))
         return logits[:, 0] > 0
+
+    def chosen_masks(self, written: Sequence[_Written]) -> list[Mask]:
+        """(H, W) masks at video size of the chosen candidates, as they are shown, in one transfer."""
+        return to_host([_enlarged(self.runner.shown(w.low[w.index][None, None]), w.video.size)[0] for w in written])
 
     def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
         sizes = self.model.sizes
@@ -658,26 +669,69 @@ def _known(values: NDArray[np.float64] | None, row: int, k: int) -> float | None
     return None if values is None or np.isnan(values[row, k]) else float(values[row, k])
 
 
-class _ImageSide:
-    """Masks of one finished frame at video size, computed when a policy asks."""
+def _known_masks(video: Video, objects: Mapping[int, Shown]) -> list[Mask] | None:
+    """Masks at video size that a policy has asked for already, where they are also what is shown."""
+    known = [shown.mask for shown in objects.values() if shown.mask is not None]
+    overlap = video.non_overlap and len(objects) > 1
+    return known if len(known) == len(objects) and not overlap else None
 
-    def __init__(self, engine: Engine, written: _Written):
-        self._engine, self._written = engine, written
+
+def _enlarged(low: Tensor, size: Size) -> Tensor:
+    """(N, 1, mask, mask) logits -> (N, H, W) bool at video size."""
+    return F.interpolate(low, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+
+
+class _StepMasks:
+    """Masks of a step's candidates at video size, computed when a policy asks.
+
+    What is asked for one object is computed for all that are visible, in one transfer: each transfer waits for the
+    device. Alternatives are seldom asked for, and on a CPU nothing waits: there each object gets its own.
+    """
+
+    def __init__(self, engine: Engine, written: Sequence[_Written]):
+        self._engine = engine
+        self._visible = [w for w in written if w.entry.kind == "track" and w.entry.area > 0]
+        self._chosen: dict[int, Mask] = {}
+        self._alternatives: dict[int, NDArray[np.bool_]] = {}
+
+    def chosen(self, w: _Written) -> Mask:
+        """(H, W) bool."""
+        if id(w) not in self._chosen:
+            rows = self._visible if w in self._visible else [w]
+            self._chosen |= dict(zip(map(id, rows), self._engine.chosen_masks(rows), strict=True))
+        return self._chosen[id(w)]
+
+    def known(self, w: _Written) -> Mask | None:
+        """The chosen mask where it is there."""
+        return self._chosen.get(id(w))
+
+    def alternatives(self, w: _Written) -> NDArray[np.bool_]:
+        """(K - 1, H, W) bool."""
+        if id(w) not in self._alternatives:
+            rows = self._visible if w in self._visible and w.low.device.type != "cpu" else [w]
+            planes = to_host([_enlarged(_others(row)[:, None], row.video.size) for row in rows])
+            self._alternatives |= dict(zip(map(id, rows), planes, strict=True))
+        return self._alternatives[id(w)]
+
+
+def _others(w: _Written) -> Tensor:
+    """(K - 1, mask, mask) candidates that were not chosen."""
+    return torch.cat([w.low[: w.index], w.low[w.index + 1 :]])
+
+
+class _ImageSide:
+    """Masks of one finished frame at video size, see `mosam.policies.base.ImageSide`."""
+
+    def __init__(self, masks: _StepMasks, written: _Written):
+        self._masks, self._written = masks, written
 
     def chosen(self) -> Mask:
         """See `mosam.policies.base.ImageSide`."""
-        w = self._written
-        return self._at_video_size(self._engine.runner.shown(w.low[w.index][None, None]))[0]
+        return self._masks.chosen(self._written)
 
     def alternatives(self) -> NDArray[np.bool_]:
         """See `mosam.policies.base.ImageSide`."""
-        w = self._written
-        others = [k for k in range(len(w.low)) if k != w.index]
-        return self._at_video_size(w.low[others][:, None])
-
-    def _at_video_size(self, low: Tensor) -> NDArray[np.bool_]:
-        logits = F.interpolate(low, size=self._written.video.size, mode="bilinear", align_corners=False)
-        return (logits[:, 0] > 0).cpu().numpy()
+        return self._masks.alternatives(self._written)
 
 
 def _begun(track: Track, frame: int) -> bool:

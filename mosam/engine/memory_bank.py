@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from mosam.engine.transfer import upload_index
 from mosam.policies.base import Entry
 
 
@@ -47,10 +48,13 @@ class RowPool:
             self._counts[row] = 1
         return taken
 
-    def write(self, rows: Sequence[int], values: Tensor) -> None:
-        """Store `values` (one per row), rounded to the pool's type."""
-        if rows:
-            self.rows[torch.as_tensor(rows, device=self.rows.device)] = values.to(self.rows.dtype)
+    def write(self, rows: Sequence[int] | Tensor, values: Tensor) -> None:
+        """Store `values` (one per row), rounded to the pool's type; rows may be on the device already."""
+        if not isinstance(rows, Tensor):
+            if not rows:
+                return
+            rows = upload_index(self.rows.device, rows)
+        self.rows[rows] = values.to(self.rows.dtype)
 
     def gather(self, rows: Tensor) -> Tensor:
         """Rows by an integer tensor of any shape -> that shape + row shape."""

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mosam.engine.capacity import is_out_of_memory, release_memory
+from mosam.engine.capacity import RowLimit, is_out_of_memory, release_memory
 from mosam.engine.capacity import max_rows as usual_rows
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHOLD, Parity
+from mosam.engine.transfer import download, upload, upload_index
 from mosam.model.backbone import Backbone, Decoded, ImageFeatures, MemoryRead
 from mosam.policies.base import Guide, PixelFilter, ReadPlan
 from mosam.types import Prompt, Size
@@ -126,7 +127,7 @@ class ModelRunner:
         bank: where memories are read from.
         parity: what to imitate.
         max_rows: rows of one memory-attention call, and frames of one call of the image encoder; None = by the grid and
-            the device. Halved, for good, when a call runs out of memory; the call is then repeated in parts.
+            the device. Halved when a call runs out of memory, which is then repeated in parts; see `RowLimit`.
         ragged: `bucket` or `pad`, for rows that read different numbers of slots or pointers.
         wants: what the policy reads of candidates beyond the plain numbers.
     """
@@ -146,7 +147,18 @@ class ModelRunner:
         self.parity = parity
         self.wants = wants or Wants()
         self.ragged = ragged
-        self.max_rows = max_rows or usual_rows(model)
+        self.limit = RowLimit(max_rows or usual_rows(model))
+
+    @property
+    def max_rows(self) -> int:
+        """Rows of the next call, at most."""
+        return self.limit.rows
+
+    def encode_once(self, images: Sequence[np.ndarray]) -> ImageFeatures:
+        """As `encode`, but running out of memory is an error at once and changes nothing."""
+        most = self.limit.rows
+        parts = [images[start : start + most] for start in range(0, len(images), most)]
+        return _joined([self.model.encode(self.model.preprocess(part)) for part in parts])
 
     def encode(self, images: Sequence[np.ndarray]) -> ImageFeatures:
         """Features of a batch of uint8 RGB frames."""
@@ -157,12 +169,7 @@ class ModelRunner:
                 lambda members: self.model.encode(self.model.preprocess([images[i] for i in members])),
             )
         ]
-        if len(parts) == 1:
-            return parts[0]
-        return ImageFeatures(
-            torch.cat([part.top for part in parts]),
-            tuple(torch.cat(level) for level in zip(*(part.high for part in parts), strict=True)),
-        )
+        return _joined(parts)
 
     def _in_parts(self, members: list[int], work: Callable[[list[int]], T]) -> Iterator[tuple[list[int], T]]:
         """Work on at most `max_rows` members at a time, on fewer where the device has no memory for so many.
@@ -171,17 +178,19 @@ class ModelRunner:
         """
         start = 0
         while start < len(members):
-            part = members[start : start + self.max_rows]
+            part = members[start : start + self.limit.rows]
             try:
                 made = work(part)
             except Exception as error:
                 if len(part) == 1 or not is_out_of_memory(error):
                     raise
-                self.max_rows = max(1, len(part) // 2)
+                self.limit.exceeded(len(part))
                 made = None
             if made is None:  # outside of the handler, so that nothing holds what the failed call had
+                self.model.release()
                 release_memory(self.model.device)
                 continue
+            self.limit.worked()
             yield part, made
             start += len(part)
 
@@ -236,7 +245,7 @@ class ModelRunner:
         pointers = self.model.pointer(token, (decoded.object_score > threshold) & given)
         score = torch.where(given, PROMPT_LOGIT, -PROMPT_LOGIT)
         area = (low > 0).flatten(1).sum(dim=1)
-        host = torch.stack([score.double(), area.double()]).cpu().numpy()
+        host = download(torch.stack([score.float(), area.float()])).astype(np.float64)
         return [
             Conditioned(low[i], pointers[i], score[i], 1.0, float(host[0, i]), int(host[1, i]))
             for i in range(len(prompts))
@@ -287,8 +296,7 @@ class ModelRunner:
         """
 
         def work(members: list[int]) -> Decodes:
-            rows = self._index([frame_rows[i] for i in members])
-            read = self.memory_read([plans[i] for i in members])
+            rows, read = self.memory_read([plans[i] for i in members], [frame_rows[i] for i in members])
             top = self.model.attend(features, rows, read)
             tokens = self.model.no_prompt(len(members))
             return self._decode(
@@ -324,9 +332,9 @@ class ModelRunner:
         prompts = [_guide_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
         parts = []
         for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
-            rows = self._index([frame_rows[i] for i in members])
+            rows, taken = self._indices([frame_rows[i] for i in members], members)
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
-            chosen = top[self._index(members)]
+            chosen = top[taken]
             multimask = tokens.points.shape[1] <= 1
             decodes = self._decode(
                 chosen,
@@ -410,8 +418,15 @@ class ModelRunner:
 
     # memory
 
-    def memory_read(self, plans: Sequence[ReadPlan]) -> MemoryRead:
-        """What a batch of rows attends to; rows shorter than the longest are padded and the padding hidden."""
+    def memory_read(self, plans: Sequence[ReadPlan], frame_rows: Sequence[int]) -> tuple[Tensor, MemoryRead]:
+        """What a batch of rows attends to; rows shorter than the longest are padded and the padding hidden.
+
+        Args:
+            plans: what each row reads.
+            frame_rows: row of the frame batch of each.
+        Returns:
+            the frame rows on the device, which went up together with the rest, and the memories.
+        """
         sizes, bank, device = self.model.sizes, self.bank, self.model.device
         slots, pointers = max(len(p.slots) for p in plans), max(len(p.pointers) for p in plans)
         slot_rows = np.zeros((len(plans), slots), dtype=np.int64)
@@ -428,17 +443,24 @@ class ModelRunner:
                 pointer_rows[i, j] = _stored(pointer.entry.pointer_row)
                 pointer_scale[i, j] = pointer.key_scale
                 positions[i, j] = np.float32(pointer.position) / np.float32(max(plan.span - 1, 1))
-        bias = self._bias(plans, slots, pointers)
-        return MemoryRead(
-            memory=bank.features.gather(torch.from_numpy(slot_rows).to(device)),
-            temporal=torch.from_numpy(temporal).to(device),
-            pointers=bank.pointers.gather(torch.from_numpy(pointer_rows).to(device)).reshape(
-                len(plans), pointers, sizes.width
-            ),
-            positions=torch.from_numpy(positions).to(device),
-            slot_scale=None if (slot_scale == 1).all() else torch.from_numpy(slot_scale).to(device),
-            pointer_scale=None if (pointer_scale == 1).all() else torch.from_numpy(pointer_scale).to(device),
-            bias=bias,
+        frames, at_slots, at_pointers, times, places, slot_scales, pointer_scales = upload(
+            device,
+            np.asarray(frame_rows, dtype=np.int64),
+            slot_rows,
+            pointer_rows,
+            temporal,
+            positions,
+            None if (slot_scale == 1).all() else slot_scale,
+            None if (pointer_scale == 1).all() else pointer_scale,
+        )
+        return frames, MemoryRead(
+            memory=bank.features.gather(at_slots),
+            temporal=times,
+            pointers=bank.pointers.gather(at_pointers).reshape(len(plans), pointers, sizes.width),
+            positions=places,
+            slot_scale=slot_scales,
+            pointer_scale=pointer_scales,
+            bias=self._bias(plans, slots, pointers),
         )
 
     def _bias(self, plans: Sequence[ReadPlan], slots: int, pointers: int) -> Tensor | None:
@@ -453,11 +475,13 @@ class ModelRunner:
         for i, plan in enumerate(plans):
             hidden[i, len(plan.slots) :] = -np.inf
             hidden_pointers[i, len(plan.pointers) :] = -np.inf
-        slot_bias = torch.from_numpy(hidden).to(device)[:, :, None].repeat(1, 1, self.model.sizes.tokens)
-        for rule, places, stored in _filtered_slots(plans):
-            at = torch.tensor(places, device=device).T
-            slot_bias[at[0], at[1]] = _filter_bias(self.bank.reliability.gather(self._index(stored)), rule)
-        pointer_bias = torch.from_numpy(hidden_pointers).to(device).repeat_interleave(each, dim=1)
+        rules = _filtered_slots(plans)
+        indices = [np.asarray([*zip(*places, strict=True), stored], dtype=np.int64) for _, places, stored in rules]
+        slot_hidden, pointer_hidden, *at = upload(device, hidden, hidden_pointers, *indices)
+        slot_bias = slot_hidden[:, :, None].repeat(1, 1, self.model.sizes.tokens)
+        for (rule, _, _), index in zip(rules, at, strict=True):
+            slot_bias[index[0], index[1]] = _filter_bias(self.bank.reliability.gather(index[2]), rule)
+        pointer_bias = pointer_hidden.repeat_interleave(each, dim=1)
         return torch.cat([slot_bias.flatten(1), pointer_bias], dim=1)
 
     def memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
@@ -472,24 +496,30 @@ class ModelRunner:
         return torch.stack([one for one in made if one is not None])
 
     def _memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
-        high = self._high(jobs)
+        frame_rows, taken, flags = self._indices(
+            [job.frame_row for job in jobs], [job.index for job in jobs], [int(job.binarise) for job in jobs]
+        )
+        high = self._high(jobs, taken)
         if all(job.binarise for job in jobs):
             values = (high > 0).float()
         elif any(job.binarise for job in jobs):
-            binarise = self._index([int(job.binarise) for job in jobs]).bool()
+            binarise = flags.bool()
             values = torch.where(binarise[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
         else:
             values = torch.sigmoid(high)
         values = values * MEMORY_SCALE + MEMORY_BIAS
         score = torch.stack([job.score for job in jobs])
-        return self.model.memorise(features, self._index([job.frame_row for job in jobs]), values, score > 0)
+        return self.model.memorise(features, frame_rows, values, score > 0)
 
-    def _high(self, jobs: Sequence[MemoryJob]) -> Tensor:
-        """(N, 1, image, image) logits to memorise."""
+    def _high(self, jobs: Sequence[MemoryJob], taken: Tensor) -> Tensor:
+        """(N, 1, image, image) logits to memorise, of candidate `taken` of each job."""
         low = torch.stack([_sure(job) for job in jobs])
-        # all candidates are up-sampled before one is taken: one channel alone rounds differently on the CPU
-        high = self.upsample(low)
-        high = high[torch.arange(len(jobs), device=high.device), self._index([job.index for job in jobs])][:, None]
+        each = torch.arange(len(jobs), device=low.device)
+        if low.device.type == "cpu":
+            # all candidates are up-sampled before one is taken: one channel alone rounds differently on a CPU
+            high = self.upsample(low)[each, taken][:, None]
+        else:
+            high = self.upsample(low[each, taken][:, None])
         if any(job.exact is not None for job in jobs):
             high = torch.stack([one if job.exact is None else job.exact for one, job in zip(high, jobs, strict=True)])
         return high
@@ -511,7 +541,11 @@ class ModelRunner:
         return torch.where(protected, 255, (c * 254).round().clamp(0, 254)).to(torch.uint8)
 
     def _index(self, values: Sequence[int]) -> Tensor:
-        return torch.tensor(list(values), dtype=torch.long, device=self.model.device)
+        return upload_index(self.model.device, values)
+
+    def _indices(self, *values: Sequence[int]) -> list[Tensor]:
+        """Lists of equal length as int64 tensors, in one upload."""
+        return list(self._index([value for one in values for value in one]).view(len(values), -1).unbind(0))
 
     def _buckets(self, plans: Sequence[ReadPlan]) -> Iterator[list[int]]:
         """Rows that may go through memory attention together."""
@@ -520,6 +554,16 @@ class ModelRunner:
             yield sorted(range(len(plans)), key=lambda i: shapes[i])
         else:
             yield from _groups(shapes)
+
+
+def _joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Features of the frames of all parts."""
+    if len(parts) == 1:
+        return parts[0]
+    return ImageFeatures(
+        torch.cat([part.top for part in parts]),
+        tuple(torch.cat(level) for level in zip(*(part.high for part in parts), strict=True)),
+    )
 
 
 def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
@@ -542,8 +586,8 @@ def _guide_prompt(guide: Guide, size: Size) -> Prompt:
 
 
 def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
-    """Arrays of equal first dimension, in one transfer."""
-    flat = torch.cat([value.flatten(1).double() for value in numbers.values()], dim=1).cpu().numpy()
+    """Arrays of equal first dimension, in one transfer; counts of pixels are exact in 32 bits up to 2^24."""
+    flat = download(torch.cat([value.flatten(1).float() for value in numbers.values()], dim=1)).astype(np.float64)
     host, start = {}, 0
     for name, value in numbers.items():
         count = value[0].numel()
@@ -569,8 +613,8 @@ def _planes(known: Sequence[NDArray | None], device: torch.device) -> tuple[Tens
     """(R, 1, side, side) planes of one kind, zeros where a row has none, and (R,) which rows have one."""
     some = next(plane for plane in known if plane is not None)
     stacked = np.stack([np.zeros_like(some) if plane is None else plane for plane in known])
-    has = torch.tensor([plane is not None for plane in known], device=device)
-    return torch.from_numpy(stacked).to(device)[:, None], has
+    planes, has = upload(device, stacked, np.array([plane is not None for plane in known]))
+    return planes[:, None], has
 
 
 def _at_side(masks: Tensor, side: int) -> Tensor:
@@ -601,7 +645,7 @@ def _best_only(decodes: Decodes) -> Decodes:
         return decodes
     best = decodes.iou.argmax(axis=1)
     row = np.arange(len(best))
-    k = torch.from_numpy(best).to(decodes.masks.device)
+    k = upload_index(decodes.masks.device, best.tolist())
     i = torch.arange(len(best), device=k.device)
     taken: dict[str, Any] = {
         name: None if value is None else value[row, best][:, None]
@@ -664,7 +708,7 @@ def _merge(parts: list[tuple[list[int], Decodes]], count: int) -> Decodes:
     if len(parts) == 1 and parts[0][0] == list(range(count)):
         return parts[0][1]
     order = np.argsort([i for members, _ in parts for i in members])
-    index = torch.from_numpy(order).to(parts[0][1].masks.device)
+    index = upload_index(parts[0][1].masks.device, order.tolist())
 
     def joined(name: str) -> Any:
         values = [getattr(part, name) for _, part in parts]

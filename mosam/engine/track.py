@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mosam.policies.base import Entry, TrackInfo, Update
-from mosam.types import Prompt
+from mosam.types import Mask, Prompt
 
 DEVICE_FRAMES = 32  # open frames whose masks stay on the device as they are
 OPEN_FRAMES = 512  # frames that may be open at once, in all of them at most 3 x 64 MiB of a 256 x 256 mask
@@ -21,13 +21,17 @@ OPEN_FRAMES = 512  # frames that may be open at once, in all of them at most 3 x
 
 @dataclass(slots=True, eq=False)
 class Shown:
-    """One object's mask on one frame as it will be shown: (1, mask, mask) logits and its scores."""
+    """One object's mask on one frame as it will be shown: (1, mask, mask) logits and its scores.
+
+    `mask` is the same at video size, (H, W) on the host, where a policy asked for it in this step.
+    """
 
     frame: int
     low: Tensor
     object_score: float
     iou: float
     log: Mapping[str, object] | None = None
+    mask: Mask | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -101,7 +105,7 @@ class Track:
         for hypothesis in self.hypotheses:
             trail = hypothesis.trail
             if trail:
-                trail[-1].low = trail[-1].low.clone()
+                trail[-1].low, trail[-1].mask = trail[-1].low.clone(), None
             if len(trail) > DEVICE_FRAMES:
                 older = trail[-1 - DEVICE_FRAMES]
                 older.low = older.low.to("cpu", torch.float16)

@@ -97,11 +97,13 @@ class PromptTokens:
         points: (R, N, 2) float32 x, y in input pixels; a box is two points.
         labels: (R, N) int32: 1 positive, 0 negative, 2 and 3 the corners of a box, -1 "no point".
         mask_logits: (R, 1, mask, mask) dense prompt, or None.
+        none: there is no prompt at all, so that its embedding is a constant.
     """
 
     points: Tensor
     labels: Tensor
     mask_logits: Tensor | None = None
+    none: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,6 +170,9 @@ class Backbone(Protocol):
 
     def pointer(self, tokens: Tensor, present: Tensor) -> Tensor:
         """(R, width) tokens and (R,) bool presence -> (R, width) float32 object pointers, hard-gated by presence."""
+
+    def release(self) -> None:
+        """Give back what is kept for speed alone, after memory ran out."""
 
     def memorise(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
         """Memory of masks.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Literal, get_args
 
@@ -48,12 +49,17 @@ def load_pixels(
 
 def _normalise(pixels: Tensor, resize: Resize) -> Tensor:
     """(B, 3, side, side) float32 grey levels (in [0, 1] where the filter works on those), changed in place."""
-    device = pixels.device
     if resize != "tv_bilinear":  # DAM4SAM divides first
         pixels.div_(255)
-    mean = torch.tensor(MEAN, device=device).view(3, 1, 1)
-    std = torch.tensor(STD, device=device).view(3, 1, 1)
+    mean, std = _statistics(pixels.device)
     return pixels.sub_(mean).div_(std)
+
+
+@functools.lru_cache(maxsize=16)
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation as (3, 1, 1) tensors, uploaded once: an upload from a list waits for the device."""
+    with torch.inference_mode(False):  # they may be used with gradients later
+        return torch.tensor(MEAN, device=device).view(3, 1, 1), torch.tensor(STD, device=device).view(3, 1, 1)
 
 
 def _resized_there(image: np.ndarray, side: int, resize: Resize, device: torch.device) -> Tensor:

@@ -109,7 +109,36 @@ def test_calls_that_do_not_fit_are_done_in_parts_with_the_same_result(most):
     parts, engine = track(model)
     np.testing.assert_array_equal(parts, whole)
     assert engine.runner.max_rows <= most
-    assert 0 < model.refused <= 3  # halved for good, not at every frame
+    assert 0 < model.refused <= 3  # halved once, not at every frame
+
+
+def test_a_limit_grows_back_and_is_tried_more_seldom_each_time():
+    limit = capacity.RowLimit(16)
+    limit.exceeded(16)
+    calls = []
+    for call in range(2000):
+        if limit.rows > 8:  # the neighbor on the card never goes away
+            calls.append(call)
+            limit.exceeded(limit.rows)
+        else:
+            limit.worked()
+    gaps = np.diff(calls)
+    assert len(calls) >= 3
+    assert (gaps[1:] >= 1.9 * gaps[:-1]).all()
+    for _ in range(2 * capacity.MAX_CALM_CALLS):  # it has gone
+        limit.worked()
+    assert limit.rows == 16
+
+
+def test_a_passing_peak_costs_little():
+    model = SmallDevice()
+    model.most = 2
+    _, engine = track(model)
+    assert engine.runner.max_rows <= 2
+    model.most = 1000
+    for _ in range(3000):
+        engine.runner.limit.worked()
+    assert engine.runner.max_rows == capacity.max_rows(model)
 
 
 def test_one_row_that_does_not_fit_is_an_error():

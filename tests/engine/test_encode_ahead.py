@@ -9,7 +9,7 @@ from fake_model import FakeBackbone
 from fakes import LENGTHS, SquareDataset
 
 from mosam import runner
-from mosam.engine.encode_ahead import EncodeAhead
+from mosam.engine.encode_ahead import PAUSE, EncodeAhead
 from mosam.engine.engine import Engine
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
@@ -60,8 +60,30 @@ def test_no_memory_for_two_batches_is_no_error():
     encoder = EncodeAhead(refuse, CPU)
     encoder.begin([1], ["a"])
     assert encoder.take([1]) is None
+    calls = []
+    encoder._encode = lambda images: calls.append(1) or "features"
+    for n in range(PAUSE):  # a pause, or every step would free and lose memory again
+        encoder.begin([n], ["a"])
+    assert not calls
+    encoder.begin([1], ["a"])
+    assert encoder.take([1]) == "features"
     with pytest.raises(ValueError, match="x"):
         EncodeAhead(lambda images: int("x"), CPU).begin([1], ["a"])
+
+
+def test_running_out_of_memory_ahead_leaves_the_rows_of_a_call_as_they_are():
+    class NoSecondBatch(FakeBackbone):
+        def encode(self, pixels):
+            if ahead:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().encode(pixels)
+
+    engine = Engine(NoSecondBatch(), load_policy("sam2"), max_lanes=3)
+    most, ahead = engine.runner.max_rows, True
+    engine._encoder.begin(["a"], [np.zeros((24, 32, 3), np.uint8)] * 8)
+    ahead = False
+    assert engine.runner.max_rows == most  # it was halved down to 1, for good
+    engine.runner.encode([np.zeros((24, 32, 3), np.uint8)] * 8)
 
 
 @pytest.mark.parametrize("lanes", [1, 2])
