@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosam.model.blocked import attend
 from mosam.model.formulas import Rotary
+from mosam.model.norms import add_norm
 
 LibraryModule = Any  # modules of `transformers`, which declares no types for their members
 
@@ -53,7 +54,7 @@ def attend_to_memory(
         if layer is not first:
             x = _self_attention(layer, rotary, x)
         x = _cross_attention(layer, rotary, x, keys, values, slots, bias)
-        hidden = layer.dropout(layer.activation(layer.linear1(layer.layer_norm3(x))))
+        hidden = layer.dropout(layer.activation(layer.linear1(add_norm(layer.layer_norm3, x)[1])))
         x = x + layer.dropout3(layer.linear2(hidden))
     return module.layer_norm(x)
 
@@ -67,7 +68,7 @@ def gather(frames: Tensor, rows: Tensor) -> Tensor:
 
 def _self_attention(layer: LibraryModule, rotary: Rotary, x: Tensor) -> Tensor:
     attention = layer.self_attn
-    normed = layer.layer_norm1(x)
+    _, normed = add_norm(layer.layer_norm1, x)
     query = rotary.rotate_(attention.q_proj(normed), 1)
     key = rotary.rotate_(attention.k_proj(normed), 1)
     return x + layer.dropout1(_attend(attention, query, key, attention.v_proj(normed), None))
@@ -77,7 +78,7 @@ def _cross_attention(
     layer: LibraryModule, rotary: Rotary, x: Tensor, keys: Tensor, values: Tensor, slots: int, bias: Tensor | None
 ) -> Tensor:
     attention = layer.cross_attn_image
-    query = rotary.rotate_(attention.q_proj(layer.layer_norm2(x)), 1)
+    query = rotary.rotate_(attention.q_proj(add_norm(layer.layer_norm2, x)[1]), 1)
     key = rotary.rotate_(attention.k_proj(keys), slots)
     return x + layer.dropout2(_attend(attention, query, key, attention.v_proj(values), bias))
 

@@ -161,6 +161,11 @@ def choose_device(device: str) -> torch.device:
     if not available[kind]:
         found = ", ".join(name for name, there in available.items() if there)
         raise MosamError(f"load_model: expected a {kind} device, got none; use --device auto or one of: {found}")
+    count = {"cuda": count_gpus()}.get(kind, 1)
+    number = device.removeprefix(kind).removeprefix(":") if device != kind else "0"
+    if not (number.isascii() and number.isdigit() and int(number) < count):
+        known = kind if count == 1 else f"{kind}, {kind}:0 to {kind}:{count - 1}"
+        raise MosamError(f"load_model: expected a device that is there ({known}), got {device!r}")
     return torch.device(device)
 
 

@@ -7,6 +7,7 @@ that type, hence the choice.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -49,7 +50,8 @@ class Rotary:
     Args:
         grid: side of the grid; position i is `x = i % grid`, `y = i // grid`.
         width: channels, a multiple of 4.
-        formulas: `official` = product of complex numbers, `library` = pairwise rotation with cosine and sine.
+        formulas: `official` = product of complex numbers, `library` = pairwise rotation with cosine and sine. On a GPU
+            both are the same pairwise rotation: complex products cannot be compiled there, and cost three passes.
     """
 
     def __init__(self, grid: int, width: int, *, formulas: Formulas, device: torch.device):
@@ -58,10 +60,15 @@ class Rotary:
         x, y = cells % grid, torch.div(cells, grid, rounding_mode="floor")
         angles = torch.cat([torch.outer(x, frequencies), torch.outer(y, frequencies)], dim=-1)
         self.tokens = grid * grid
-        if formulas == "official":
-            self.turn: Tensor | None = torch.polar(torch.ones_like(angles), angles).to(device)
+        self.turn: Tensor | None = None
+        self.pairs: tuple[Tensor, Tensor] | None = None
+        self._kernel: Callable[[Tensor, Tensor, Tensor, int], None] | None = None
+        if device.type == "cuda":
+            self.pairs = angles.cos().to(device), angles.sin().to(device)
+            self._kernel = _find_kernel()
+        elif formulas == "official":
+            self.turn = torch.polar(torch.ones_like(angles), angles).to(device)
         else:
-            self.turn = None
             self.cos = angles.cos().repeat_interleave(2, dim=-1).to(device)
             self.sin = angles.sin().repeat_interleave(2, dim=-1).to(device)
 
@@ -70,6 +77,12 @@ class Rotary:
         count = slots * self.tokens
         if count == 0:
             return x
+        if self.pairs is not None:
+            if self._kernel is not None and x.is_contiguous() and not _must_trace(x):
+                self._kernel(x, *self.pairs, count)
+            else:
+                turn_pairs(x, *self.pairs, count)
+            return x
         head = x[:, :count].unflatten(1, (slots, self.tokens))
         if self.turn is None:
             values = head.float()
@@ -77,12 +90,34 @@ class Rotary:
         elif x.dtype == torch.float32:
             torch.view_as_complex(head.unflatten(-1, (-1, 2))).mul_(self.turn)
         else:
-            # a processor takes one slot at a time, so that what is computed in 32 bits stays in its cache
-            for part in head.unbind(1) if head.device.type == "cpu" else (head,):
+            # one slot at a time, so that what is computed in 32 bits stays in the cache
+            for part in head.unbind(1):
                 values = part.float()
                 torch.view_as_complex(values.unflatten(-1, (-1, 2))).mul_(self.turn)
                 part.copy_(values)
         return x
+
+
+def turn_pairs(x: Tensor, cos: Tensor, sin: Tensor, count: int) -> None:
+    """Turn the first `count` keys of every row in place; as `rotary_kernel.turn_`, in plain torch."""
+    tokens, half = cos.shape
+    head = x[:, :count].unflatten(1, (count // tokens, tokens))
+    a, b = head.float().unflatten(-1, (half, 2)).unbind(-1)
+    head.copy_(torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2))
+
+
+def _find_kernel() -> Callable[[Tensor, Tensor, Tensor, int], None] | None:
+    """The rotation as one kernel, where Triton is there."""
+    try:
+        from mosam.model.rotary_kernel import turn_
+    except ImportError:
+        return None
+    return turn_
+
+
+def _must_trace(x: Tensor) -> bool:
+    """Whether every operation must be torch's own: for gradients, or while torch compiles and fuses them itself."""
+    return torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled())
 
 
 def _turn_quarter(x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mosam.model.attention import LibraryModule
 from mosam.model.blocked import attend
+from mosam.model.norms import add_norm
 
 
 def pyramid(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:
@@ -42,16 +43,26 @@ def _stages(backbone: LibraryModule, pixels: Tensor) -> list[Tensor]:
     x = x + backbone._get_pos_embed(x.shape[1:3])
     ends = set(backbone.stage_ends)
     outputs = []
+    added: Tensor | None = None
     for index, block in enumerate(backbone.blocks):
-        x = _block(block, x)
+        x, added = _block(block, x, added)
         if index in ends:
+            x, added = x + added, None
             outputs.append(x)
     return outputs
 
 
-def _block(block: LibraryModule, x: Tensor) -> Tensor:
-    """One Hiera block: windowed or global attention, with pooled queries where the resolution halves, then the MLP."""
-    normed = block.layer_norm1(x)
+def _block(block: LibraryModule, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One Hiera block: windowed or global attention, with pooled queries where the resolution halves, then the MLP.
+
+    Args:
+        block: the library's.
+        x: (B, h, w, C).
+        added: what the block before adds to `x`, or None; added together with the normalization.
+    Returns:
+        the features after attention, and what the MLP adds to them.
+    """
+    x, normed = add_norm(block.layer_norm1, x, added)
     residual = x if block.dim == block.dim_out else _pool(block.proj(normed), block.query_stride)
     window = block.window_size
     if window:
@@ -61,8 +72,8 @@ def _block(block: LibraryModule, x: Tensor) -> Tensor:
         attended = _from_windows(attended, window, residual.shape[0], residual.shape[1], residual.shape[2])
     else:
         attended = _attend(block.attn, normed)
-    x = residual + attended
-    return x + block.mlp(block.layer_norm2(x))
+    x, normed = add_norm(block.layer_norm2, residual, attended)
+    return x, block.mlp(normed)
 
 
 def _attend(attention: LibraryModule, x: Tensor) -> Tensor:
@@ -88,7 +99,8 @@ def _pool(x: Tensor, stride: list[int] | None) -> Tensor:
 def _to_windows(x: Tensor, window: int) -> Tensor:
     """(B, h, w, C) -> (B * windows, window, window, C), padded at the lower right where it does not fit."""
     batch, height, width, channels = x.shape
-    x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
+    if width % window or height % window:  # padding by nothing is a copy
+        x = F.pad(x, (0, 0, 0, -width % window, 0, -height % window))
     x = x.reshape(batch, x.shape[1] // window, window, x.shape[2] // window, window, channels)
     return x.transpose(2, 3).reshape(-1, window, window, channels)
 

@@ -3,7 +3,8 @@
 Only modules and weights are taken from the library; its session, its per-frame loop and its forward pass are not used.
 Precision: fp32, or 16-bit autocast as the official programs run it. The weights of matrices and convolutions are then
 stored in 16 bits once, instead of being cast again at every call, which gives the same numbers. Position codes are
-computed in fp32, once, and the top features stay fp32.
+computed in fp32, once, and the top features stay fp32. On a GPU fp32 means all 32 bits: TF32, which torch and so the
+official programs use in convolutions unless told otherwise, is off.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 import torch
@@ -23,11 +25,14 @@ from mosam.model import blocked
 from mosam.model.attention import LibraryModule, attend_to_memory, gather
 from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
+from mosam.model.graphs import CudaRecorder, Graphed, Recorder, Work
 from mosam.model.hiera import pyramid
 from mosam.model.networks import MASK_STRIDE, STRIDE
 from mosam.model.preprocess import NO_POINT, Resize, load_mask, load_pixels, prompt_points
 from mosam.model.widened import has_native, widen
 from mosam.types import Prompt, Size
+
+T = TypeVar("T")
 
 Precision = Literal["fp32", "bf16", "fp16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -75,6 +80,7 @@ class Sam2Backbone:
         self.resize: Resize = resize
         self.precision: Precision = precision
         self.compiled = False
+        self._constants: dict[str, tuple[object, Any]] = {}
         self._pyramid: Callable[[LibraryModule, Tensor], list[Tensor]] = pyramid
         self._attend_to_memory: Callable[..., Tensor] = attend_to_memory
         self.dtype = DTYPES[precision]
@@ -96,10 +102,36 @@ class Sam2Backbone:
         self._feature_position = CURRENT_POSITION_WEIGHT * sine_map(self.sizes.grid, self.sizes.width).to(self.device)
         memory_sine = sine_map(self.sizes.grid, self.sizes.memory).to(self.dtype).float()
         self._memory_position = memory_sine.to(self.device)
+        self.use_graphs(CudaRecorder if self.device.type == "cuda" and graphs_wanted() else None)
 
     def parameter_count(self) -> int:
         """Learned values of the network."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def use_graphs(self, recorder: Callable[[torch.device], Recorder] | None) -> None:
+        """Replay the network's calls as graphs, where that proves right and no slower (`mosam.model.graphs`).
+
+        Args:
+            recorder: makes what records graphs; None = plain calls. Encoding may run on a stream beside the rest,
+                so it has a recorder of its own.
+        """
+        calls: dict[str, Work] = {
+            "encode": self._encode,
+            "attend": self._attend,
+            "decode": self._decode,
+            "memorise": self._memorise,
+        }
+        self._calls: dict[str, Work] = dict(calls)
+        if recorder is not None:
+            beside, rest = recorder(self.device), recorder(self.device)
+            for name, work in calls.items():
+                self._calls[name] = Graphed(work, beside if name == "encode" else rest, name=name)
+
+    def release(self) -> None:
+        """See `Backbone`: graphs are given back, and no more are made."""
+        for call in self._calls.values():
+            if isinstance(call, Graphed):
+                call.forget()
 
     def compile(self) -> None:
         """Compile the image encoder and memory attention with `torch.compile`, from their next call on.
@@ -127,14 +159,16 @@ class Sam2Backbone:
             return [level.clone() for level in compiled(encoder, pixels)]
 
         self._pyramid = encode
+        self._calls["encode"] = self._encode_padded
+        self._calls["attend"] = self._attend  # a graph of compiled code would be recorded before it is compiled
         if not (self.device.type == "cpu" and self.dtype is torch.bfloat16 and blocked.pays()):  # faster as it is
             self._attend_to_memory = torch.compile(attend_to_memory, dynamic=True)
         self.compiled = True
 
     def _compute(self) -> contextlib.AbstractContextManager[object]:
-        """The precision of a call; in fp32 that of the caller."""
+        """The precision of a call; in fp32 on a CPU that of the caller."""
         if self.dtype == torch.float32:
-            return contextlib.nullcontext()
+            return full_fp32() if self.device.type == "cuda" else contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
 
     # Inputs
@@ -159,7 +193,8 @@ class Sam2Backbone:
     def no_prompt(self, rows: int) -> PromptTokens:
         """The token pair of a decode without prompt: one point that is none; the prompt encoder adds the other."""
         points = torch.zeros(rows, 1, 2, device=self.device)
-        return PromptTokens(points, torch.full((rows, 1), NO_POINT, dtype=torch.int32, device=self.device))
+        labels = torch.full((rows, 1), NO_POINT, dtype=torch.int32, device=self.device)
+        return PromptTokens(points, labels, none=True)
 
     def mask_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
         """Mask prompts -> (R, 1, image, image) of 0 and 1.
@@ -178,15 +213,32 @@ class Sam2Backbone:
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Image features of a batch of frames."""
+        top, *high = self._calls["encode"](pixels)
+        return ImageFeatures(top=top, high=tuple(high))
+
+    def _encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         decoder = self.model.mask_decoder
         with self._compute():
             high, middle, top = self._pyramid(self.model.vision_encoder, pixels)
-            return ImageFeatures(top=top.float(), high=(decoder.conv_s0(high), decoder.conv_s1(middle)))
+            return top.float(), decoder.conv_s0(high), decoder.conv_s1(middle)
+
+    def _encode_padded(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Compiled code is made for each batch size, and only for a few: the batch is filled up to a power of two."""
+        count = len(pixels)
+        missing = padded_batch(count) - count
+        if missing:
+            pixels = torch.cat([pixels, pixels[-1:].expand(missing, -1, -1, -1)])
+        return tuple(level[:count] for level in self._encode(pixels))
 
     def attend(self, features: ImageFeatures, rows: Tensor, read: MemoryRead) -> Tensor:
         """Top features of `rows` conditioned on memory -> (R, width, grid, grid)."""
+        (out,) = self._calls["attend"](features.top, rows, *(getattr(read, field.name) for field in fields(read)))
+        return out
+
+    def _attend(self, top: Tensor, rows: Tensor, *memories: Tensor | None) -> tuple[Tensor]:
+        read = MemoryRead(*memories)  # type: ignore[arg-type]
         with self._compute():
-            frames = features.top.flatten(2).transpose(1, 2) + self._feature_position
+            frames = top.flatten(2).transpose(1, 2) + self._feature_position
             keys, values = self._memory_tokens(read)
             out = self._attend_to_memory(
                 self.model.memory_attention,
@@ -198,7 +250,7 @@ class Sam2Backbone:
                 slots=read.memory.shape[1],
                 bias=read.bias,
             )
-            return out.transpose(1, 2).unflatten(2, (self.sizes.grid, self.sizes.grid))
+            return (out.transpose(1, 2).unflatten(2, (self.sizes.grid, self.sizes.grid)),)
 
     def _memory_tokens(self, read: MemoryRead) -> tuple[Tensor, Tensor]:
         """Keys (position code added, scaled) and values of all slots, then of all pointers: (R, K, memory) fp32."""
@@ -246,14 +298,27 @@ class Sam2Backbone:
             prompts: one set of points, and a dense prompt or none, per row.
             outputs: which of the decoder's four masks are wanted.
         """
+        none = prompts.none and prompts.mask_logits is None
+        given = (None, None, None) if none else (prompts.points, prompts.labels, prompts.mask_logits)
+        call = self._calls["decode"] if none else self._decode
+        masks, iou, tokens, object_score = call(top, rows, *features.high, *given)
+        wanted = {"multi": slice(1, None), "single": slice(0, 1), "all": slice(0, None)}[outputs]
+        return Decoded(masks[:, wanted], iou[:, wanted], tokens[:, wanted], object_score)
+
+    def _decode(
+        self,
+        top: Tensor,
+        rows: Tensor,
+        high: Tensor,
+        middle: Tensor,
+        points: Tensor | None,
+        labels: Tensor | None,
+        mask_logits: Tensor | None,
+    ) -> tuple[Tensor, ...]:
+        """All four masks, their predicted IoU and tokens, and the presence logit."""
         decoder, count = self.model.mask_decoder, top.shape[0]
         with self._compute():
-            sparse, dense = self.model.prompt_encoder(
-                input_points=prompts.points[:, None],
-                input_labels=prompts.labels[:, None],
-                input_boxes=None,
-                input_masks=prompts.mask_logits,
-            )
+            sparse, dense = self._embed_prompts(count, points, labels, mask_logits)
             fixed = torch.cat((decoder.obj_score_token.weight, decoder.iou_token.weight, decoder.mask_tokens.weight))
             tokens, image = decoder.transformer(
                 point_embeddings=torch.cat((fixed.expand(count, 1, *fixed.shape), sparse), dim=2),
@@ -262,16 +327,55 @@ class Sam2Backbone:
                 attention_similarity=None,
             )
             mask_tokens = tokens[:, 0, 2 : 2 + decoder.num_mask_tokens]
-            high = self._upscale(image[:, 0].transpose(1, 2).reshape(top.shape), features, rows)
+            fine = self._upscale(
+                image[:, 0].transpose(1, 2).reshape(top.shape), gather(high, rows), gather(middle, rows)
+            )
             weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
-            masks = (torch.stack(weights, dim=1) @ high.flatten(2)).unflatten(2, high.shape[2:])
+            masks = (torch.stack(weights, dim=1) @ fine.flatten(2)).unflatten(2, fine.shape[2:])
             iou = decoder.iou_prediction_head(tokens[:, 0, 1])
             object_score = decoder.pred_obj_score_head(tokens[:, 0, 0])[:, 0]
-        wanted = {"multi": slice(1, None), "single": slice(0, 1), "all": slice(0, None)}[outputs]
-        return Decoded(masks[:, wanted], iou[:, wanted], mask_tokens[:, wanted], object_score)
+        return masks, iou, mask_tokens, object_score
+
+    def _embed_prompts(
+        self, count: int, points: Tensor | None, labels: Tensor | None, mask_logits: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Sparse (R, 1, N, width) and dense (R, width, grid, grid) embedding of prompts, or of having none."""
+        encoder = self.model.prompt_encoder
+        if points is not None and labels is not None:
+            return encoder(
+                input_points=points[:, None], input_labels=labels[:, None], input_boxes=None, input_masks=mask_logits
+            )
+
+        def of_none() -> tuple[Tensor, Tensor]:
+            tokens = self.no_prompt(1)
+            return encoder(
+                input_points=tokens.points[:, None],
+                input_labels=tokens.labels[:, None],
+                input_boxes=None,
+                input_masks=None,
+            )
+
+        sparse, dense = self._constant(
+            "no prompt", of_none, encoder.not_a_point_embed.weight, encoder.no_mask_embed.weight
+        )
+        return sparse.expand(count, -1, -1, -1), dense.expand(count, -1, -1, -1)
+
+    def _constant(self, name: str, make: Callable[[], T], *weights: Tensor) -> T:
+        """What depends on weights alone, made once; made anew while gradients are wanted or after they changed."""
+        if not torch.is_inference_mode_enabled():
+            return make()
+        state = tuple((id(w), 0 if w.is_inference() else w._version) for w in weights)
+        kept = self._constants.get(name)
+        if kept is None or kept[0] != state:
+            kept = self._constants[name] = (state, make())
+        return cast(T, kept[1])
 
     def _image_position(self) -> Tensor:
         """(1, width, grid, grid) random Fourier code of the cells, from the model's buffer."""
+        embedding = self.model.shared_image_embedding
+        return self._constant("image position", self._make_image_position, embedding.positional_embedding)
+
+    def _make_image_position(self) -> Tensor:
         side = self.sizes.grid
         place = (torch.arange(side, device=self.device, dtype=torch.float32) + 0.5) / side
         y, x = torch.meshgrid(place, place, indexing="ij")
@@ -279,10 +383,9 @@ class Sam2Backbone:
             code = self.model.shared_image_embedding(torch.stack((x, y), dim=-1))
         return code.permute(2, 0, 1)[None]
 
-    def _upscale(self, image: Tensor, features: ImageFeatures, rows: Tensor) -> Tensor:
+    def _upscale(self, image: Tensor, high: Tensor, middle: Tensor) -> Tensor:
         """Decoder features at mask resolution, (R, width / 8, mask, mask)."""
         decoder = self.model.mask_decoder
-        high, middle = (gather(level, rows) for level in features.high)
         x = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + middle))
         return decoder.activation(decoder.upscale_conv2(x) + high)
 
@@ -309,8 +412,12 @@ class Sam2Backbone:
         Returns:
             (R, tokens, memory) bfloat16.
         """
+        (memory,) = self._calls["memorise"](features.top, rows, mask_values, present)
+        return memory
+
+    def _memorise(self, top: Tensor, rows: Tensor, mask_values: Tensor, present: Tensor) -> tuple[Tensor]:
         encoder = self.model.memory_encoder
-        top = features.top.contiguous()  # the layout in which the official program rounds
+        top = top.contiguous()  # the layout in which the official program rounds
         with self._compute():
             if rows.shape[0] >= top.shape[0]:  # once per frame when several rows share it, else once per row
                 frames = gather(encoder.feature_projection(top), rows)
@@ -319,7 +426,35 @@ class Sam2Backbone:
             memory = encoder.projection(encoder.memory_fuser(frames + encoder.mask_downsampler(mask_values)))
         absent = 1 - present.float()[:, None, None, None]
         memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
-        return memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous()
+        return (memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous(),)
+
+
+@contextlib.contextmanager
+def full_fp32() -> Iterator[None]:
+    """All bits of fp32 in convolutions and products on a GPU, instead of TF32's ten; as it was afterwards."""
+    places: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [place.allow_tf32 for place in places]
+    try:
+        for place in places:
+            place.allow_tf32 = False
+        yield
+    finally:
+        for place, allowed in zip(places, before, strict=True):
+            place.allow_tf32 = allowed
+
+
+def padded_batch(count: int) -> int:
+    """The next power of two, or of 16 a multiple: 1, 2, 4, 8, 16, 32, 48 ...
+
+    >>> [padded_batch(count) for count in (1, 3, 8, 9, 17)]
+    [1, 4, 8, 16, 32]
+    """
+    return -(-count // 16) * 16 if count > 16 else 1 << (count - 1).bit_length()
+
+
+def graphs_wanted() -> bool:
+    """Whether CUDA graphs may be used: unless `MOSAM_GRAPHS` is 0."""
+    return os.environ.get("MOSAM_GRAPHS", "1") != "0"
 
 
 def can_compile(device: torch.device) -> bool:

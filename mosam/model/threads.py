@@ -1,4 +1,4 @@
-"""How many threads a network should use on a processor."""
+"""How many threads of the host a network should use."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ SMALL_GRID = 16  # side of the feature grid up to which a second thread costs mo
 
 @contextlib.contextmanager
 def suitable_threads(model: Backbone) -> Iterator[None]:
-    """One torch thread for a small network on a processor, unless the environment says how many; as it was afterwards.
+    """One torch thread beside a GPU and for a small network on the CPU; as it was afterwards.
 
     The layers of a small network take microseconds: two threads wait for each other, and on a busy machine they nearly
-    stand still (nano on two busy cores: 21 ms a frame with one thread, 44 to 52 ms with two).
+    stand still (nano on two busy cores: 21 ms a frame with one thread, 44 to 52 ms with two). Beside a GPU the
+    host only copies frames, and threads spin for a while after each copy (on an H100's host with 16 of them one lane at
+    36 frames per second kept 6.5 cores busy). `OMP_NUM_THREADS` wins.
     """
     import torch
 
-    if model.device.type != "cpu" or model.sizes.grid > SMALL_GRID or "OMP_NUM_THREADS" in os.environ:
-        yield
-        return
+    gpu = model.device.type != "cpu"
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    if (gpu or model.sizes.grid <= SMALL_GRID) and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
     try:
         yield
     finally:

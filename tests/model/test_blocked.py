@@ -111,3 +111,25 @@ def test_the_processors_it_is_for(monkeypatch, flags, expected):
         assert blocked.pays() is expected
     finally:
         blocked.pays.cache_clear()
+
+
+def test_new_shapes_and_single_rows_do_not_wait_for_a_plan(monkeypatch):
+    """Which kernels a GPU may take: flash attention until a shape has come often, and always for one row."""
+
+    def kernels(rows, keys, dtype=torch.bfloat16):
+        query, key = (torch.empty(rows, 1, n, 8, dtype=dtype) for n in (16, keys))
+        with blocked.fitting_kernel(query, key):
+            return torch.backends.cuda.cudnn_sdp_enabled()
+
+    monkeypatch.setattr(blocked, "_SEEN", {})
+    usual = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(True)
+    try:
+        long = blocked.LONG
+        assert [kernels(2, long) for _ in range(blocked.PLANNED + 1)] == [False] * (blocked.PLANNED - 1) + [True] * 2
+        assert not any(kernels(1, long) for _ in range(2 * blocked.PLANNED))
+        assert kernels(2, long - 1)
+        assert kernels(2, long, torch.float32)
+        assert torch.backends.cuda.cudnn_sdp_enabled()  # as it was
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(usual)

@@ -226,6 +226,16 @@ def test_a_device_that_is_not_there():
     assert choose_device("cpu") == CPU
 
 
+@pytest.mark.parametrize("device", ["cuda:2", "cuda:-1", "cuda:x", "cuda:", "cudax", "cpu:1"])
+def test_a_number_that_no_device_has(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(MosamError) as caught:
+        choose_device(device)
+    assert "\n" not in str(caught.value)
+
+
 def test_automatic_precision(monkeypatch):
     monkeypatch.setattr(checkpoints, "bf16_units", lambda: "matrix units")
     assert choose_precision("tiny", CPU) == "bf16"

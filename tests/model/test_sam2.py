@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib.util
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from mosam.errors import MismatchError
 from mosam.model import attention
 from mosam.model.backbone import MemoryRead
 from mosam.model.checkpoints import build_random
-from mosam.model.formulas import Rotary, sine_code, sine_map
+from mosam.model.formulas import Rotary, sine_code, sine_map, turn_pairs
 from mosam.model.networks import NETWORKS, library_config
 from mosam.model.sam2 import Sam2Backbone
 from mosam.types import Prompt
@@ -198,6 +202,64 @@ def test_rotation_in_place_equals_the_definition():
     a, b = x[0, 9 + cell, 2 * pair : 2 * pair + 2]
     expected = torch.stack([a * np.cos(angle) - b * np.sin(angle), a * np.sin(angle) + b * np.cos(angle)])
     assert difference(turned["official"][0, 9 + cell, 2 * pair : 2 * pair + 2], expected) < 1e-6
+
+
+def test_the_form_that_a_gpu_computes_is_the_same_rotation():
+    official = Rotary(3, 8, formulas="official", device=torch.device("cpu"))
+    cos, sin = official.turn.real.contiguous(), official.turn.imag.contiguous()
+    x = numbers(2, 20, 8)
+    turned = x.clone()
+    turn_pairs(turned, cos, sin, 18)
+    assert difference(turned, official.rotate_(x.clone(), 2)) < 1e-6
+    assert torch.equal(turned[:, 18:], x[:, 18:])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="no Triton")
+def test_the_rotation_as_one_kernel_equals_its_plain_form():
+    """In Triton's interpreter, which must be chosen before Triton is imported."""
+    program = """
+import torch
+from mosam.model.formulas import turn_pairs
+from mosam.model.rotary_kernel import turn_
+angles = torch.rand(9, 4) * 6
+cos, sin = angles.cos(), angles.sin()
+for kind in (torch.float32, torch.bfloat16, torch.float16):
+    for rows, keys, count in ((1, 9, 9), (2, 22, 18), (3, 18, 18)):
+        x = torch.randn(rows, keys, 8).to(kind)
+        plain, kernel = x.clone(), x.clone()
+        turn_pairs(plain, cos, sin, count)
+        turn_(kernel, cos, sin, count)
+        assert torch.equal(kernel[:, count:], x[:, count:])
+        # one rounding apart where a product and a sum are fused
+        assert (kernel.float() - plain.float()).abs().max() <= {torch.float32: 2e-6}.get(kind, 0.04), kind
+print("equal")
+"""
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == "equal\n", done.stderr
+
+
+def test_fp32_on_a_gpu_is_not_tf32(model, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    monkeypatch.setattr(model, "device", torch.device("cuda"))
+    with model._compute():
+        assert not torch.backends.cudnn.allow_tf32
+        assert not torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+
+
+def test_constants_are_made_once_and_anew_when_weights_change():
+    with torch.inference_mode(False):  # weights as `load_model` gives them
+        model = Sam2Backbone(build_random(NETWORKS["mini"], 5), name="own")
+        embedding = model.model.shared_image_embedding.positional_embedding
+        with torch.inference_mode():
+            first = model._image_position()
+            assert model._image_position() is first
+        assert model._image_position() is not first  # gradients may flow
+        with torch.no_grad():
+            embedding.mul_(2)
+        with torch.inference_mode():
+            assert not torch.equal(model._image_position(), first)
 
 
 @pytest.mark.parametrize("kind", ["official", "library"])
