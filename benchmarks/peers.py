@@ -195,8 +195,9 @@ def run_ours(options: argparse.Namespace, data: object, out: Path, timing: Timin
         mosam.run(part, model, policy, out=out / folder, max_lanes=lanes)
         return sum(len(data[name]) for name in chosen)  # type: ignore[index]
 
-    timing.clip(lambda: clips(names[:1], "warm"), counts=False)
-    timing.clip(lambda: clips(names[1:], "timed"), counts=True)
+    # as many clips as lanes, so that every batch that is timed has been met; the others warm each shape with one clip
+    timing.clip(lambda: clips(names[: options.lane], "warm"), counts=False)
+    timing.clip(lambda: clips(names[-max(options.clips, options.lane) :], "timed"), counts=True)
 
 
 def one(options: argparse.Namespace) -> None:

@@ -538,7 +538,9 @@ def bench(
     precision: Precision = None,
     objects: Annotated[str, typer.Option(help="Objects of a clip; several with commas.")] = "1",
     lanes: Annotated[str, typer.Option(help="Clips tracked together; several with commas.")] = "1",
-    frames: Annotated[int, typer.Option(help="Frames of a clip that are timed.", min=1)] = 20,
+    frames: Annotated[
+        int | None, typer.Option(help="Frames of a clip that are timed: 20, on a GPU 100.", min=1)
+    ] = None,
     size: Annotated[str, typer.Option(help="Of the pictures, WIDTHxHEIGHT.")] = "1280x720",
     compile: Compile = False,
     json_file: JsonFile = None,

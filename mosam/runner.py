@@ -336,10 +336,10 @@ def walk(
 
 
 def _behind(codec: Any) -> contextlib.AbstractContextManager[Any]:
-    """Pictures are written in the background; boxes cost nothing."""
-    from mosam.codecs.background import in_background
+    """Masks are written in the background; boxes cost nothing."""
+    from mosam.codecs.background import in_background, writer_threads
 
-    return in_background(codec, threads=1 if not codec.masks else 2)
+    return in_background(codec, threads=writer_threads() if codec.masks else 1)
 
 
 def choose_lanes(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from mosam import runner
 from mosam.bench import STAGES, MadeClips, bench, render_bench, square
 from mosam.cli import run_command
 from mosam.engine.stages import StageClock, count_flops, covered, gpu_busy_share, matmul_rate
@@ -67,6 +70,39 @@ def test_stages_add_up():
     assert 0 < clock.seconds["read"] < 0.1
     assert gpu_busy_share(torch.device("cpu"), lambda: None) is None
     assert covered([(0, 10), (2, 3), (20, 21)]) == 11
+
+
+def test_the_busy_share_is_of_the_work_alone(monkeypatch):
+    """Starting the profiler and collecting what it saw take seconds, which once counted as idle time."""
+
+    class SlowProfile:
+        def __init__(self, activities):
+            pass
+
+        def __enter__(self):
+            time.sleep(0.2)
+            return self
+
+        def __exit__(self, *exception):
+            time.sleep(0.2)
+
+        def events(self):
+            span = SimpleNamespace(start=0.0, end=0.9e6 * seconds)
+            return [SimpleNamespace(device_type=torch.autograd.DeviceType.CUDA, time_range=span)]
+
+    seconds = 0.1
+    monkeypatch.setattr("torch.profiler.profile", SlowProfile)
+    monkeypatch.setattr("mosam.engine.stages.synchronize", lambda device: None)
+    share = gpu_busy_share(torch.device("cuda"), lambda: time.sleep(seconds))
+    assert 0.6 < share <= 0.9
+
+
+def test_every_lane_is_warm_before_it_is_timed(monkeypatch):
+    runs = []
+    real = runner.run
+    monkeypatch.setattr("mosam.runner.run", lambda data, *a, **k: runs.append(len(data)) or real(data, *a, **k))
+    bench(load_model("random:nano", device="cpu"), load_policy("sam2"), lanes=2, clips=3, frames=1, size=SIZE)
+    assert runs[0] == 2
 
 
 @pytest.mark.parametrize("name", ["objects", "lanes", "frames"])

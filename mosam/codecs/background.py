@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -15,8 +16,17 @@ from mosam.types import FrameOutput
 if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
 
-THREADS = 2
+MAX_THREADS = 8  # a 1080p label map takes 11 to 29 ms of a core to compress, which releases the interpreter lock
 WAITING = 32  # frames that may wait for each thread, before tracking waits for the disk
+
+
+def writer_threads() -> int:
+    """Threads that write masks: half of the cores this process may use, at least 2 and at most `MAX_THREADS`."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        cores = os.cpu_count() or 1
+    return max(2, min(MAX_THREADS, cores // 2))
 
 
 class BackgroundCodec:
@@ -123,7 +133,7 @@ def unwrapped(codec: Codec) -> Codec:
 
 
 @contextmanager
-def in_background(codec: Codec, threads: int = THREADS) -> Iterator[BackgroundCodec]:
+def in_background(codec: Codec, threads: int = 2) -> Iterator[BackgroundCodec]:
     """The codec with threads that write; they end with the block. Boxes are not worth a thread.
 
     Args:

@@ -60,17 +60,17 @@ def cpu_places(jobs: int) -> list[Place]:
 
 
 def gpu_places(asked: str, found: int) -> list[Place]:
-    """One worker a GPU.
+    """One worker a GPU, or as many as its number is given times: they share its memory.
 
     Args:
-        asked: `all`, how many, or their numbers with commas (`0,2`; `3,` is number 3 alone).
+        asked: `all`, how many, or their numbers with commas (`0,2`; `3,` is number 3 alone; `0,0` is two on number 0).
         found: GPUs of this machine.
     Raises:
         MosamError: none, one that is not there, or something else.
     """
     numbers = _gpu_numbers(asked, found)
     threads = max(1, cores() // len(numbers))
-    return [Place(f"cuda:{number}", threads, 1.0) for number in numbers]
+    return [Place(f"cuda:{number}", threads, 1.0 / numbers.count(number)) for number in numbers]
 
 
 def _gpu_numbers(asked: str, found: int) -> list[int]:
@@ -90,8 +90,8 @@ def _gpu_numbers(asked: str, found: int) -> list[int]:
             raise MosamError(f"--gpus: expected at most the {found} GPUs of this machine, got {count}")
         return list(range(count))
     absent = [number for number in numbers if number >= found]
-    if absent or len(set(numbers)) < len(numbers):
-        raise MosamError(f"--gpus: expected different numbers from 0 to {found - 1}, got {asked}")
+    if absent:
+        raise MosamError(f"--gpus: expected numbers from 0 to {found - 1}, got {asked}")
     return numbers
 
 

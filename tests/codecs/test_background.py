@@ -9,7 +9,7 @@ import pytest
 from fakes import SquareDataset
 
 from mosam.codecs import CODECS, CodecOptions
-from mosam.codecs.background import in_background
+from mosam.codecs.background import MAX_THREADS, in_background, writer_threads
 from mosam.types import FrameOutput, ObjectOutput
 
 
@@ -116,3 +116,9 @@ def test_tracking_waits_for_a_slow_disk(tmp_path, monkeypatch):
         assert time.perf_counter() - started > 0.02 * (9 - 2 - 2)  # two wait, one is being written
         writer.finish()
     assert len(files(tmp_path)) == 9
+
+
+@pytest.mark.parametrize(("cores", "threads"), [(1, 2), (4, 2), (8, 4), (64, MAX_THREADS)])
+def test_as_many_threads_as_the_cores_can_feed(monkeypatch, cores, threads):
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(cores)), raising=False)
+    assert writer_threads() == threads

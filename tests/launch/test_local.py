@@ -180,10 +180,13 @@ def test_workers_with_other_weights_are_refused(run):
 
 @pytest.mark.parametrize(
     ("asked", "found", "devices"),
-    [("all", 2, "01"), ("2", 3, "01"), ("0,2", 3, "02"), ("1,", 3, "1"), ("1", 8, "0")],
+    [("all", 2, "01"), ("2", 3, "01"), ("0,2", 3, "02"), ("1,", 3, "1"), ("1", 8, "0"), ("0,0", 1, "00")],
 )
 def test_gpus(asked, found, devices):
-    assert [place.device for place in gpu_places(asked, found)] == [f"cuda:{number}" for number in devices]
+    places = gpu_places(asked, found)
+    assert [place.device for place in places] == [f"cuda:{number}" for number in devices]
+    for device in set(devices):  # workers of one GPU share its memory
+        assert sum(place.share for place in places if place.device == f"cuda:{device}") == 1
 
 
 @pytest.mark.parametrize(
@@ -191,8 +194,7 @@ def test_gpus(asked, found, devices):
     [
         ("0", 2, "--gpus: expected at least 1, got 0; use --device cpu"),
         ("3", 2, "expected at most the 2 GPUs of this machine, got 3"),
-        ("0,5", 2, "expected different numbers from 0 to 1, got 0,5"),
-        ("1,1", 2, "expected different numbers"),
+        ("0,5", 2, "expected numbers from 0 to 1, got 0,5"),
         ("-1", 2, "--gpus: expected all, a number"),
         ("", 2, "--gpus: expected all, a number"),
         ("all", 0, "this machine has no GPU"),
