@@ -60,7 +60,7 @@ def test_a_start_frame_and_a_name_with_a_colon(mosam):
 def test_odd_videos_are_tracked_to_their_end(mosam, name):
     path = make_video(Path.cwd(), name)
     code, out, err = mosam("demo", path, "--box", "4,4,20,20", "--out", "o", "--tracker", "sam2", *MINI)
-    assert (code, len(err.splitlines())) == (0, 1), err
+    assert code == 0, err
     frames = VideoFrames(path)
     assert out.startswith(f"sam2: {len(frames)} frames")
     overlay = VideoFrames("o/overlay.mp4")
