@@ -263,7 +263,7 @@ def run_name(
     short = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
     name = f"{tracker.replace('[', '-').replace(']', '')}-{short.replace(':', '-')}"
     extras = [split, prompt, settings, f"seed{seed}" if seed else None]
-    return "@".join([name, *filter(None, extras)])
+    return "@".join([name, *filter(None, extras)]).replace("/", "_")  # one folder, whatever an option says
 
 
 def hidden_name(prefix: str, name: str) -> str:
@@ -272,8 +272,8 @@ def hidden_name(prefix: str, name: str) -> str:
     >>> hidden_name(".partial-", "car"), hidden_name(".work-", "a/b")
     ('.partial-car', '.work-~575aa62220a2c597f5def8d269b6acac')
     """
-    data = os.fsencode(name)
-    if len(data) <= _NAME_BYTES and "/" not in name and "\0" not in name:
+    data = name.encode(errors="surrogatepass")
+    if len(data) <= _NAME_BYTES and not re.search("[/\0\ud800-\udfff]", name):
         return f"{prefix}{name}"
     return f"{prefix}~{hashlib.blake2b(data, digest_size=16).hexdigest()}"
 
@@ -529,6 +529,8 @@ class RunStore:
         asked = {*self._names, *(self.record.selection or ()), *((old and old.selection) or ())}
         names = asked if old is None else {*old.sequences, *(n for n in asked if self._is_open(n))}
         own = {path for name in names for path in (*paths_of(str(settings.output.get("format")), name), log_path(name))}
+        for path in own:  # PathError before anything is removed, should the record name what is not inside
+            self.inside.kind(path)
         foreign = self._foreign(own)
         if foreign is not None:
             raise MismatchError(

@@ -12,6 +12,7 @@ import sys
 import pytest
 
 from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.files import PathError
 from mosam.store import (
     BACKUP,
     LOCK,
@@ -320,6 +321,34 @@ def test_overwriting_removes_only_what_the_record_names(tmp_path, extra):
     assert names(tmp_path) == [".DS_Store", RECORD]
 
 
+@pytest.mark.parametrize("name", ["../mine", "a/../../mine", "..", "/mine", "log"])
+def test_overwriting_goes_nowhere_that_a_record_says(tmp_path, name):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").write_text("mine")
+    run = tmp_path / "run"
+    three(run)
+    for path in (run / RECORD, run / BACKUP):
+        record = json.loads(path.read_text())
+        record["sequences"][name] = {"status": "done"}
+        path.write_text(json.dumps(record))
+    if name == "log":
+        (run / "log").symlink_to(tmp_path / "mine")
+    with pytest.raises(PathError) as caught:
+        RunStore(run, settings(), overwrite=True).__enter__()
+    assert str(caught.value).isprintable()
+    assert set(names(run)) - {"log"} == {"a", "b", "c", RECORD}
+    assert (tmp_path / "mine" / "file").read_text() == "mine"
+
+
+def test_overwriting_passes_over_names_that_no_file_can_have(tmp_path):
+    with RunStore(tmp_path, settings()) as store:
+        write(store, "a")
+        store.fail("n" * 300, SequenceRecord("failed", reason="File name too long"))
+    with RunStore(tmp_path, settings(seed=1), overwrite=True):
+        pass
+    assert names(tmp_path) == [RECORD]
+
+
 def test_overwriting_removes_what_a_killed_run_had_moved_but_not_recorded(tmp_path, monkeypatch):
     three(tmp_path)
     with RunStore(tmp_path, settings()) as store:
@@ -398,6 +427,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
         (("sam2", "large"), "sam2-large"),
         (("mosam[stride=3,mgp=off]", "large"), "mosam-stride=3,mgp=off-large"),
         (("sam2", "random:nano"), "sam2-random-nano"),
+        (("mosam[sparse=../../x:C]", "a/.."), "mosam-sparse=.._.._x:C-.."),
         (("sam2", "org/some-model"), "sam2-some-model"),
         (("sam2", "/data/sam2.1_hiera_large.pt"), "sam2-sam2.1_hiera_large"),
     ],
