@@ -6,18 +6,20 @@ failed, so what it says is read too.
 
 from __future__ import annotations
 
-import configparser
-import json
 import math
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mosam.errors import MissingDataError, MosamError
+from mosam.files import read_regular
+from mosam.typed import from_data, parse_json
+from mosam.vot.workspace import TRACKERS, read_trackers
 
 _BAD = ("encountered an error", "interrupted by tracker error", "Unable to", "not found", "No trackers resolved")
 _COLORS = re.compile(r"\x1b\[[0-9;]*m")
@@ -98,15 +100,14 @@ def evaluate(
     found = root / "analysis" / f"{name}.json"
     if not found.is_file():
         raise MosamError(f"vot analysis: expected {found}, found nothing")
-    return describe_analysis(json.loads(found.read_text(encoding="utf-8")))
+    return describe_analysis(parse_json(read_regular(found), found, nan=True), found)
 
 
 def _registered(root: Path) -> list[str]:
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.read(root / "trackers.ini", encoding="utf-8")
-    if not parser.sections():
-        raise MissingDataError(f"{root / 'trackers.ini'}: expected a tracker, found none; see mosam vot init")
-    return sorted(parser.sections())
+    trackers = read_trackers(root / TRACKERS)
+    if not trackers:
+        raise MissingDataError(f"{root / TRACKERS}: expected a tracker, found none; see mosam vot init")
+    return sorted(trackers)
 
 
 _MEASURES = {  # of the toolkit's analyses, the numbers they begin with
@@ -121,36 +122,70 @@ _MEASURES = {  # of the toolkit's analyses, the numbers they begin with
 }
 
 
-def read_analysis(analysis: Mapping[str, Any]) -> list[tuple[str, str, dict[str, float]]]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    type: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameters:
+    analyses: tuple[_Kind, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Experiment:
+    """What an experiment's analyses gave: for each of them a list with an entry for each tracker."""
+
+    parameters: _Parameters
+    results: tuple[tuple[Any, ...] | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Analysis:
+    """An analysis file of the toolkit."""
+
+    trackers: Mapping[str, Any] | tuple[str, ...]
+    results: Mapping[str, _Experiment]
+
+
+def read_analysis(analysis: object, where: str | Path = "analysis") -> list[tuple[str, str, dict[str, float]]]:
     """Overall numbers of an analysis file of the toolkit.
 
     Args:
         analysis: the content of `analysis/<name>.json`.
+        where: that file, for errors.
     Returns:
         experiment, tracker and its numbers, by the toolkit's name of an analysis where it has one (`Quality`); those
         without an overall number are left out.
+    Raises:
+        DataError: not an analysis.
     """
-    trackers = list(analysis["trackers"])
+    read = from_data(_Analysis, analysis, where, unknown=True, nan=True)
     found: dict[tuple[str, str], dict[str, float]] = {}
-    for experiment, content in analysis["results"].items():
-        pairs = zip(content["parameters"]["analyses"], content["results"] or (), strict=False)
-        for parameters, results in pairs:
-            kind = ".".join(parameters["type"].split(".")[-2:])
+    for experiment, content in read.results.items():
+        for parameters, results in zip(content.parameters.analyses, content.results or (), strict=False):
+            kind = ".".join(parameters.type.split(".")[-2:])
             names = _MEASURES.get(kind, ())
-            if len(names) == 1 and parameters.get("name") and kind.startswith("accuracy"):
-                names = (parameters["name"].lower(),)
-            for tracker, values in zip(trackers, results or (), strict=False):
-                numbers = [math.nan if value is None else value for value in values or ()]
-                named = {n: float(v) for n, v in zip(names, numbers, strict=False) if isinstance(v, int | float)}
+            if len(names) == 1 and parameters.name and kind.startswith("accuracy"):
+                names = (parameters.name.lower(),)
+            for tracker, values in zip(read.trackers, results or (), strict=False):
+                listed = values if isinstance(values, list | tuple) else ()
+                numbers = [math.nan if value is None else value for value in listed]
+                named = {
+                    name: from_data(float, value, where, f"{experiment}.{name}", nan=True)
+                    for name, value in zip(names, numbers, strict=False)
+                    if isinstance(value, int | float)
+                }
                 found.setdefault((experiment, tracker), {}).update(named)
     return [(experiment, tracker, values) for (experiment, tracker), values in found.items() if values]
 
 
-def describe_analysis(analysis: Mapping[str, Any]) -> str:
-    """Overall numbers of an analysis file as lines of text."""
+def describe_analysis(analysis: object, where: str | Path = "analysis") -> str:
+    """Overall numbers of an analysis file as lines of text; arguments and errors as those of `read_analysis`."""
     rows = [
         (experiment, tracker, "  ".join(f"{name} {value:.4f}" for name, value in values.items()))
-        for experiment, tracker, values in read_analysis(analysis)
+        for experiment, tracker, values in read_analysis(analysis, where)
     ]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
     return "\n".join(f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]}" for row in rows)

@@ -12,10 +12,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
-from mosam.files import write_bytes, write_text
+from mosam.files import read_regular, write_bytes, write_text
+from mosam.typed import from_data
 from mosam.vot.stacks import Stack
 
 if TYPE_CHECKING:
@@ -111,8 +112,8 @@ def init_workspace(
 def stack_of(path: str | os.PathLike[str]) -> str | None:
     """The stack that a workspace says it is of, None where there is no workspace yet."""
     there = _read_config(Path(path))
-    name = None if there is None else there.get("stack")
-    if not isinstance(name, str):
+    name = None if there is None else there.stack
+    if name is None:
         return None
     inside = Path(path) / name
     return str(inside) if inside.is_file() else name
@@ -145,11 +146,9 @@ def _check(root: Path, stack: Stack, dataset: Dataset | None) -> dict[str, objec
         name = str(stack.path.resolve().relative_to(root.resolve())) if inside else STACK_FILE
     config: dict[str, object] = {"registry": [f"./{TRACKERS}"], "stack": name, "sequences": SEQUENCES}
     there = _read_config(root)
-    if there is not None and there.get("stack") != name:
-        raise MismatchError(
-            f"{root}: holds a workspace of the stack {there.get('stack')}, not {name}; choose another folder"
-        )
-    if there is not None and f"./{TRACKERS}" not in (there.get("registry") or []):
+    if there is not None and there.stack != name:
+        raise MismatchError(f"{root}: holds a workspace of the stack {there.stack}, not {name}; choose another folder")
+    if there is not None and f"./{TRACKERS}" not in there.registry:
         raise MismatchError(f"{root / CONFIG}: expected ./{TRACKERS} in registry; add it, or choose another folder")
     copied = root / STACK_FILE
     copies = stack.path is not None and name == STACK_FILE and copied.is_file()
@@ -161,27 +160,48 @@ def _check(root: Path, stack: Stack, dataset: Dataset | None) -> dict[str, objec
     return config
 
 
-def _read_config(root: Path) -> dict[str, Any] | None:
-    if not (root / CONFIG).is_file():
+@dataclass(frozen=True, slots=True)
+class _Config:
+    """What we look at of a workspace's configuration."""
+
+    stack: str | None = None
+    registry: tuple[str, ...] = ()
+
+
+def _read_config(root: Path) -> _Config | None:
+    path = root / CONFIG
+    if not path.is_file():
         return None
     import yaml
 
     try:
-        there = yaml.safe_load((root / CONFIG).read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        raise DataError(root / CONFIG, "expected YAML; repair it or choose another workspace") from None
-    return there if isinstance(there, dict) else {}
+        there = yaml.load(read_regular(path), Loader=yaml.BaseLoader)  # text, lists and mappings only
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise DataError(path, "expected YAML; repair it or choose another workspace") from None
+    return from_data(_Config, there or {}, path, unknown=True)
+
+
+def read_trackers(path: Path) -> dict[str, dict[str, str]]:
+    """Sections of a workspace's `trackers.ini`; none where there is no such file.
+
+    Raises:
+        DataError: it is no such file.
+    """
+    parser = configparser.ConfigParser(interpolation=None)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(read_regular(path).decode("utf-8"))
+    except MissingDataError:
+        return {}
+    except (configparser.Error, ValueError, AttributeError, TypeError) as error:  # it trips over some of its own states
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(path, f"expected sections of name=value, got {reason}") from None
+    return {name: dict(parser[name]) for name in parser.sections()}
 
 
 def _merged(path: Path, sections: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     """The trackers that are registered and ours; MismatchError where one is there with other settings."""
-    parser = configparser.ConfigParser(interpolation=None)
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read(path, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise DataError(path, f"expected sections of name=value, got {str(error).splitlines()[0]}") from None
-    merged = {name: dict(parser[name]) for name in parser.sections()}
+    merged = read_trackers(path)
     for name, section in sections.items():
         wanted = {key: value.replace("%", "%%") for key, value in section.items()}  # the toolkit's reader wants it so
         if merged.setdefault(name, wanted) != wanted:
