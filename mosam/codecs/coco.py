@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError
+from mosam.typed import describe_value
 from mosam.types import Mask
 
 MAX_PIXELS = 1 << 27  # of a mask; a few bytes can declare any size, and nobody films more
@@ -48,7 +49,7 @@ def decode_rle(rle: object, where: str | os.PathLike[str]) -> Mask:
         raise DataError(where, f'expected run lengths {{"size", "counts"}}, got {type(rle).__name__}')
     size, counts = rle.get("size"), rle.get("counts")
     if not (isinstance(size, list) and len(size) == 2 and all(type(side) is int and side >= 0 for side in size)):
-        raise DataError(where, f"expected the size of a mask [height, width], got {str(size)[:40]}")
+        raise DataError(where, f"expected the size of a mask [height, width], got {describe_value(size)}")
     height, width = size
     if height * width > MAX_PIXELS:
         raise DataError(where, f"expected a mask of at most {MAX_PIXELS} pixels, got {height}x{width}; refused")
