@@ -97,19 +97,24 @@ class PageReader:
     def keys(self, start: bytes = b"") -> Iterator[bytes]:
         """Keys from `start` on, ascending."""
         last = None
-        for key in self._keys(self._root, 1, start) if self._depth else ():
+        for key in self._keys(self._root, 1, start, b"", None) if self._depth else ():
             if last is not None and key <= last:  # also what ends a tree whose branches go in a circle
                 raise self._damaged("ascending keys", repr(key[:40]))
             last = key
             yield key
 
-    def _keys(self, number: int, layer: int, start: bytes) -> Iterator[bytes]:
+    def _keys(self, number: int, layer: int, start: bytes, low: bytes, high: bytes | None) -> Iterator[bytes]:
+        """Keys below a page, from `start` on; all must be at least `low` and less than `high`, or `get` misses them."""
         page = self._page(number, layer)
+        inside = page.keys[layer < self._depth :]  # the first key of a branch says nothing
+        if inside and (inside[0] < low or (high is not None and inside[-1] >= high)):
+            raise self._damaged("keys where the branches say", f"others, page {number}")
         if layer == self._depth:
             yield from page.keys[bisect_left(page.keys, start) :]
             return
-        for child in page.children[bisect_right(page.keys, start, 1) - 1 :]:
-            yield from self._keys(child, layer + 1, start)
+        ends = [low, *page.keys[1:], high]
+        for at in range(bisect_right(page.keys, start, 1) - 1, len(page.children)):
+            yield from self._keys(page.children[at], layer + 1, start, ends[at] or b"", ends[at + 1])
 
     def _newest_meta(self) -> tuple[int, int, int, int, int]:
         """Size of a page in bytes, layers of the tree, its keys, its root, and pages there are: of the last commit."""

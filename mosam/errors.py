@@ -34,7 +34,10 @@ def printable(text: str, *, keep: str = "") -> str:
 
 
 class MosamError(Exception):
-    """The call or the data is wrong; the message is one complete line for a person."""
+    """The call or the data is wrong; the message is one complete line for a person, fit for a terminal."""
+
+    def __init__(self, message: str = ""):
+        super().__init__(printable(message, keep="\n"))  # a tree that is expected has lines of its own
 
 
 class DataError(MosamError):
@@ -49,7 +52,7 @@ class DataError(MosamError):
         self.path = fspath(path)
         self.line = line
         where = printable(self.path) if line is None else f"{printable(self.path)}:{line}"
-        super().__init__(f"{where}: {message}")
+        super().__init__(f"{where}: {printable(message)}")
 
 
 class MissingDataError(MosamError):

@@ -74,7 +74,9 @@ def test_a_file_cut_off_while_it_is_open_is_one_line(tmp_path):
         [reader.get(key) for key in items]
 
 
-@pytest.mark.parametrize("change", ["child", "circle", "large", "value", "pointer", "key", "depth", "root", "flags"])
+@pytest.mark.parametrize(
+    "change", ["order", "child", "circle", "large", "value", "pointer", "key", "depth", "root", "flags"]
+)
 def test_each_damaged_number_is_one_line(tmp_path, change):
     path = write(tmp_path, {f"{number:03d}".encode(): bytes(40 if number % 9 else 9000) for number in range(400)})
     data = bytearray(path.read_bytes())
@@ -88,6 +90,7 @@ def test_each_damaged_number_is_one_line(tmp_path, change):
     node = leaf + struct.unpack_from("<H", data, leaf + 16)[0]  # "000", a large value
     small = leaf + struct.unpack_from("<H", data, leaf + 18)[0]
     place, form, value = {
+        "order": (second + 8, "<B", (ord("3"),)),
         "child": (first, "<HHH", (60_000, 9, 0)),
         "circle": (second, "<H", struct.unpack_from("<H", data, first)),
         "large": (node + 8 + 3, "<Q", (1 << 60,)),

@@ -121,7 +121,7 @@ def test_folders_that_are_something_else(folder, tmp_path):
         load_model(str(tmp_path))
     (tmp_path / "model.safetensors").write_bytes(b"")
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(MismatchError, match="got bert"):
+    with pytest.raises(MismatchError, match="got 'bert'"):
         load_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(DataError, match=r"config\.json"):
