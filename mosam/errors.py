@@ -36,8 +36,8 @@ def printable(text: str, *, keep: str = "") -> str:
 class MosamError(Exception):
     """The call or the data is wrong; the message is one complete line for a person, fit for a terminal."""
 
-    def __init__(self, message: str = ""):
-        super().__init__(printable(message, keep="\n"))  # a tree that is expected has lines of its own
+    def __init__(self, *parts: str):
+        super().__init__(*(printable(part, keep="\n") for part in parts))  # an expected tree has lines of its own
 
 
 class DataError(MosamError):

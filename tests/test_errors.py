@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mosam.errors import DataError, MosamError, UnknownNameError
+from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
 
 
 @pytest.mark.parametrize(("line", "text"), [(None, "a.txt: bad"), (3, "a.txt:3: bad")])
@@ -23,3 +23,21 @@ def test_unknown_name_suggests_the_nearest():
 def test_unknown_name_far_from_all_suggests_none():
     assert "did you mean" not in str(UnknownNameError("tracker", "xyz", ["sam2"]))
     assert str(UnknownNameError("tracker", "xyz", [])).endswith("(known: none)")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MosamError("x\x1b[2J\x00"),
+        DataError("a\x1b.txt", "expected b, got c\n\rd\x7f\x9b"),
+        MissingDataError("a\x1b"),
+        MismatchError("\x08"),
+        UnknownNameError("x", "\x1b[31m", ["a\x1b"]),
+    ],
+)
+def test_no_message_steers_a_terminal(error):
+    assert str(error).isprintable()
+
+
+def test_an_expected_tree_keeps_its_lines():
+    assert str(MissingDataError("x: expected tree:\na/\n  b")) == "x: expected tree:\na/\n  b"

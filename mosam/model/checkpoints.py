@@ -408,9 +408,7 @@ def _load_folder(folder: Path, name: str) -> _Loaded:
         raise MissingDataError(f"{folder}: expected {' and '.join(HUB_FILES)}, got no {' and no '.join(missing)}")
     kind = read_json(folder / "config.json", _Config, unknown=True).model_type
     if kind != LIBRARY_TYPE:
-        raise MismatchError(
-            f"{folder}: expected a {LIBRARY_TYPE} model, got {kind!a:.60}; use a SAM 2.1 checkpoint"
-        )
+        raise MismatchError(f"{folder}: expected a {LIBRARY_TYPE} model, got {kind!a:.60}; use a SAM 2.1 checkpoint")
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
