@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -31,6 +32,7 @@ from mosam.typed import parse_json
 
 VARIABLE = "MOSAM_CACHE"
 MOST_KEPT = 500  # scores; the oldest go first
+_KEY = re.compile("[0-9a-f]{40}")  # other files of the folder are somebody's own
 _PACKAGES = (mosam.codecs, mosam.datasets.base, mosam.regions)  # which decide a score, beside this one
 _NAME_ENDS = "_."  # what may follow a sequence's name in the name of its files
 
@@ -105,7 +107,8 @@ def keep(folder: Path, key: str, scores: Scores) -> None:
     with contextlib.suppress(OSError, PathError):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(scores.to_json(), allow_nan=False))
-        kept = sorted(folder.glob("*.json"), key=lambda file: file.stat().st_mtime)
+        ours = [file for file in folder.glob("*.json") if _KEY.fullmatch(file.stem)]
+        kept = sorted(ours, key=lambda file: file.stat().st_mtime)
         for old in kept[: max(len(kept) - MOST_KEPT, 0)]:
             old.unlink(missing_ok=True)
 
@@ -118,7 +121,8 @@ def _result_files(folder: Path, names: frozenset[str]) -> Iterator[tuple[str, Pa
         of_folder = any(_may_belong(part, names) for part in inside.parts)
         for file in sorted(files):
             name = str(inside / file)
-            if name == RECORD or of_folder or _may_belong(file, names):
+            belongs = name == RECORD or of_folder or _may_belong(file, names)
+            if belongs and (Path(parent) / file).is_file():  # a pipe would be waited for
                 yield name, Path(parent) / file
 
 

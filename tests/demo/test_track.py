@@ -132,17 +132,18 @@ def test_a_video_that_ends_early_leaves_whole_files(tmp_path):
     assert len((tmp_path / "o" / "boxes" / "1.txt").read_text().splitlines()) == 7
 
 
-def test_ctrl_c_finishes_the_frame_and_the_files(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_finishes_the_frame_and_the_files(tmp_path, number):
     def stop(index, image):
         if index == 4:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(number)
     result = track(Moving(50), tmp_path / "o", "sam2", shown=stop)
     assert result.interrupted
     assert result.frames in (5, 6)
     assert len(read_video(tmp_path / "o" / "overlay.mp4")[0]) == result.frames
-    assert signal.getsignal(signal.SIGINT) is before
+    assert signal.getsignal(number) is before
 
 
 def test_a_long_stream_keeps_nothing(tmp_path, monkeypatch):

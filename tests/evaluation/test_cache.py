@@ -155,9 +155,12 @@ def test_errors_are_not_kept_and_a_place_that_cannot_be_written_is_no_error(tmp_
 def test_the_oldest_go(tmp_path, cups, kept, monkeypatch):
     monkeypatch.setattr(caching, "MOST_KEPT", 2)
     folder = write(tmp_path / "x")
+    kept.mkdir(exist_ok=True)
+    (kept / "mine.json").write_text("")
     for limit in (1, 2, 3):
         evaluate(folder, cups.select(limit=limit), cache=kept)
-    assert len(list(kept.glob("*.json"))) == 2
+    assert len(list(kept.glob("*.json"))) == 3
+    assert (kept / "mine.json").exists()
 
 
 def test_where_scores_are_kept(monkeypatch, tmp_path):
