@@ -216,7 +216,8 @@ def find_video(path: TreePath) -> TreePath | None:
         return path
     if path.is_dir() or (isinstance(path, Path) and _archive_of(path).is_file()):
         return None
-    return next((file for suffix in VIDEO_SUFFIXES if (file := path.with_name(path.name + suffix)).is_file()), None)
+    suffixes = (*VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES))  # cameras write them in capitals
+    return next((file for suffix in suffixes if (file := path.with_name(path.name + suffix)).is_file()), None)
 
 
 def has_frames(path: str | os.PathLike[str]) -> bool:

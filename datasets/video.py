@@ -451,6 +451,8 @@ def _make_index(path: TreePath, count: int | None) -> VideoIndex:
                 turns.append(display_turn(frame))
         except LookupError:
             raise unknown_codec(path) from None
+        except Exception as error:  # of a pixel format that FFmpeg cannot convert
+            raise DataError(path, f"expected frame {len(sums)}, it cannot be converted: {one_reason(error)}") from None
     if size is None:
         detail = f": {faults[0]}" if faults else ""
         raise DataError(path, f"expected a video, got a file without frames that decode{detail}")

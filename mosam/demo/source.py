@@ -154,7 +154,7 @@ class FileSource:
         if not begin:
             detail = f": {faults[0]}" if faults else ""
             raise DataError(path, f"expected a video, got a file without frames that decode{detail}")
-        self._first = to_image(begin[0], upright=True)
+        self._first = self._convert(begin[0], start)
         height, width = self._first.shape[:2]
         self.size: Size = (height, width)
         self.length: int | None = len(begin) if len(begin) < SHORT else None
@@ -172,10 +172,7 @@ class FileSource:
             for index, frame in enumerate(self._decode(container, stream)):
                 if index < self.start:
                     continue
-                try:
-                    image = to_image(frame, upright=True)
-                except Exception as error:  # of a pixel format that cannot be converted
-                    raise DataError(self._path, f"expected frame {index}, got {one_reason(error)}") from None
+                image = self._convert(frame, index)
                 check_size(self._path, index, image, self.size)
                 last = self._time(frame, last, count)
                 begin = last if count == 0 else begin
@@ -187,6 +184,14 @@ class FileSource:
                 self._path,
                 f"expected {missing} bytes more as its header says, it is cut off and ends after {index + 1} frames",
             )
+
+    def _convert(self, frame: Any, index: int) -> Image:
+        try:
+            return to_image(frame, upright=True)
+        except Exception as error:  # of a pixel format that FFmpeg cannot convert
+            raise DataError(
+                self._path, f"expected frame {index}, it cannot be converted: {one_reason(error)}"
+            ) from None
 
     def _time(self, frame: Any, last: Fraction | None, count: int) -> Fraction | None:
         """Seconds at which a frame is shown; where it does not say, or says an earlier one, one step after `last`."""

@@ -1,17 +1,21 @@
 import pytest
+from clips import encode, make_video
 from trees import (
     label_map,
     moving_square,
+    stems,
     truncate,
     write_davis,
     write_frame,
+    write_frames,
     write_labels,
     write_lasot_sequence,
     write_text,
 )
 
+from mosam.cli import run_command
 from mosam.datasets.base import DATASETS, load_dataset
-from mosam.datasets.check import check, find_problems
+from mosam.datasets.check import Note, check, find_problems
 
 
 def _lasot(root, **sequences):
@@ -128,3 +132,58 @@ def test_problems_come_as_they_are_found_with_progress(tmp_path):
 def test_the_real_copies_are_sound(unpacked):
     assert check(load_dataset("davis", root=unpacked("davis/davis2017_car-shadow") / "car-shadow")) == []
     assert check(load_dataset("lasot", root=unpacked("lasot/lasot_test_annotations")), official=True) == []
+
+
+def test_a_fault_that_nobody_foresaw_ends_one_sequence_alone(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        write_frames(tmp_path / name, stems(2))
+        write_text(tmp_path / f"{name}.txt", "1,1,2,2")
+    dataset = load_dataset("folder", root=tmp_path)
+    load, present = dataset.load, dataset.is_present
+
+    def failing(name):
+        if name == "a":
+            raise RuntimeError("boom")
+        return load(name)
+
+    def absent(name, *, frames=False):
+        if name == "b":
+            raise PermissionError(13, "Permission denied", "b")
+        return present(name, frames=frames)
+
+    monkeypatch.setattr(dataset, "load", failing)
+    monkeypatch.setattr(dataset, "is_present", absent)
+    monkeypatch.setattr("mosam.datasets.frames.FrameFolder.read", lambda self, index: [][index])
+    assert check(dataset) == [
+        "a: expected files that can be checked, got RuntimeError: boom",
+        "b: expected files that can be checked, got PermissionError: [Errno 13] Permission denied: 'b'",
+        "c: frame 0: expected a frame that can be read, got IndexError: list index out of range",
+        "c: frame 1: expected a frame that can be read, got IndexError: list index out of range",
+    ]
+
+
+def test_videos_that_are_cut_off_or_do_not_decode_whole_are_told(tmp_path):
+    for name in ("broken.mp4", "phone.mp4", "short.mp4"):
+        make_video(tmp_path, name)
+        write_text(tmp_path / f"{name.removesuffix('.mp4')}.txt", "1,1,20,20")
+    for path in tmp_path.glob("whole*"):
+        path.unlink()
+    encode(tmp_path / "half.mkv", "mpeg4")
+    data = (tmp_path / "half.mkv").read_bytes()
+    (tmp_path / "half.mkv").write_bytes(data[: len(data) // 2])
+    write_text(tmp_path / "half.txt", "1,1,20,20")
+    found = check(load_dataset("folder", root=tmp_path))
+    assert [line.split(":")[0] for line in found] == ["broken", "half", "phone"]
+    assert "expected packets that decode, 1 do not" in found[0]
+    assert "bytes more as its header says, it is cut off; get it again" in found[1]
+    assert "40 of 40 frames carry an orientation" in found[2]
+    assert [isinstance(line, Note) for line in found] == [False, False, True]
+
+
+def test_a_note_is_no_problem(tmp_path, capfd):
+    make_video(tmp_path, "phone.mp4")
+    write_text(tmp_path / "phone.txt", "1,1,20,20")
+    assert run_command(["data", "check", "folder", "--root", str(tmp_path)]) == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("phone: note: 40 of 40 frames carry an orientation")
+    assert err == "folder all: 1 sequences, sound\n"
