@@ -14,7 +14,7 @@ from mosam.datasets.archives import LMDB_FILE, TreePath, as_path
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence, shorten
 from mosam.datasets.frames import ARCHIVE_SUFFIX, StoredFrames, has_frames, holds_frames, open_frames
 from mosam.datasets.video import VIDEO_SUFFIXES
-from mosam.errors import DataError, MissingDataError
+from mosam.errors import DataError, MissingDataError, printable
 from mosam.geometry import mask_to_box
 from mosam.types import Prompt
 
@@ -183,6 +183,13 @@ class Folder(Dataset):
             MissingDataError: masks are asked for where there are boxes only.
         """
         source, object_ids = self.open_frames(name), self._object_ids(name)
+        bad = next((stem for stem in source.stems if printable(stem) != stem), None)
+        if bad is not None:  # results are files of these names
+            raise DataError(
+                self._beside(name, ""),
+                f"expected names of frames without control characters or bytes that are no UTF-8, got "
+                f"'{printable(bad)}'; rename it",
+            )
         return Sequence(
             name=name,
             source=source,

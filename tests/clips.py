@@ -85,7 +85,10 @@ def copy_packets(source: Path, path: Path, *, first: int = 0, shift: int = 0, lo
     signed = {"avoid_negative_ts": "disabled"} if shift < 0 else {}
     with av.open(f"file:{source}") as old, av.open(f"file:{path}", "w", options=signed) as new:
         stream = old.streams.video[0]
-        target = new.add_stream_from_template(stream)
+        try:
+            target = new.add_stream_from_template(stream, opaque=True)
+        except AttributeError:
+            pytest.skip("this PyAV copies packets through an encoder of its own")
         for number, packet in enumerate(old.demux(stream)):
             if packet.size == 0 or number < first:
                 continue

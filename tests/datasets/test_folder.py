@@ -223,3 +223,12 @@ def test_more_boxes_than_results_can_hold_and_boxes_beside_the_picture(tmp_path)
     write_text(tmp_path / "car.txt", f"1,1,2,2\n{SIZE[1]},1,2,2\n")
     with pytest.raises(DataError, match=r"car\.txt:2: expected a box x,y,w,h on the 14x10 picture, got one that lies"):
         _ = load_dataset("folder", root=tmp_path)["car"].prompts
+
+
+@pytest.mark.parametrize("stem", ["a\nb", "a\x1b[1m", "caf\udce9"], ids=ascii)
+def test_frames_that_results_cannot_be_called_by(tmp_path, stem):
+    write_frames(tmp_path / "car", ["0"])
+    shutil.copy(tmp_path / "car" / "0.jpg", tmp_path / "car" / f"{stem}.jpg")
+    write_text(tmp_path / "car.txt", "1,1,2,2")
+    with pytest.raises(DataError, match=r"car: expected names of frames without .*\\.*; rename it"):
+        load_dataset("folder", root=tmp_path)["car"]
