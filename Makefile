@@ -25,7 +25,7 @@ WORKSPACE ?=
 STACK ?=
 EXPERIMENTS ?=
 
-.PHONY: eval demo plots paper results report docs test test-slow lint bench gpu vot vot-asked vot-environment clean
+.PHONY: eval demo plots paper results report docs test test-slow test-lowest lint bench gpu vot vot-asked vot-environment clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -67,7 +67,7 @@ report: $(INSTALLED)
 	@$(BIN)/mosam report $(RESULTS) --out $(OUT) $(if $(ROOT),--root "$(ROOT)") $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
 # the suite's networks are too small to gain from threads, and lose much where the cores are busy
-test test-slow: export OMP_NUM_THREADS ?= 1
+test test-slow test-lowest: export OMP_NUM_THREADS ?= 1
 
 # a worker that crashed is not replaced: with whole files dealt out, those left would wait for its tests for ever
 test: $(INSTALLED)
@@ -78,6 +78,18 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[ray,slurm,docs]' || echo "could not install ray, slurm, docs" >&2
 	$(BIN)/python -m pytest -m slow || [ $$? -eq 5 ]
+
+# The lowest versions that pyproject.toml allows, in an environment of their own, and the tests that lean on them most.
+LOWEST := .venv-lowest
+LOWEST_TESTS := tests/test_cli.py tests/test_cli_demo.py tests/test_fuzz.py tests/datasets tests/model tests/motion \
+	tests/demo tests/vot/test_trax_process.py tests/evaluation/figures tests/evaluation/test_frame_table.py
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -m "not slow and not gpu" $(LOWEST_TESTS)
+
+$(LOWEST)/.installed: pyproject.toml
+	@rm -rf $(LOWEST) && $(PYTHON) -m venv $(LOWEST) && $(LOWEST)/bin/python -m pip install --quiet uv
+	@$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[test]'
+	@touch $@
 
 bench: $(INSTALLED)
 	@for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -132,4 +144,4 @@ vot-environment: $(VOT_INSTALLED)
 	@$(@D)/bin/python -c "import vot" && touch $@
 
 clean:
-	rm -rf .venv .venv-vot .venv-vots .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .venv .venv-lowest .venv-vot .venv-vots .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -155,6 +155,8 @@ def load_scores(path: Path) -> list[Scores]:
     except MissingDataError:
         raise MissingDataError(f"{path}: expected a scores file, found none; make it with mosam score --json") from None
     items = content if isinstance(content, list) else [content]
+    if not items:
+        raise DataError(path, "expected scores, got an empty list; repeat mosam score")
     return [Scores.from_json(item, where=str(path)) for item in items]
 
 

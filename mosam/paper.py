@@ -378,7 +378,7 @@ class Laboratory:
             path = folder / _scores_name(experiment)
             if not path.is_file():
                 continue
-            [scores] = load_scores(path)
+            scores = load_scores(path)[0]
             if (scores.dataset, scores.split, scores.protocol) == (experiment.dataset, split, protocol):
                 return scores
         return None

@@ -73,9 +73,9 @@ def find_stack(name: str, *, inside: str | os.PathLike[str] = ".") -> Stack:
     for stack in STACKS.values():
         if stack.dataset == name:
             return stack
-    path = Path(name) if Path(name).is_file() else Path(inside) / name
+    path = Path(name) if os.path.isfile(name) else Path(inside) / name  # noqa: PTH113  # Path raises for some names
     if path.suffix not in (".yaml", ".yml"):
         raise UnknownNameError("stack", name, STACKS, where="--stack")
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113
         raise MissingDataError(f"--stack: {path}: expected a stack file, found nothing")
     return Stack(os.fspath(path), OLD, None, path)

@@ -116,7 +116,7 @@ def stack_of(path: str | os.PathLike[str]) -> str | None:
     if name is None:
         return None
     inside = Path(path) / name
-    return str(inside) if inside.is_file() else name
+    return str(inside) if os.path.isfile(inside) else name  # noqa: PTH113  # Path raises for a name no file can have
 
 
 def _is_workspace(root: Path) -> bool:
