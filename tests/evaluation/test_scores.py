@@ -76,6 +76,7 @@ def test_minimal_scores_of_somebody_else():
     [
         ("{", "a.json: expected JSON, got something else"),
         ("[1]", "a.json: expected an object with fields, got the number 1"),
+        ("[]", "a.json: expected scores, got an empty list; repeat mosam score"),
         ("{}", "a.json: dataset: expected text, found no such field"),
         ('{"schema": 99}', "expected scores of schema 1, got 99; update mosam"),
         (

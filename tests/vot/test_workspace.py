@@ -8,7 +8,9 @@ import yaml
 from vot_squares import write_squares
 
 from mosam.cli import run_command
-from mosam.vot.workspace import identifier
+from mosam.errors import MosamError
+from mosam.vot.stacks import find_stack
+from mosam.vot.workspace import identifier, stack_of
 
 pytest.importorskip("trax", reason="vot-trax is not installed")
 
@@ -174,3 +176,11 @@ def test_the_toolkit_is_missed_in_one_line(mosam, tmp_path):
     assert (code, err) == (2, "nowhere: expected an environment with the VOT toolkit, found none; see make vot\n")
     code, _, err = mosam("evaluate", "tree", "--toolkit", "nowhere")
     assert "expected a workspace of the VOT toolkit" in err
+
+
+@pytest.mark.parametrize("name", ["[" * 3000, "a/" * 3000])
+def test_a_stack_no_file_can_be_named_as_is_told(tmp_path, name):
+    (tmp_path / "config.yaml").write_text(f"stack: '{name}'\n")
+    assert stack_of(tmp_path) == name
+    with pytest.raises(MosamError, match="unknown stack"):
+        find_stack(name, inside=tmp_path)
