@@ -53,6 +53,8 @@ class SlowToLoad(FakeWork):
         object.__setattr__(self, "seconds", seconds)
 
     def open(self, place):
+        if self.seconds:
+            os.write(1, b"loading\n")
         until = time.monotonic() + self.seconds
         while time.monotonic() < until:
             sum(range(10_000))
@@ -161,10 +163,10 @@ def test_workers_end_with_a_parent_that_is_killed(start, tmp_path, when):
         wait_for_done(process)
     wait_for(lambda: len(workers_of(process.pid)) == 2)
     if when == "loading":
-        time.sleep(1.5)
+        assert [process.stdout.readline() for _ in range(2)] == ["loading\n"] * 2
     process.kill()
     process.wait()
-    wait_for(lambda: not in_session(process.pid), 2 if when != "booting" else 4)
+    wait_for(lambda: not workers_of(process.pid), 2 if when != "booting" else 10)  # that has not begun to watch yet
     if when == "tracking":
         plain = undisturbed(tmp_path / "plain")
         site, kept = FakeWork().open(None), []

@@ -207,7 +207,7 @@ def test_bad_files(tmp_path):
     with pytest.raises(DataError, match="schema 1, got 99; update mosam"):
         report(tmp_path)
     path.write_text("{")
-    with pytest.raises(DataError, match="expected scores in JSON"):
+    with pytest.raises(DataError, match="expected JSON"):
         report(tmp_path)
     save_scores(path, made_scores())
     (tmp_path / "run.json").write_text('{"format": 99}')
