@@ -69,6 +69,14 @@ class Prompt:
         return "box" if self.box is not None else "point"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DecodedPrompt(Prompt):
+    """A mask prompt that the network made of a box; unlike one that is given, it may be empty."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
 def _check_box(box: Box, where: str) -> None:
     if box.shape != (4,) or not np.isfinite(box).all():
         raise ValueError(f"{where}: expected a box of four finite numbers x,y,w,h, got {box}")

@@ -140,4 +140,15 @@ CASES = (
         resize="tv_bilinear",
         holes=False,
     ),
+    Case(
+        "dam4sam-box",
+        "dam4sam",
+        "box",
+        True,
+        (20.0, (0.0, -2.9, -4.4, -4.8)),
+        (40.0, 23.4),
+        (0.6, 1.15, 0.5, 0.1),
+        resize="tv_bilinear",
+        holes=False,
+    ),
 )

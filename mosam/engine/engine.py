@@ -311,15 +311,11 @@ class Engine:
         ]
         if not jobs:
             return []
-        made = self.runner.condition(
-            features,
-            [j[0] for j in jobs],
-            [j[3] for j in jobs],
-            [j[1].size for j in jobs],
-            threshold=self.policy.presence_threshold,
-        )
+        rows, sizes = [j[0] for j in jobs], [j[1].size for j in jobs]
+        starts = self._starts(features, rows, [j[3] for j in jobs], sizes)
+        made = self.runner.condition(features, rows, starts, sizes, threshold=self.policy.presence_threshold)
         written = []
-        for (row, video, track, prompt), conditioned in zip(jobs, made, strict=True):
+        for (row, video, track, prompt), start, conditioned in zip(jobs, starts, made, strict=True):
             t = video.next_frame
             entry = Entry(t, "prompt", conditioned.object_score, conditioned.iou, conditioned.area)
             shown = self.runner.shown(conditioned.low[None])[0]
@@ -337,11 +333,23 @@ class Engine:
                     binarise=self.parity.cond_memory != "official",
                     store=True,
                     log={"prompt": prompt.kind},
-                    exact=self._exact(prompt),
+                    exact=self._exact(start),
                 )
             )
             self._store_pointers([(entry, conditioned.pointer)])
         return written
+
+    def _starts(
+        self, features: ImageFeatures, rows: Sequence[int], prompts: Sequence[Prompt], sizes: Sequence[Size]
+    ) -> list[Prompt]:
+        """The prompts as the policy starts from them: boxes may become masks first."""
+        starts = list(prompts)
+        boxes = [i for i, prompt in enumerate(prompts) if prompt.box is not None and self.policy.starts_from_masks]
+        if boxes:
+            parts = ([values[i] for i in boxes] for values in (rows, prompts, sizes))
+            for i, decoded in zip(boxes, self.runner.decode_boxes(features, *parts), strict=True):  # type: ignore[arg-type]
+                starts[i] = decoded
+        return starts
 
     def _exact(self, prompt: Prompt) -> Tensor | None:
         """The port memorises a mask prompt as given, not through its low-resolution logits."""

@@ -24,7 +24,7 @@ from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHO
 from mosam.engine.transfer import download, upload, upload_index
 from mosam.model.backbone import Backbone, Decoded, ImageFeatures, MemoryRead
 from mosam.policies.base import Guide, PixelFilter, ReadPlan
-from mosam.types import Prompt, Size
+from mosam.types import DecodedPrompt, Prompt, Size
 
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # SAM 2: sigmoid_scale_for_mem_enc, sigmoid_bias_for_mem_enc
 PROMPT_LOGIT = 10.0  # a mask prompt stands for logits of +-10 and an object score of +-10
@@ -271,6 +271,30 @@ class ModelRunner:
             iou, present, area = decodes.iou[i, k], decodes.object_score[i], decodes.area[i, k]
             made.append(Conditioned(decodes.masks[i, k : k + 1], pointer, score, float(iou), float(present), int(area)))
         return made
+
+    def decode_boxes(
+        self, features: ImageFeatures, frame_rows: Sequence[int], prompts: Sequence[Prompt], sizes: Sequence[Size]
+    ) -> list[Prompt]:
+        """The mask prompts that DAM4SAM's program makes of boxes.
+
+        The mask is what is positive at video size, whatever the presence head says; it may be empty.
+
+        Args:
+            features, frame_rows, prompts, sizes: as for `condition`; each prompt has a box.
+        """
+        made: list[Prompt | None] = [None] * len(prompts)
+        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+            rows = self._index([frame_rows[i] for i in members])
+            tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
+            outputs: Literal["all", "single"] = "all" if self.parity.stability else "single"
+            top = self.model.without_memory(features, rows)
+            decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
+            low = _stable_single(decoded)[0] if outputs == "all" else decoded.masks.float()
+            for i, one in zip(members, low, strict=True):
+                logits = F.interpolate(one[None], size=sizes[i], mode="bilinear", align_corners=False)
+                mask = (logits[0, 0] > 0).cpu().numpy()
+                made[i] = DecodedPrompt(prompts[i].object_id, prompts[i].frame_index, mask=mask)
+        return [prompt for prompt in made if prompt is not None]
 
     # tracked frames
 

@@ -277,6 +277,7 @@ class MemoryPolicy(ABC):
         needs_boxes: candidates carry boxes.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_probability: candidates carry the mean probability of their own pixels.
+        starts_from_masks: a box prompt is decoded to a mask, and the track starts from that mask.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
         keep_everything: forget nothing. For debugging: a policy must read, choose and answer exactly as it does when it
             forgets, or it forgot something that it can still read.
@@ -289,6 +290,7 @@ class MemoryPolicy(ABC):
     needs_boxes: bool = False
     needs_reliability: bool = False
     needs_probability: bool = False
+    starts_from_masks: bool = False
     emit: Literal["online", "final"] = "online"
     keep_everything: bool = False
 

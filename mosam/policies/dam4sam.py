@@ -4,7 +4,8 @@ Source: Videnovic et al., A Distractor-Aware Memory for Visual Object Tracking w
 (jovanavidenovic/DAM4SAM, SAM 2.1 configuration). The distractor-resolving memory (DRM) holds the prompted frame and
 frames promoted to anchors; the recent appearance memory (RAM) holds frames on which the object was seen. A frame is
 promoted when the decoder is sure of its mask while another of its masks covers something else nearby. Frames are
-counted from the start of the track.
+counted from the start of the track. A box is decoded to a mask at the size of the picture first, and the track starts
+from that mask.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class Dam4Sam(MemoryPolicy):
 
     name = "dam4sam"
     Config = Dam4SamConfig
+    starts_from_masks = True
 
     def live_features(self, info: TrackInfo) -> int:
         """The first frame, the anchors and one spare, the newest frame and the multiples of the stride."""

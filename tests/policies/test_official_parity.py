@@ -33,14 +33,20 @@ class Run:
     logits: np.ndarray
     area: np.ndarray
     outputs: list
+    start: np.ndarray | None = None
 
 
 class FinalMasks(Engine):
-    """Remembers the low-resolution logits of every frame as they were shown last."""
+    """Remembers the low-resolution logits of every frame as they were shown last, and what tracks started from."""
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.low: dict[int, torch.Tensor] = {}
+        self.starts: list = []
+
+    def _starts(self, *arguments):
+        self.starts = super()._starts(*arguments)
+        return self.starts
 
     def _compose(self, wanted):
         for _, frame, objects in wanted:
@@ -79,6 +85,7 @@ def ours(name: str) -> Run:
         run.outputs += engine.drain(video)
     run.outputs += engine.close(video)
     low = torch.stack([engine.low[t] for t in range(FRAMES)]).numpy()
+    run.start = engine.starts[0].mask
     run.logits, run.area = low[:, ::4, ::4], (low > 0).sum((1, 2))
     return run
 
@@ -178,11 +185,21 @@ def test_the_same_masks_are_shown(name):
     assert np.abs(run.area - stored["area"]).max() <= 2
 
 
-def test_the_same_frames_are_promoted():
-    run, stored = ours("dam4sam"), official("dam4sam")
+@pytest.mark.parametrize("name", ["dam4sam", "dam4sam-box"])
+def test_the_same_frames_are_promoted(name):
+    run, stored = ours(name), official(name)
     promoted = [o.frame_index for o in run.outputs[1:] if o.objects[1].log.get("promoted")]
     assert promoted == stored["promoted"].tolist()
     assert [int(o.objects[1].mask.sum()) for o in run.outputs[1:]] == pytest.approx(stored["areas"], abs=2)
+
+
+def test_a_box_is_decoded_to_the_mask_that_the_program_starts_from():
+    run, theirs = ours("dam4sam-box"), np.unpackbits(official("dam4sam-box")["start_mask"], axis=1).astype(bool)
+    assert theirs.sum() > 1000
+    assert (run.start ^ theirs).sum() <= 2
+    first = run.outputs[0].objects[1]
+    assert first.log["prompt"] == "box"
+    assert (first.object_score, first.iou) == (10.0, 1.0), "a given mask is not doubted"
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -213,5 +230,5 @@ def test_the_runs_are_not_empty(name):
         sure = np.nanmax(np.abs(stored["presence"]), axis=1) > 2
         assert 10 < sure.sum() < 55, "both ways of choosing"
         assert len(ours(name).choices[1]) == 1, "equal pathways after the first sure frame"
-    if name == "dam4sam":
+    if name.startswith("dam4sam"):
         assert len(stored["promoted"]) >= 4
