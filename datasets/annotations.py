@@ -241,6 +241,11 @@ class LabelMapTruth:
         """Annotated frames, ascending."""
         return tuple(self._files)
 
+    @property
+    def binary(self) -> bool:
+        """Whether any value but 0 is the only object (DAVIS 2016)."""
+        return self._binary
+
     def path(self, frame_index: int) -> TreePath:
         """The label map of a frame."""
         return self._files[frame_index]

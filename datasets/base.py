@@ -20,6 +20,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.arguments import instance, path_like, whole
 from mosam.datasets.archives import TreePath, open_tree, possible_roots
 from mosam.errors import DataError, MissingDataError, UnknownNameError, printable
 from mosam.registry import Registry
@@ -261,6 +262,7 @@ class Dataset(Mapping[str, Sequence]):
         return None
 
     def __getitem__(self, name: str) -> Sequence:
+        instance(name, str, f"{self.name} {self.split}", "the name of a sequence (list(dataset) has them)")
         if name not in self._names:
             raise UnknownNameError("sequence", name, self._names, where=f"{self.name} {self.split}")
         return self.load(name)
@@ -322,14 +324,15 @@ class Dataset(Mapping[str, Sequence]):
         """
         chosen = self._names
         if names is not None:
+            if isinstance(names, str):
+                raise ValueError(f"select: expected a list of names, got the text {names[:40]!r}; put it into one")
             wanted = list(names)
             for name in wanted:
                 if name not in self._names:
                     raise UnknownNameError("sequence", name, self._names, where=f"{self.name} {self.split}")
             chosen = tuple(name for name in self._names if name in set(wanted))
         if limit is not None:
-            if limit < 1:
-                raise ValueError(f"--limit: expected a number of sequences >= 1, got {limit}")
+            whole(limit, "--limit: number of sequences", 1)
             chosen = chosen[:limit]
         if len(chosen) == len(self._names):
             return self
@@ -469,6 +472,13 @@ def load_dataset(
     Raises:
         UnknownNameError: unknown dataset, split or prompt (lists the known, suggests the nearest).
         MissingDataError: the folder or a listed sequence is not there.
+        ValueError: an argument of another type.
     """
     cls = DATASETS[name]
+    if root is not None and not hasattr(root, "iterdir"):
+        path_like(root, "load_dataset: root")
+    for what, value in (("split", split), ("prompt", prompt)):
+        if value is not None:
+            instance(value, str, f"load_dataset: {what}", "a word or None")
+    whole(seed, "load_dataset: seed", 0)
     return cls(find_root(DATASETS.canonical(name), root), split=split, prompt=prompt, seed=seed)

@@ -11,6 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
+from mosam.arguments import path_like, whole
 from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
 from mosam.datasets.base import FrameSource
 from mosam.datasets.decoders import decode_size, decode_turned, turn
@@ -203,7 +204,12 @@ def open_frames(
             the upright picture. False = as stored, which is how benchmarks are read.
     Raises:
         DataError: nothing there that holds frames.
+        ValueError: no path, or a count below 1.
     """
+    if not isinstance(path, ArchivePath):
+        path_like(path, "open_frames")
+    if count is not None:
+        whole(count, "open_frames: count", 1)
     video = find_video(as_path(path))
     if video is None:
         return FrameFolder(path, count=count, upright=upright)

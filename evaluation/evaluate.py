@@ -6,6 +6,7 @@ the benchmark has it. Nothing here needs a GPU or imports torch.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
+from mosam.arguments import callback, has, instance, path_like, switch, whole
 from mosam.codecs import CODECS, Codec
+from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
 from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
@@ -22,6 +25,8 @@ from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, Sh
 from mosam.evaluation.scores import Scores
 from mosam.store import RECORD, RunRecord, read_record
 
+LISTED = 10  # missing sequences that an error names
+NAMED = 5  # sequences that a note names
 T = TypeVar("T")
 
 
@@ -51,10 +56,20 @@ def evaluate(
         cache: folder of scores made before (see `evaluation.cache`); None = score anew and keep nothing.
         resample: also draw the sequences again for numbers that are no mean over them (`Scores.draws`).
     Raises:
-        MissingDataError: no results there, or results of some sequences are missing or short (all are named).
+        MissingDataError: no results there, or results of some sequences are missing or short (they are named).
         DataError: a damaged result.
         MismatchError: results of another benchmark, split or seed, or a protocol that does not suit.
+        ValueError: an argument of another type or out of range.
     """
+    has(dataset, ("info", "has_truth"), "evaluate: dataset", "a dataset (mosam.load_dataset)")
+    instance(protocol, (str, Protocol, type(None)), "evaluate: protocol", "a name, a protocol or None")
+    whole(jobs, "evaluate: jobs", 1)
+    for name, value in (("allow_missing", allow_missing), ("resample", resample)):
+        switch(value, f"evaluate: {name}")
+    callback(progress, "evaluate: progress")
+    if cache is not None:
+        path_like(cache, "evaluate: cache")
+        cache = Path(cache)
     unscored = dataset.unscored()
     if unscored is not None:
         raise MissingDataError(unscored)
@@ -67,6 +82,7 @@ def evaluate(
     names = _wanted(dataset, record, folder)
     dataset.select(names).require()
 
+    cache = cache if isinstance(folder, Path) else None  # what is in a zip is scored anew
     key = None if cache is None else score_key(dataset, names, folder, (chosen, allow_missing, resample))
     kept = None if cache is None or key is None else load_kept(cache, key)
     if kept is not None:
@@ -101,7 +117,7 @@ def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path,
             f"{path}: expected results of one tracker, got {len(found)} ({trackers}); choose one of them"
         )
     tracker, folder = found[0]
-    return tracker, folder, read_record(folder) if (folder / RECORD).is_file() else None
+    return tracker, folder, read_record(folder) if is_run(folder) else None
 
 
 def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:
@@ -109,7 +125,8 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
 
     Args:
         path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
-            tracker. A run is known by `run.json`, other results by files named after sequences of the dataset.
+            tracker. A run is known by `run.json`, other results by files named after sequences of the dataset, which
+            may lie one folder deeper or, where there are no others, in zips; a zip may be named too.
         dataset: whose results to look for; runs of other datasets and splits are passed over.
     Returns:
         (tracker, folder), sorted by folder; the tracker of a run is its policy with options, else the folder's name.
@@ -117,21 +134,25 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
         MissingDataError: nothing there.
         MismatchError: `path` itself is a run of another benchmark, split or seed.
     """
-    root = Path(path)
+    if not hasattr(path, "iterdir"):
+        path_like(path, "find_runs: path")
+    has(dataset, ("info", "has_truth"), "find_runs: dataset", "a dataset (mosam.load_dataset)")
+    root = cast("Path", open_tree(path))  # what is in a zip is read by the same methods
     if not root.is_dir():
         raise MissingDataError(f"{root}: expected a folder of results, found nothing")
-    if (root / RECORD).is_file():
+    if is_run(root):
         record = read_record(root)
         _check_record(record, dataset, root)
         return [(record.settings.tracker, root)]
     if _holds_results(root, dataset):
-        return [(root.resolve().name, root)]
+        return [(root.resolve().name if isinstance(root, Path) else root.stem, root)]
     folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
     runs = [run for folder in folders if (run := _recognise(folder, dataset)) is not None]
+    runs = runs or _look_deeper(root, folders, dataset)
     if not runs:
         raise MissingDataError(
             f"{root}: expected results of {dataset.name} {dataset.split}, found none; give a run's folder, a folder of "
-            f"runs, or files named after its sequences ({next(iter(dataset), 'none')} ...)"
+            f"runs, or files named after its sequences ({next(iter(dataset), 'none')} ...), in a folder or zip"
         )
     return runs
 
@@ -139,8 +160,27 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
 # ---------------------------------------------------------------------------------------------- finding
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is a run of ours; a zip is not, whatever it holds."""
+    return isinstance(folder, Path) and (folder / RECORD).is_file()
+
+
+def _look_deeper(root: Path, folders: Iterable[Path], dataset: Dataset) -> list[tuple[str, Path]]:
+    """Results one folder below each tracker's, and in zips."""
+    found = []
+    for folder in folders:
+        inside = [place for place in _subfolders(folder) if _holds_results(place, dataset)]
+        found += [(folder.name if len(inside) == 1 else f"{folder.name}/{place.name}", place) for place in inside]
+    for path in sorted(root.glob("*.zip")) if isinstance(root, Path) else ():
+        for place in possible_roots(open_tree(path)):
+            if _holds_results(cast("Path", place), dataset):
+                found.append((path.stem, cast("Path", place)))
+                break
+    return found
+
+
 def _recognise(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
-    if (folder / RECORD).is_file():
+    if is_run(folder):
         settings = read_record(folder).settings
         mine = (
             settings.dataset == dataset.name and settings.split == dataset.split and _same_seed(settings.seed, dataset)
@@ -282,11 +322,19 @@ def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iter
 def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Results) -> SequenceScore | str | _Raised:
     try:
         sequence = dataset[name]
-        return replace(chosen.score(sequence, results), attributes=sequence.attributes)
+        score = chosen.score(sequence, results)
+        return replace(score, attributes=sequence.attributes, notes=(*score.notes, *_nothing_counts(score)))
     except ShortResultError as error:
         return error.detail
     except MosamError as error:
         return carry(error)
+
+
+def _nothing_counts(score: SequenceScore) -> tuple[str, ...]:
+    """A note where a sequence has no part in any mean."""
+    measured = [mean for name, mean in score.means.items() if name != "fps"]
+    counts = any(mean.count and not math.isnan(mean.total) for mean in measured)
+    return () if counts else ("no frame counts, left out of the means",)
 
 
 def _describe_lacking(folder: Path, lacking: Mapping[str, str], total: int, record: RunRecord | None) -> str:
@@ -295,9 +343,12 @@ def _describe_lacking(folder: Path, lacking: Mapping[str, str], total: int, reco
     for name, detail in lacking.items():
         detail = f"failed: {failed[name]}" if name in failed and detail == "missing" else detail
         parts.append(name if detail == "missing" else f"{name} ({detail})")
+    many = len(parts) > LISTED
+    shown = [*parts[:LISTED], f"and {len(parts) - LISTED} more"] if many else parts
+    remedy = "make them" if many else f"make them with --sequences {','.join(lacking)}"
     return (
-        f"{folder}: expected results of {total} sequences, {len(lacking)} are missing or short: {', '.join(parts)}; "
-        f"make them with --sequences {','.join(lacking)}, or score the others with --allow-missing"
+        f"{folder}: expected results of {total} sequences, {len(lacking)} are missing or short: {', '.join(shown)}; "
+        f"{remedy}, or score the others with --allow-missing"
     )
 
 
@@ -331,9 +382,24 @@ def _collect(
         subset=f"{count} of {total} sequences" if count < total else None,
         official=f"{count} of {official} official sequences" if official is not None and count < official else None,
         missing=missing,
-        notes=tuple(f"{name}: {note}" for name, score in scores.items() for note in score.notes),
+        notes=_joined_notes(scores),
         draws=chosen.draws(everything) if resample else {},
     )
+
+
+def _joined_notes(scores: Mapping[str, SequenceScore]) -> tuple[str, ...]:
+    """Notes with the names of their sequences; one that many share is told once."""
+    by_note: dict[str, list[str]] = {}
+    for name, score in scores.items():
+        for note in score.notes:
+            by_note.setdefault(note, []).append(name)
+    joined = []
+    for note, names in by_note.items():
+        if len(names) <= NAMED:
+            joined += [f"{name}: {note}" for name in names]
+        else:
+            joined.append(f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more: {note}")
+    return tuple(joined)
 
 
 def _attribute_values(chosen: Protocol, scores: Iterable[SequenceScore]) -> dict[str, dict[str, float]]:

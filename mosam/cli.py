@@ -816,20 +816,52 @@ def _note(line: str) -> None:
     print(printable(line, keep="\n\t"), file=sys.stderr, flush=True)
 
 
-class _Shown:
-    """Standard output that takes any text: what would steer a terminal, or it has no letters for, becomes escapes."""
+class _Unread:
+    """A standard stream whose reader may go (`| head`): what is written then is lost, and the command goes on."""
 
-    def __init__(self, stream: TextIO):
+    def __init__(self, stream: TextIO | None):
         self._stream = stream
 
     def write(self, text: str) -> int:
         """Writes a text."""
-        encoding = getattr(self._stream, "encoding", None) or "utf-8"
-        self._stream.write(printable(text, keep="\n\t\r").encode(encoding, "backslashreplace").decode(encoding))
+        if self._stream is not None:  # None: the stream was closed before the command began
+            try:
+                self._stream.write(text)
+            except BrokenPipeError:
+                self._lose()
         return len(text)
+
+    def flush(self) -> None:
+        """Hands on what was written."""
+        if self._stream is not None:
+            try:
+                self._stream.flush()
+            except BrokenPipeError:
+                self._lose()
+
+    def isatty(self) -> bool:
+        """Whether it is a terminal."""
+        return self._stream is not None and self._stream.isatty()
+
+    def _lose(self) -> None:
+        """Lets the rest, what the stream still holds included, go nowhere; the interpreter flushes it at its end."""
+        assert self._stream is not None
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+
+class _Shown(_Unread):
+    """Standard output that takes any text: what would steer a terminal, or it has no letters for, becomes escapes."""
+
+    def write(self, text: str) -> int:
+        """Writes a text."""
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        super().write(printable(text, keep="\n\t\r").encode(encoding, "backslashreplace").decode(encoding))
+        return len(text)
 
 
 def main() -> None:
@@ -843,9 +875,15 @@ def run_command(arguments: list[str]) -> int:
     Args:
         arguments: the words after `mosam`.
     """
-    shown = cast("TextIO", _Shown(sys.stdout))
-    with asked_to_end() as asked, contextlib.redirect_stdout(shown):
+    shown, told = cast("TextIO", _Shown(sys.stdout)), cast("TextIO", _Unread(sys.stderr))
+    with asked_to_end() as asked, contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
         code = _run_command(arguments)
+        told.flush()
+        try:
+            shown.flush()
+        except OSError as error:  # a full disk behind `> file`
+            _note(f"mosam: the output cannot be written: {error.strerror or error}")
+            code = WRONG
     return exit_code(asked[0]) if asked and code == INTERRUPTED else code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.types import Box, Mask
+from mosam.types import Box, Mask, Size
 
 BOX_FROM_MASK = ("exclusive", "inclusive")
 
@@ -56,6 +56,22 @@ def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float6
     with np.errstate(invalid="ignore", divide="ignore"):
         iou = np.where(union > 0, intersection / union, 0.0)
     return np.where(missing, np.nan, iou)[()]
+
+
+def inside_share(box: Box, size: Size) -> float:
+    """Share of a box's area that lies in a picture.
+
+    Args:
+        box: (4,) x, y, w, h with an area.
+        size: (height, width).
+
+    >>> inside_share(np.array([-5.0, 0, 10, 10]), (20, 20))
+    0.5
+    """
+    x, y, w, h = (float(value) for value in box)
+    wide = max(0.0, min(x + w, size[1]) - max(x, 0.0))
+    tall = max(0.0, min(y + h, size[0]) - max(y, 0.0))
+    return wide * tall / (w * h)
 
 
 def mask_to_box(mask: Mask, *, convention: str = "exclusive") -> Box:

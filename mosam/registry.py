@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from mosam.arguments import instance
 from mosam.errors import UnknownNameError
 
 T = TypeVar("T")
@@ -48,7 +49,8 @@ class Registry(Generic[T]):
         return add
 
     def canonical(self, name: str) -> str:
-        """The listed name behind a name or alias; raises UnknownNameError with the closest one."""
+        """The listed name behind a name or alias; UnknownNameError with the closest one, ValueError for no text."""
+        instance(name, str, self.kind, "a name")
         self._look_for(name)
         resolved = self._aliases.get(name, name)
         if resolved not in self._items:

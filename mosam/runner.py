@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
+from mosam.arguments import callback, has, instance, path_like, switch, whole
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.frame_log import FrameLogWriter, log_path
 from mosam.handover import take_over
@@ -116,14 +117,16 @@ def run(
     Raises:
         MissingDataError: a sequence that was asked for, or weights of a motion estimator, are not on disk.
         MosamError: no such motion estimator.
+        ValueError: an argument of another type or out of range.
         MismatchError: `out` holds results made with other settings, or from other annotations.
         StoreError: results cannot be written; finished sequences are kept.
     """
     from mosam.codecs import CodecOptions
     from mosam.engine.parity import Parity
 
-    if max_lanes is not None and max_lanes != "auto" and max_lanes < 1:
-        raise ValueError(f"max_lanes: expected at least 1, got {max_lanes}")
+    _check_arguments(dataset, model, policy, out, max_lanes, parity, options, progress)
+    for name, value in (("overwrite", overwrite), ("log", log)):
+        switch(value, f"run: {name}")
     dataset.require(frames=True)
     _check_motion(policy)
     parity = Parity() if parity is None else parity
@@ -141,6 +144,24 @@ def run(
         queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
         walk(dataset, model, policy, parity, options, store, Lanes(queue, lanes), teller.tell, log=log)
         return result_of(dataset, store)
+
+
+def _check_arguments(
+    dataset: Any, model: Any, policy: Any, out: Any, max_lanes: Any, parity: Any, options: Any, progress: Any
+) -> None:
+    """ValueError that names the argument of `run` which is of another type or out of range."""
+    from mosam.codecs import CodecOptions
+    from mosam.engine.parity import Parity
+
+    has(dataset, ("info", "require"), "run: dataset", "a dataset (mosam.load_dataset)")
+    has(model, ("weights_hash",), "run: model", "a network (mosam.load_model)")
+    has(policy, ("label", "hypotheses"), "run: policy", "a policy (mosam.load_policy)")
+    path_like(out, "run: out")
+    if max_lanes is not None and max_lanes != "auto":
+        whole(max_lanes, "run: max_lanes", 1)
+    instance(parity, (Parity, type(None)), "run: parity", "a mosam.Parity or None")
+    instance(options, (CodecOptions, type(None)), "run: options", "mosam.CodecOptions or None")
+    callback(progress, "run: progress")
 
 
 def open_store(

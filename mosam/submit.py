@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mosam.codecs import CODECS, Codec, label_ids, read_labels, read_table, voc_palette
+from mosam.codecs.boxes import Got10kCodec
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
 from mosam.files import replacing
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 DATE = (1980, 1, 1, 0, 0, 0)  # the earliest a zip can hold
 MANIFEST = "manifest.yml"
-_SHOWN = 20
+_SHOWN = 5  # faults that the error names
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PALETTE_COLOR = 3  # PNG's number for images with a palette
 
@@ -126,6 +127,8 @@ def _choose(dataset: Dataset, results: str | os.PathLike[str], tracker: str | No
         raise MosamError(
             f"{results}: expected one tracker to submit, got {len(chosen)} ({shown}); choose with --tracker"
         )
+    if not isinstance(chosen[0], Path):
+        raise MosamError(f"{chosen[0]}: expected a folder of results to pack, got what is in a zip; unpack it")
     return chosen[0]
 
 
@@ -135,6 +138,8 @@ def _choose(dataset: Dataset, results: str | os.PathLike[str], tracker: str | No
 def _files(codec: Codec, folder: Path, sequence: Sequence) -> tuple[str, ...]:
     """What of a sequence goes into the archive, missing or not."""
     files = codec.files(sequence)
+    if isinstance(codec, Got10kCodec):
+        return tuple(dict.fromkeys((*files[:1], *codec.repetitions(folder, sequence), *files[1:])))
     if all(file.endswith(".bin") for file in files):  # regions: the toolkit packs their times too, and text as well
         stems = [file.removesuffix(".bin") for file in files]
         files = tuple(f"{stem}.txt" if (folder / f"{stem}.txt").is_file() else f"{stem}.bin" for stem in stems)
@@ -152,14 +157,26 @@ def _missing(folder: Path, sequence: Sequence, files: tuple[str, ...]) -> list[s
 
 
 def _check_boxes(folder: Path, codec: Codec, sequence: Sequence) -> Problems:
-    path = folder / codec.files(sequence)[0]
+    count, timed = len(sequence), len(codec.files(sequence)) > 1
+    files = [file for file in _files(codec, folder, sequence) if not (timed and file == codec.files(sequence)[-1])]
+    for file in files:
+        yield from _check_rows(folder / file, count)
     try:
-        boxes = read_table(path, 4)
-        times = codec.read_times(folder, sequence) if len(codec.files(sequence)) > 1 else None
+        times = codec.read_times(folder, sequence) if timed else None
     except MosamError as error:
         yield str(error)
         return
-    count = len(sequence)
+    wanted = count * len(files)  # a column for each repetition
+    if times is not None and (len(times) != wanted or not (np.isfinite(times).all() and (times >= 0).all())):
+        yield f"{sequence.name}: expected {wanted} times in seconds, got {len(times)} or negative ones"
+
+
+def _check_rows(path: Path, count: int) -> Problems:
+    try:
+        boxes = read_table(path, 4)
+    except MosamError as error:
+        yield str(error)
+        return
     if len(boxes) != count:
         yield f"{path.name}: expected {count} rows, got {len(boxes)}"
     elif not np.isfinite(boxes).all():
@@ -167,8 +184,6 @@ def _check_boxes(folder: Path, codec: Codec, sequence: Sequence) -> Problems:
         yield f"{path.name}:{row + 1}: expected finite numbers, repeat the run with --absent-as zeros"
     if b"," not in path.read_bytes():
         yield f"{path.name}: expected numbers separated by commas"
-    if times is not None and (len(times) != count or not (np.isfinite(times).all() and (times >= 0).all())):
-        yield f"{sequence.name}: expected {count} times in seconds, got {len(times)} or negative ones"
 
 
 def _check_labels(folder: Path, codec: Codec, sequence: Sequence) -> Problems:

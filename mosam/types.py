@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mosam.arguments import described, numbers, whole
 
 Box = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -24,6 +26,8 @@ Size = tuple[int, int]
 class Prompt:
     """Where one object is on one frame: a mask, or a box and/or points.
 
+    Lists and tuples are taken where arrays are meant.
+
     Attributes:
         object_id: the object's permanent number, >= 1, as annotated.
         frame_index: 0-based frame the prompt is given on.
@@ -32,7 +36,8 @@ class Prompt:
         points: (N, 2) float64 x, y in pixels, or None.
         labels: (N,) int64, 1 = on the object, 0 = not on it; one per point.
     Raises:
-        ValueError: nothing given, a mask together with a box or points, or a degenerate box, mask or point list.
+        ValueError: nothing given, a mask together with a box or points, a box without area, an empty mask, points
+            none of which is on the object (without a box), or anything of another type or shape.
     """
 
     object_id: int
@@ -44,22 +49,31 @@ class Prompt:
 
     def __post_init__(self) -> None:
         where = f"prompt of object {self.object_id} on frame {self.frame_index}"
-        if self.object_id < 1:
-            raise ValueError(f"{where}: expected an object id >= 1")
-        if self.frame_index < 0:
-            raise ValueError(f"{where}: expected a frame index >= 0")
+        self._set("object_id", whole(self.object_id, f"{where}: object id", 1))
+        self._set("frame_index", whole(self.frame_index, f"{where}: frame index", 0))
         if self.mask is not None:
             if self.box is not None or self.points is not None:
                 raise ValueError(f"{where}: expected a mask or a box with points, got both")
-            if self.mask.ndim != 2 or self.mask.dtype != np.bool_:
-                raise ValueError(f"{where}: expected a bool (H, W) mask, got {self.mask.dtype} {self.mask.shape}")
+            self._set("mask", _as_mask(self.mask, where))
             return
         if self.box is None and self.points is None:
             raise ValueError(f"{where}: expected a mask, a box or points, got none of them")
         if self.box is not None:
+            self._set("box", numbers(self.box, where, "a box of four finite numbers x,y,w,h"))
             _check_box(self.box, where)
         if self.points is not None:
+            self._set("points", numbers(self.points, where, "(N, 2) finite points"))
+        if self.labels is not None:
+            self._set("labels", _as_labels(self.labels, where))
+        if self.points is not None:
             _check_points(self.points, self.labels, where)
+            if self.box is None and not np.any(self.labels):
+                raise ValueError(f"{where}: expected a point on the object (label 1), got only points off it")
+        elif self.labels is not None:
+            raise ValueError(f"{where}: expected labels with points only, got labels and no points")
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # as given, in the form that is meant
 
     @property
     def kind(self) -> str:
@@ -75,6 +89,29 @@ class DecodedPrompt(Prompt):
 
     def __post_init__(self) -> None:
         pass
+
+
+def _as_mask(mask: Any, where: str) -> Mask:
+    if isinstance(mask, list | tuple):
+        try:
+            listed = np.asarray(mask)
+        except ValueError:  # rows of unequal lengths
+            listed = np.array(None)
+        mask = listed.astype(bool) if listed.dtype.kind in "biu" and np.isin(listed, (0, 1)).all() else mask
+    if not isinstance(mask, np.ndarray):
+        raise ValueError(f"{where}: expected a bool (H, W) mask, got {described(mask)}")
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ValueError(f"{where}: expected a bool (H, W) mask, got {mask.dtype} {mask.shape}")
+    if not mask.any():
+        raise ValueError(f"{where}: expected a mask with pixels, got an empty one of {mask.shape}")
+    return mask
+
+
+def _as_labels(labels: Any, where: str) -> NDArray[np.int64]:
+    found = numbers(labels, where, "labels of 0 and 1")
+    if not np.isin(found, (0, 1)).all():
+        raise ValueError(f"{where}: expected one label, 0 or 1, for each point, got {described(labels)}")
+    return found.astype(np.int64)
 
 
 def _check_box(box: Box, where: str) -> None:

@@ -344,3 +344,19 @@ def test_an_unknown_protocol_is_told_before_anything_is_tracked(mosam):
     assert (code, out) == (2, "")
     assert "unknown protocol 'davis2018'; did you mean davis2017?" in error
     assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("arguments", [["data", "list"], ["--help"], ["model", "list"], ["no-such-command"]])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_reader_that_goes_changes_nothing(arguments, both):
+    """`mosam ... | head`: no traceback, and the exit code of the command."""
+    read, written = os.pipe()
+    os.close(read)
+    errors = written if both else subprocess.PIPE
+    try:
+        done = subprocess.run([sys.executable, "-m", "mosam", *arguments], stdout=written, stderr=errors, timeout=120)
+    finally:
+        os.close(written)
+    assert done.returncode == (2 if arguments == ["no-such-command"] else 0)
+    assert both or b"Traceback" not in done.stderr
+    assert both or b"BrokenPipe" not in done.stderr

@@ -323,5 +323,5 @@ def test_real_engine_with_a_fake_network(tmp_path):
 
 @pytest.mark.parametrize("lanes", [0, -1])
 def test_lanes_must_be_positive(session, lanes):
-    with pytest.raises(ValueError, match="max_lanes: expected at least 1"):
+    with pytest.raises(ValueError, match="max_lanes: expected a whole number >= 1"):
         session.run(max_lanes=lanes)

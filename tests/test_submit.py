@@ -216,3 +216,28 @@ def test_one_tracker_is_submitted(finished, tmp_path):
     assert submit(dataset, tmp_path / "results", "other", tmp_path / "x.zip").files == 12
     with pytest.raises(MosamError, match="expected the name of a zip to write, got a folder"):
         submit(dataset, run, None, tmp_path)
+
+
+def test_repetitions_of_got10k_are_packed_and_checked(finished, tmp_path):
+    dataset, run = finished("got10k")
+    name = next(iter(dataset))
+    times = (run / name / f"{name}_time.txt").read_text().splitlines()
+    shutil.copy(run / name / f"{name}_001.txt", run / name / f"{name}_002.txt")
+    with pytest.raises(MismatchError, match="expected 12 times in seconds, got 6"):
+        submit(dataset, run, None, tmp_path / "out.zip")
+    (run / name / f"{name}_time.txt").write_text("".join(f"{line},{line}\n" for line in times))
+    done = submit(dataset, run, None, tmp_path / "out.zip")
+    packed = [file for file in members(done.path) if file.startswith(name) and "time" not in file]
+    assert packed == [f"{name}/{name}_001.txt", f"{name}/{name}_002.txt"]
+
+
+def test_many_faults_fit_a_line_that_is_read(finished, tmp_path):
+    dataset, run = finished("davis2017")
+    for path in run.glob("*/*.png"):
+        path.write_bytes(b"no picture")
+    with pytest.raises(MismatchError) as caught:
+        submit(dataset, run, None, tmp_path / "out.zip")
+    text = str(caught.value).replace(str(run), "")
+    assert "got 12 faults" in text
+    assert "and 7 more" in text
+    assert len(text) < 700

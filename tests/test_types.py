@@ -40,8 +40,8 @@ def test_box_with_points_is_a_box():
         ({"points": POINTS, "labels": np.array([2])}, "one label"),
         ({"points": POINTS[:0], "labels": LABELS[:0]}, "N >= 1"),
         ({"points": POINTS * np.inf, "labels": LABELS}, "finite points"),
-        ({"object_id": 0, "mask": MASK}, "object id >= 1"),
-        ({"frame_index": -1, "mask": MASK}, "frame index >= 0"),
+        ({"object_id": 0, "mask": MASK}, "object id: expected a whole number >= 1, got 0"),
+        ({"frame_index": -1, "mask": MASK}, "frame index: expected a whole number >= 0, got -1"),
     ],
 )
 def test_refused(given, words):

@@ -26,7 +26,9 @@ from mosam.registry import Registry
 if TYPE_CHECKING:
     from mosam.codecs import Codec, MaskResult
     from mosam.datasets.base import Dataset, Sequence
+    from mosam.types import Mask
 
+NAMED_LABELS, NAMED_IDS = 3, 8  # that a note names
 SAME = 1e-9  # how far the mean over sequences may be from the overall number
 PROTOCOLS: Registry[type[Protocol]] = Registry("protocol", "mosam.evaluation.protocols")
 
@@ -75,31 +77,49 @@ class Results:
             DataError: an infinite number.
         """
         found = self.codec.read_boxes(self.folder, sequence)
-        for boxes in found.values():
+        kept, notes = self._cut(list(found.values()), sequence, count)
+        return dict(zip(found, kept, strict=True)), notes
+
+    def repetitions(self, sequence: Sequence, count: int) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        """Boxes (count, 4) of a sequence's only object, of every repetition there is; notes and errors as `boxes`."""
+        read = getattr(self.codec, "read_repetitions", None)
+        if read is None:
+            found, notes = self.boxes(sequence, count)
+            return [found[sequence.object_ids[0]]], notes
+        return self._cut(read(self.folder, sequence), sequence, count)
+
+    def _cut(
+        self, rows: list[NDArray[np.float64]], sequence: Sequence, count: int
+    ) -> tuple[list[NDArray[np.float64]], tuple[str, ...]]:
+        for boxes in rows:
             infinite = np.isinf(boxes)
             if infinite.any():
                 row = int(np.flatnonzero(infinite.any(axis=1))[0])
                 raise DataError(
                     self.source(sequence), "expected finite numbers or nan, got an infinite one", line=row + 1
                 )
-        lengths = {len(boxes) for boxes in found.values()}
+        lengths = {len(boxes) for boxes in rows}
         if min(lengths) < count:
             raise ShortResultError(sequence.name, f"{min(lengths)} of {count} rows")
         notes = (f"{max(lengths)} rows cut to {count}",) if max(lengths) > count else ()
-        return {object_id: boxes[:count] for object_id, boxes in found.items()}, notes
+        return [boxes[:count] for boxes in rows], notes
 
     def single(self, sequence: Sequence, count: int) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-        """`boxes` of a sequence's only object."""
+        """`boxes` of a sequence's only object; of several repetitions the first, with a note."""
         found, notes = self.boxes(sequence, count)
+        files = getattr(self.codec, "repetitions", None)
+        several = 0 if files is None else len(files(self.folder, sequence))
+        if several > 1:
+            notes += (f"the first of {several} repetitions is scored; protocol got10k takes all",)
         return found[sequence.object_ids[0]], notes
 
     def source(self, sequence: Sequence) -> str:
         """The file or folder of a sequence, to name in an error."""
         return str(self.folder / self.codec.paths(sequence)[0])
 
-    def masks(self, sequence: Sequence) -> MaskResult:
-        """The sequence's masks."""
-        return self.codec.read_masks(self.folder, sequence)
+    def masks(self, sequence: Sequence) -> WatchedMasks:
+        """The sequence's masks, which remember the labels that are no object's."""
+        return WatchedMasks(self.codec.read_masks(self.folder, sequence), sequence)
 
     def timed(self, sequence: Sequence) -> tuple[int, float] | None:
         """Frames that were timed and their seconds, or None where nothing tells."""
@@ -107,6 +127,54 @@ class Results:
         if seconds is not None and (total := total_time(seconds))[0]:
             return total
         return self.timing.get(sequence.name)
+
+
+class WatchedMasks:
+    """Masks of a result, and what was seen in them that belongs to no object; see `MaskResult`.
+
+    Args:
+        masks: of one sequence.
+        sequence: says what the objects are.
+    """
+
+    def __init__(self, masks: MaskResult, sequence: Sequence):
+        self._masks, self._sequence = masks, sequence
+        self._strays: dict[int, list[int]] = {}
+        self._known = False
+
+    def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
+        """See `MaskResult.read`."""
+        found = self._masks.read(frame_index, object_ids)
+        for label in found:
+            if label in self._sequence.object_ids:
+                self._known = True
+            else:
+                self._strays.setdefault(label, []).append(frame_index)
+        return found
+
+    def labels(self, frame_index: int) -> NDArray[np.integer]:
+        """See `MaskResult.labels`."""
+        return self._masks.labels(frame_index)
+
+    def notes(self, *, allowed: Iterable[int] = ()) -> tuple[str, ...]:
+        """A note on labels that no object has: which, in what file, how often.
+
+        Args:
+            allowed: further labels that mean something.
+        """
+        strays = {label: frames for label, frames in sorted(self._strays.items()) if label not in set(allowed)}
+        if not strays:
+            return ()
+        parts = []
+        for label, frames in list(strays.items())[:NAMED_LABELS]:
+            others = f" and {len(frames) - 1} other files" if len(frames) > 1 else ""
+            parts.append(f"{label} (in {self._sequence.frame_names[frames[0]]}.png{others})")
+        more = f" and {len(strays) - NAMED_LABELS} more" if len(strays) > NAMED_LABELS else ""
+        ids = ", ".join(map(str, self._sequence.object_ids[:NAMED_IDS]))
+        ids += ", ..." if len(self._sequence.object_ids) > NAMED_IDS else ""
+        remedy = "" if self._known else "; no object is in any file: write object ids, not 255, grey values or colors"
+        plural = "s" if len(strays) > 1 else ""
+        return (f"label{plural} {', '.join(parts)}{more} no object's (objects: {ids}), taken for nothing{remedy}",)
 
 
 @dataclass(frozen=True, slots=True)

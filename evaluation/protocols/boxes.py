@@ -44,6 +44,8 @@ Flags = NDArray[np.bool_]
 OP50, OP75 = 10, 15  # index of 0.5 and 0.75 in a success curve of 21 thresholds
 MISS, HIT = np.inf, -1.0  # center errors of frames that are decided beforehand
 NO_OVERLAP = -1.0
+ALIKE, SAME_BOX = 0.5, 0.8  # overlap with the given box below which, or above which, rows are read otherwise
+NORMALIZED = 1.5  # largest number of rows in fractions of the picture
 TRACKINGNET_PIXELS = np.linspace(0.0, 50.0, 21)  # TrackingNet-devkit, metrics.py
 TRACKINGNET_SIZES = np.linspace(0.0, 0.5, 21)
 
@@ -90,6 +92,7 @@ class _Curves(Protocol):
         truth = box_truth(sequence)
         predicted, notes = results.single(sequence, len(truth))
         frames = self.frame_errors(predicted, truth, where=results.source(sequence))
+        notes += written_otherwise(predicted, truth.boxes)
         means, curves = curve_values(frames)
         return SequenceScore({**means, **self.more(frames), **speed(sequence, results)}, curves, notes=notes)
 
@@ -227,7 +230,7 @@ class Got10kSuccess(_Curves):
 
 @protocol("got10k", needs="boxes")
 class Got10k(Protocol):
-    """GOT-10k: average overlap and success rates over the frames of all sequences together.
+    """GOT-10k: average overlap and success rates over the frames of all sequences and repetitions together.
 
     The first frame does not count, nor do frames in which the object is absent (`cover` 0, or the absence flag where a
     benchmark has no cover). Both boxes are cut to the picture where its size is known.
@@ -236,12 +239,13 @@ class Got10k(Protocol):
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
         truth = box_truth(sequence)
-        predicted, notes = results.single(sequence, len(truth))
+        repetitions, notes = results.repetitions(sequence, len(truth))
         seen = ~truth.absent if truth.cover is None else truth.cover > 0
-        iou = toolkit_iou(predicted[1:], truth.boxes[1:], size=sequence.size)
         counted = seen[1:] & ~np.isnan(truth.boxes[1:]).any(axis=1)
-        iou = np.where(counted, np.nan_to_num(iou, nan=0.0), np.nan)
-        count = float(counted.sum())
+        overlaps = [toolkit_iou(boxes[1:], truth.boxes[1:], size=sequence.size) for boxes in repetitions]
+        iou = np.concatenate([np.where(counted, np.nan_to_num(one, nan=0.0), np.nan) for one in overlaps])
+        count = float(counted.sum() * len(repetitions))
+        notes += written_otherwise(repetitions[0], truth.boxes)
         values = {"ao": mean_overlap(iou), "sr50": overlap_precision(iou, 0.5), "sr75": overlap_precision(iou, 0.75)}
         means = {name: Mean(value * count if count else 0.0, count) for name, value in values.items()}
         curves = {"success": success_curve(iou)}
@@ -260,6 +264,7 @@ class TrackingNet(Protocol):
         """See `Protocol.score`."""
         boxes = np.round(box_truth(sequence).boxes)
         predicted, notes = results.single(sequence, len(boxes))
+        notes += written_otherwise(predicted, boxes)
         predicted = np.round(predicted)
         predicted[0] = boxes[0]
         curves = self.areas(predicted, boxes)
@@ -284,6 +289,32 @@ class TrackingNet(Protocol):
                 "precision": (center[:, None] <= TRACKINGNET_PIXELS).mean(axis=0),
                 "norm_precision": (norm[:, None] <= TRACKINGNET_SIZES).mean(axis=0),
             }
+
+
+def written_otherwise(predicted: Boxes, truth: Boxes) -> tuple[str, ...]:
+    """A note where boxes are hardly x, y, w, h in pixels, which the first one shows: it should be the box given.
+
+    Args:
+        predicted: (T, 4) as in the file.
+        truth: (T, 4) x, y, w, h.
+    """
+    row, given = predicted[0], truth[0]
+    if not (np.isfinite(row).all() and np.isfinite(given).all() and (given[2:] > 0).all()):
+        return ()
+    if box_iou(row, given) >= ALIKE or not row.any():  # zeros are what many write on the first frame
+        return ()
+    x, y, w, h = row
+    readings = {
+        "x0,y0,x1,y1": np.array([x, y, w - x, h - y]),
+        "center x,y and w,h": np.array([x - w / 2, y - h / 2, w, h]),
+        "y,x,h,w": np.array([y, x, h, w]),
+    }
+    for name, box in readings.items():
+        if box_iou(box, given) >= SAME_BOX:
+            return (f"row 1 is the given box if read as {name}: expected x,y,w,h; convert the rows",)
+    if np.abs(predicted[np.isfinite(predicted)]).max(initial=0.0) <= NORMALIZED:
+        return ("all numbers are near 0 to 1: expected x,y,w,h in pixels; multiply by width and height",)
+    return (f"row 1 overlaps the given box by {box_iou(row, given):.2f}: expected x,y,w,h in pixels of these frames",)
 
 
 def all_positive(boxes: Boxes) -> Flags:

@@ -24,6 +24,7 @@ from mosam.evaluation.protocols.base import (
     Results,
     SequenceScore,
     ShortResultError,
+    WatchedMasks,
     pooled,
     protocol,
     speed,
@@ -83,6 +84,23 @@ def means_over_objects(values: Mapping[int, Mapping[str, float]]) -> dict[str, M
     return {name: Mean.of(item[name] for item in values.values() if name in item) for name in names}
 
 
+def mask_notes(
+    sequence: Sequence, truth: MaskTruth, result: WatchedMasks, values: Mapping[int, Mapping[str, float]]
+) -> tuple[str, ...]:
+    """What a reader should know of a sequence: labels that are no object's, and objects that no frame counts of.
+
+    Args:
+        sequence, truth: what was scored.
+        result: after it was read.
+        values: of each object that was scored; NaN = no frame counts.
+    """
+    notes = result.notes(allowed=(*values, VOID) if getattr(truth, "binary", False) else tuple(values))
+    never = [i for i in truth.object_ids if i not in values or np.isnan(values[i].get("j_mean", math.nan))]
+    if never and (len(never) < len(truth.object_ids) or not values):
+        notes += (f"objects {', '.join(map(str, never))} are on no frame that counts, left out",)
+    return notes
+
+
 def read_pair(
     truth: MaskTruth,
     result: MaskResult,
@@ -92,8 +110,8 @@ def read_pair(
 ) -> tuple[Mapping[int, Mask], dict[int, Mask]]:
     """True and predicted masks by object id of one frame.
 
-    Where masks are files of their own, only those of `object_ids` (None = all) must be there. A sequence of one object
-    whose result says 255 for it (the masks of DAVIS 2016) is read as if it said the id.
+    Where masks are files of their own, only those of `object_ids` (None = all) must be there. Where the truth itself is
+    0 and 255 (DAVIS 2016), so may the result be; elsewhere 255 is a label like any other, as to the official programs.
 
     Raises:
         ShortResultError: the result lacks the frame.
@@ -104,7 +122,7 @@ def read_pair(
         found = result.read(frame_index, object_ids)
     except MissingDataError:
         raise ShortResultError(sequence.name, f"no mask of frame {sequence.frame_names[frame_index]}") from None
-    if len(sequence.object_ids) == 1 and set(found) == {VOID}:
+    if getattr(truth, "binary", False) and len(sequence.object_ids) == 1 and set(found) == {VOID}:
         found = {sequence.object_ids[0]: found[VOID]}
     sizes = {mask.shape for mask in true.values()} | {mask.shape for mask in found.values()}
     if len(sizes) > 1:
@@ -195,7 +213,8 @@ class Davis2017(Protocol):
             for object_id, frames in pairs.items():
                 frames.append(frame_jf(found.get(object_id), true.get(object_id)))
         values = jf_values(_arrays(pairs), decay_8bit=self.decay_8bit)
-        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
+        notes = mask_notes(sequence, truth, result, values)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
 
 
 @protocol("vos-benchmark", needs="masks")
@@ -228,7 +247,8 @@ class VosBenchmark(Protocol):
                 pairs.setdefault(object_id, []).append(pair)
         scores = _arrays({object_id: pairs[object_id] for object_id in sorted(annotated)})
         values = jf_values(scores)
-        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
+        notes = mask_notes(sequence, truth, result, values)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
 
 
 @runtime_checkable
@@ -268,7 +288,9 @@ class Lvos(Protocol):
         group = "unseen" if "unseen" in sequence.attributes else "seen"
         means = means_over_objects(values)
         means["jf_objects"] = means["jf_mean"]
-        return SequenceScore({**means, **speed(sequence, results)}, objects=values, groups=frozenset([group]))
+        notes = mask_notes(sequence, truth, result, values)
+        groups = frozenset([group])
+        return SequenceScore({**means, **speed(sequence, results)}, objects=values, groups=groups, notes=notes)
 
     def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
         """Per group, the mean over its objects; then the mean of the two groups, or of the only one there is."""

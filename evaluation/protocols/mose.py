@@ -12,7 +12,7 @@ from mosam.datasets.base import Sequence
 from mosam.evaluation.metrics.boundary import BOUNDARY_TOLERANCE, boundary_scores
 from mosam.evaluation.metrics.region import smoothed_similarity
 from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
-from mosam.evaluation.protocols.masks import mask_truth, means_over_objects, read_pair
+from mosam.evaluation.protocols.masks import mask_notes, mask_truth, means_over_objects, read_pair
 from mosam.types import Mask
 
 SIZE_TOLERANCE = 0.1  # of the square root of the object's area: `score.py` of MOSE-api
@@ -48,7 +48,8 @@ class MoseV2(Protocol):
             object_id: object_values(np.array(frames).reshape(-1, 3), np.array(away[object_id], dtype=bool))
             for object_id, frames in rows.items()
         }
-        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values)
+        notes = mask_notes(sequence, truth, result, values)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
 
 
 def object_values(scores: NDArray[np.float64], away: NDArray[np.bool_]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from mosam.evaluation.protocols.masks import (
     frame_jf,
     jf_values,
     listed_frames,
+    mask_notes,
     mask_truth,
     means_over_objects,
     read_pair,
@@ -41,6 +42,5 @@ class Sav(Protocol):
                     continue
                 pairs.setdefault(object_id, []).append(frame_jf(predicted, true))
         values = jf_values(_arrays({object_id: pairs[object_id] for object_id in sorted(shown)}))
-        never = sorted(set(counting) - shown)
-        notes = (f"objects {', '.join(map(str, never))} are on no frame that counts, left out",) if never else ()
+        notes = mask_notes(sequence, truth, result, values)
         return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)

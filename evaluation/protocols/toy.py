@@ -24,10 +24,12 @@ from mosam.evaluation.metrics.precision import (
 )
 from mosam.evaluation.metrics.success import success_auc, success_curve
 from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.boxes import written_otherwise
 from mosam.evaluation.protocols.masks import (
     FrameScores,
     frame_jf,
     jf_values,
+    mask_notes,
     mask_truth,
     means_over_objects,
     read_pair,
@@ -65,6 +67,8 @@ class Toy(Protocol):
                     tracks[object_id].add(frame_index, found.get(object_id), mask)
                 elif mask.any():
                     tracks[object_id] = _Track()
+                    given = mask_to_box(mask, convention="inclusive")
+                    notes += tuple(dict.fromkeys(written_otherwise(boxes[object_id][frame_index:], given[None])))
         jf = jf_values({object_id: track.frame_scores() for object_id, track in tracks.items()})
         values = {object_id: jf[object_id] | track.values(boxes[object_id]) for object_id, track in tracks.items()}
         curves = [track.curves(boxes[i]) for i, track in tracks.items() if track.shown]
@@ -74,7 +78,7 @@ class Toy(Protocol):
             curves={name: np.mean([curve[name] for curve in curves], axis=0) for name in names},
             curve_weight=len(curves),
             objects=dict(sorted(values.items())),
-            notes=notes,
+            notes=(*mask_notes(sequence, truth, result, values), *notes),
         )
 
 
@@ -106,6 +110,7 @@ class ToyVot(Protocol):
         means = {"accuracy": Mean(accuracy * kept, kept), "robustness": Mean(robustness * count, count)}
         return MultistartScore(
             {**means, **speed(sequence, results)},
+            notes=result.notes(),
             sums=multistart_sums([run.run for run in runs], max(len(run.overlaps) for run in runs)),
             interval=TOY_INTERVAL,
         )

@@ -658,7 +658,8 @@ class Vots(Protocol):
             if codec.find(results.folder, sequence, name_of_pass(sequence, object_id)) is None:
                 raise ShortResultError(sequence.name, f"no {name_of_pass(sequence, object_id)}")
             result = codec.read(results.folder, sequence, name_of_pass(sequence, object_id))
-            result, note = cut_to_truth(sequence, as_the_truth(result, truth.objects[object_id]), len(truth))
+            boxes = as_the_truth(result, truth.objects[object_id], defects=not self.thin_masks)
+            result, note = cut_to_truth(sequence, boxes, len(truth))
             notes += note
             objects[object_id], curve = self._object(result, truth.objects[object_id], truth.ignore, size)
             curves.append(curve)
@@ -699,16 +700,21 @@ class Vots(Protocol):
         return values, quality_curve(quality)
 
 
-def as_the_truth(result: Trajectory, true: Trajectory) -> Trajectory:
+def as_the_truth(result: Trajectory, true: Trajectory, *, defects: bool = True) -> Trajectory:
     """A result of masks as boxes where the truth has none but boxes (DiDi).
 
     Boxes are one pixel short and those of empty masks are zeros, as its authors convert them; the first frame becomes a
     start.
+
+    Args:
+        result, true: T regions each.
+        defects: masks one pixel wide or tall are empty, as in the toolkit that converts them.
     """
     if not (result.kinds == MASK).any() or not (true.kinds == RECTANGLE).any() or (true.kinds == MASK).any():
         return result
     masks = result.kinds == MASK
     boxes = np.where(masks[:, None], np.nan_to_num(result.boxes()), result.boxes())
+    boxes[masks & is_empty(result, defects=defects)] = 0
     converted = Trajectory.of_boxes(boxes)
     codes = result.codes
     numbers = converted.numbers.copy()

@@ -14,6 +14,7 @@ from mosam.evaluation.protocols.masks import (
     frame_jf,
     jf_values,
     listed_frames,
+    mask_notes,
     mask_truth,
     means_of_groups,
     means_over_objects,
@@ -64,7 +65,8 @@ class YouTubeVos(Protocol):
             members = {key: value for key, value in values.items() if groups.get(key) == group}
             grouped = means_over_objects(members)
             means |= {f"{short}_{group}": grouped[f"{short}_mean"] for short in ("j", "f") if members}
-        return SequenceScore({**means, **speed(sequence, results)}, objects=values)
+        notes = mask_notes(sequence, truth, result, values)
+        return SequenceScore({**means, **speed(sequence, results)}, objects=values, notes=notes)
 
     def overall(self, scores: Listed[SequenceScore]) -> dict[str, float]:
         """Per group, the mean over its objects; then the mean of the two groups, or of the only one there is."""

@@ -122,7 +122,7 @@ class _BoxFileWriter(FrameWriter):
 class Got10kCodec(BoxFileCodec):
     """GOT-10k: `<sequence>/<sequence>_001.txt` with three decimals, the first row the given box, and `_time.txt`.
 
-    Of several repetitions (`_002`, `_003`; further columns of times) the first is read.
+    Repetitions are `_002`, `_003` and further columns of times.
     """
 
     def writer(self, folder: Path, sequence: Sequence, options: CodecOptions) -> ResultWriter:
@@ -140,20 +140,33 @@ class Got10kCodec(BoxFileCodec):
 
     def has(self, folder: Path, sequence: Sequence) -> bool:
         """See `Codec.has`."""
-        return (folder / _got10k_file(sequence, "001")).is_file()
+        return bool(self.repetitions(folder, sequence))
+
+    def repetitions(self, folder: Path, sequence: Sequence) -> tuple[str, ...]:
+        """The box files of a sequence that are there, relative to the result folder, `_001` first."""
+        start, end = f"{sequence.name}_", ".txt"
+        numbers = [path.name.removeprefix(start).removesuffix(end) for path in (folder / sequence.name).glob("*.txt")]
+        return tuple(_got10k_file(sequence, number) for number in sorted(numbers) if number.isdecimal())
 
     def listed(self, folder: Path) -> set[str]:
         """See `Codec.listed`."""
         return {path.name for path in folder.iterdir() if path.is_dir()}
 
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
-        """See `Codec.read_boxes`."""
-        return {sequence.object_ids[0]: read_table(folder / _got10k_file(sequence, "001"), COLUMNS_OF_BOX)}
+        """See `Codec.read_boxes`; the first repetition."""
+        return {sequence.object_ids[0]: self.read_repetitions(folder, sequence)[0]}
+
+    def read_repetitions(self, folder: Path, sequence: Sequence) -> list[NDArray[np.float64]]:
+        """(T, 4) x, y, w, h of every repetition, rows as in the file; MissingDataError where there is none."""
+        files = self.repetitions(folder, sequence) or (_got10k_file(sequence, "001"),)
+        return [read_table(folder / file, COLUMNS_OF_BOX) for file in files]
 
     def read_times(self, folder: Path, sequence: Sequence) -> NDArray[np.float64] | None:
-        """See `Codec.read_times`."""
+        """See `Codec.read_times`; those of all repetitions that have boxes, one after the other."""
         path = folder / _got10k_file(sequence, "time")
-        return _first_column(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        return read_table(path)[:, : max(1, len(self.repetitions(folder, sequence)))].T.ravel()
 
 
 class _Got10kWriter(FrameWriter):

@@ -51,9 +51,12 @@ def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:
     image.save(path, format="PNG", optimize=False)
 
 
-def read_labels(path: Readable) -> NDArray[np.integer]:
+def read_labels(path: Readable, *, rgb: bool = True) -> NDArray[np.integer]:
     """A label map from an image.
 
+    Args:
+        path: the file.
+        rgb: also take RGB images, as some annotation is stored.
     Returns:
         (H, W) uint8 for palette and grey images; of RGB ones the grey value where the three are equal everywhere, else
         int32 `R + 256 G + 65536 B`.
@@ -81,6 +84,12 @@ def read_labels(path: Readable) -> NDArray[np.integer]:
     except Exception as error:  # Pillow's parsers raise whatever broken bytes make them raise
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(path, f"the image cannot be read: {reason}") from None
+    if array is not None and mode == "RGB" and not rgb:
+        raise DataError(
+            path,
+            "expected a label map (mode P or L), got an RGB picture, at which the official programs stop; save the "
+            "object ids themselves, not their colors",
+        )
     if array is None:
         raise DataError(path, f"expected a label map (mode P, L, 1 or RGB), got mode {mode}; {_remedy(mode)}")
     if mode == "RGB":

@@ -27,8 +27,8 @@ class LabelMaps:
     frame_names: tuple[str, ...]
 
     def labels(self, frame_index: int) -> NDArray[np.integer]:
-        """(H, W) object ids, 0 = background; see `read_labels` for the errors."""
-        return read_labels(self.folder / f"{self.frame_names[frame_index]}.png")
+        """(H, W) object ids, 0 = background; see `read_labels` for the errors, RGB is one too."""
+        return read_labels(self.folder / f"{self.frame_names[frame_index]}.png", rgb=False)
 
     def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
         """Masks (H, W) by object id; an object without pixels is left out. `object_ids` makes no difference."""
@@ -159,7 +159,7 @@ class ObjectMasks:
         return {key: mask for key, mask in masks.items() if mask.any()}
 
     def _mask(self, path: Path) -> Mask:
-        labels = read_labels(path)
+        labels = read_labels(path, rgb=False)
         if len(label_ids(labels)) > 1:
             raise DataError(path, f"expected one object, 0 and one other value, got {len(label_ids(labels))} others")
         return labels != 0

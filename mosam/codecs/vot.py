@@ -148,7 +148,7 @@ class VotCodec:
         lines = decode_text(path.read_bytes(), path).split("\n")
         for number, line in enumerate(lines if lines[-1] else lines[:-1], start=1):
             try:
-                values.append(float(line) if line.strip() else math.inf)
+                values.append(float(line.rstrip(", ")) if line.strip() else math.inf)
             except ValueError:
                 raise DataError(path, f"expected a number or an empty line, got {line[:40]!r}", line=number) from None
         return np.array(values, dtype=np.float64)
@@ -259,7 +259,8 @@ def region_of_mask(mask: Mask | None, kind: str, options: CodecOptions, last: Bo
     if kind == "mask":
         return mask_region(np.zeros((0, 0), dtype=bool) if mask is None else mask)
     box = None if mask is None else mask_to_box(mask, convention=options.box_from_mask)
-    if box is None or np.isnan(box).any():
+    # one pixel short, a mask one pixel wide or tall has no side: empty to the toolkit, and so to DiDi's authors
+    if box is None or np.isnan(box).any() or not box[2:].all():
         absent = {"zeros": np.zeros(4), "nan": np.full(4, np.nan), "minus_one": np.full(4, -1.0)}
         box = absent.get(options.absent_as, np.zeros(4) if last is None else last)
     return box_region(box)
@@ -285,7 +286,8 @@ class Regions:
         """The next frame; its mask (H, W), None or empty = absent."""
         region = region_of_mask(mask, self._kind, self._options, self._last)
         if self._kind == "box" and mask is not None and mask.any():
-            self._last = mask_to_box(mask, convention=self._options.box_from_mask)
+            box = mask_to_box(mask, convention=self._options.box_from_mask)
+            self._last = box if box[2:].all() else self._last
         self.all.append(region)
         return region
 

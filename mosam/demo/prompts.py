@@ -16,7 +16,7 @@ from mosam.datasets.folder import too_many_boxes
 from mosam.errors import DataError, MosamError
 from mosam.types import Prompt, Size
 
-BEYOND = 0.1  # share of the picture by which a box must reach out of it before it is taken for x1,y1,x2,y2
+BEYOND = 0.1  # share of the picture by which a box may reach out of it
 Point = tuple[int, float, float, int]
 
 
@@ -135,7 +135,7 @@ def parse_point(text: str) -> Point:
 
 
 def check_box(box: np.ndarray, size: Size, where: str) -> None:
-    """MosamError for a box beside the picture, or one that looks like two corners."""
+    """MosamError for a box that reaches far out of the picture, with what two corners or the part inside would be."""
     height, width = size
     x, y, w, h = (float(value) for value in box)
     picture = f"the {width}x{height} picture"
@@ -147,6 +147,13 @@ def check_box(box: np.ndarray, size: Size, where: str) -> None:
         raise MosamError(
             f"{where}: expected x,y,w,h, got a box that reaches to {x + w:g},{y + h:g} of {picture}; "
             f"if these are two corners, give {meant}"
+        )
+    if beyond or x < -BEYOND * width or y < -BEYOND * height:
+        low = ",".join(f"{value:g}" for value in (max(x, 0), max(y, 0)))
+        high = f"{min(x + w, width) - max(x, 0):g},{min(y + h, height) - max(y, 0):g}"
+        raise MosamError(
+            f"{where}: expected a box x,y,w,h on {picture}, got one from {x:g},{y:g} to {x + w:g},{y + h:g}; "
+            f"{low},{high} is what of it is on the picture"
         )
 
 

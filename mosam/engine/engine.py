@@ -14,12 +14,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.arguments import described, has, instance, numbers, one_of, switch, whole
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
 from mosam.engine.parity import ABSENT_LOGIT, Parity
 from mosam.engine.track import Hypothesis, Shown, Track
 from mosam.engine.transfer import download, to_host, upload_index
+from mosam.geometry import inside_share
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.beside import carry, learn
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
@@ -28,6 +30,7 @@ from mosam.policies.base import Candidate, Choice, Entry, Guide, MemoryPolicy, R
 from mosam.types import Forecast, FrameOutput, Image, Mask, MotionNeeds, ObjectOutput, Prompt, Size
 
 MOTION_SIDE = 128  # least side of the grid on which motion moves a mask; small networks have coarser masks
+LEAST_INSIDE = 0.5  # share of a box that must be in the picture; annotated boxes may reach out of it a little
 OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
 
 
@@ -101,6 +104,8 @@ class Engine:
         max_rows: rows of one memory-attention call; None = by the device.
         ragged: `bucket` or `pad`, for rows that read unlike amounts of memory.
         log: fill `ObjectOutput.log` with what was read and chosen.
+    Raises:
+        ValueError: an argument of another type or out of range.
 
     Attributes:
         ahead: whether `prepare` is worth calling: on a GPU, which computes while this process waits for its numbers.
@@ -126,7 +131,8 @@ class Engine:
         log: bool = False,
     ):
         self.model, self.policy, self.log = model, policy, log
-        self.parity = parity or Parity()
+        self.parity = Parity() if parity is None else parity
+        _check_engine(model, policy, self.parity, max_lanes, max_rows, ragged, log)
         sizes = model.sizes
         capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
         self.bank = MemoryBank(
@@ -160,9 +166,12 @@ class Engine:
         Returns:
             The handle for `step`, `drain` and `close`.
         Raises:
-            ValueError: no prompt, two prompts of an object on one frame, or a mask of another size.
+            ValueError: no prompt, two prompts of an object on one frame, a prompt beyond the clip, a mask of another
+                size, a box of which less than half is in the picture, a point outside, or an argument of another type.
         """
-        video = Video(next(self._numbers), tuple(size), num_frames, non_overlap, {})  # type: ignore[arg-type]
+        length = None if num_frames is None else whole(num_frames, "open: num_frames", 1)
+        switch(non_overlap, "open: non_overlap")
+        video = Video(next(self._numbers), _as_size(size), length, non_overlap, {})
         self._add_prompts(video, prompts)
         video.motion = self.motion_stream()
         self._open.add(video)
@@ -177,9 +186,8 @@ class Engine:
         Raises:
             ValueError: a closed video, a frame that has been played, and as `open`.
         """
-        if video not in self._open:
-            raise ValueError("prompt: expected an open video, got one that was closed")
-        prompts = list(prompts)
+        self._check_open(video, "prompt")
+        prompts = _as_prompts(prompts, "prompt")
         for prompt in prompts:
             if prompt.frame_index < video.next_frame:
                 raise ValueError(
@@ -188,9 +196,15 @@ class Engine:
                 )
         self._add_prompts(video, prompts)
 
+    def _check_open(self, video: object, where: str) -> None:
+        instance(video, Video, where, "a video that `open` gave")
+        if video not in self._open:
+            raise ValueError(f"{where}: expected an open video, got one that was closed")
+
     def _add_prompts(self, video: Video, prompts: Iterable[Prompt]) -> None:
         by_object: dict[int, dict[int, Prompt]] = {}
-        for prompt in prompts:
+        for prompt in _as_prompts(prompts, "open"):
+            _check_place(prompt, video)
             frames = by_object.setdefault(prompt.object_id, {})
             track = video.tracks.get(prompt.object_id)
             if prompt.frame_index in frames or (track is not None and prompt.frame_index in track.prompts):
@@ -229,12 +243,14 @@ class Engine:
             What is known now, by video. A policy that decides later (`emit="final"`) may still change it: `drain` has
             the masks that are final.
         Raises:
-            ValueError: a closed video, or a frame of another size.
+            ValueError: a closed video, a frame of another size, or anything but frames by video.
         """
+        images = _as_images(images, "step")
+        if motion is not None:
+            instance(motion, Mapping, "step: motion", "motion by video or None")
         videos = list(images)
         for video in videos:
-            if video not in self._open:
-                raise ValueError("step: expected an open video, got one that was closed")
+            self._check_open(video, "step")
             if images[video].shape != (*video.size, 3) or images[video].dtype != np.uint8:
                 got = f"{images[video].dtype} {images[video].shape}"
                 raise ValueError(f"frame {video.next_frame}: expected uint8 {(*video.size, 3)}, got {got}")
@@ -271,7 +287,12 @@ class Engine:
 
         Args:
             images: as for `step`, one frame later.
+        Raises:
+            ValueError: as `step`.
         """
+        images = _as_images(images, "prepare")
+        for video in images:
+            self._check_open(video, "prepare")
         keys = [
             (video, video.next_frame + 1)
             for video in images
@@ -280,12 +301,14 @@ class Engine:
         self._prepared = (keys, [images[video] for video, _ in keys])
 
     def drain(self, video: Video) -> list[FrameOutput]:
-        """Outputs that no later frame can change, in frame order, each handed out once."""
+        """Outputs that no later frame can change, in frame order, each handed out once; ValueError for no video."""
+        instance(video, Video, "drain", "a video that `open` gave")
         done, video.finished = video.finished, []
         return done
 
     def close(self, video: Video) -> list[FrameOutput]:
-        """End a video, give back all it held, and return the outputs that were still open."""
+        """End a video, give back all it held, and return the outputs that were still open; ValueError for no video."""
+        instance(video, Video, "close", "a video that `open` gave")
         if video in self._open:
             with torch.inference_mode():
                 for track in video.tracks.values():
@@ -631,6 +654,78 @@ class Engine:
             model=self.model.name,
             pointer_norm=self.parity.pointer_norm,
         )
+
+
+def _check_engine(
+    model: object, policy: object, parity: object, max_lanes: object, max_rows: object, ragged: object, log: object
+) -> None:
+    """ValueError that names the argument of an engine which is of another type or out of range."""
+    has(model, ("sizes", "encode"), "Engine: model", "a network (mosam.load_model)")
+    instance(policy, MemoryPolicy, "Engine: policy", "a policy (mosam.load_policy)")
+    instance(parity, Parity, "Engine: parity", "a mosam.Parity or None")
+    whole(max_lanes, "Engine: max_lanes", 1)
+    if max_rows is not None:
+        whole(max_rows, "Engine: max_rows", 1)
+    one_of(ragged, "Engine: ragged", ("bucket", "pad"))
+    switch(log, "Engine: log")
+
+
+def _as_size(size: object) -> Size:
+    if not isinstance(size, list | tuple | np.ndarray) or len(size) != 2:
+        hint = "; write image.shape[:2]" if isinstance(size, tuple) and len(size) == 3 else ""
+        raise ValueError(f"open: expected a size (height, width), got {described(size)}{hint}")
+    return whole(size[0], "open: height", 1), whole(size[1], "open: width", 1)
+
+
+def _as_prompts(prompts: object, where: str) -> list[Prompt]:
+    if isinstance(prompts, Prompt | str | Mapping) or not isinstance(prompts, Iterable):
+        raise ValueError(f"{where}: expected a list of prompts, got {described(prompts)}")
+    found = list(prompts)
+    for prompt in found:
+        instance(prompt, Prompt, where, "a list of prompts (mosam.Prompt), and in it one")
+    return found
+
+
+def _as_images(images: object, where: str) -> Mapping[Video, Image]:
+    if not isinstance(images, Mapping):
+        raise ValueError(f"{where}: expected frames by video, {{video: image}}, got {described(images)}")
+    for video, image in images.items():
+        instance(video, Video, where, "frames by video, {video: image}, and as a key")
+        if not isinstance(image, np.ndarray | list | tuple):
+            got = described(image)
+            raise ValueError(f"{where}: expected a uint8 RGB array (H, W, 3), got {got}; np.asarray may make one")
+    if not any(isinstance(image, list | tuple) for image in images.values()):
+        return images
+    return {video: _listed_image(image, where) for video, image in images.items()}
+
+
+def _listed_image(image: NDArray[np.uint8] | list[object] | tuple[object, ...], where: str) -> Image:
+    if isinstance(image, np.ndarray):
+        return image
+    values = numbers(image, where, "a uint8 RGB image (H, W, 3)")
+    if values.size and not ((values >= 0) & (values <= 255) & (values == np.rint(values))).all():
+        raise ValueError(f"{where}: expected a uint8 RGB image (H, W, 3), got numbers that are not 0 to 255")
+    return values.astype(np.uint8)
+
+
+def _check_place(prompt: Prompt, video: Video) -> None:
+    """ValueError where a prompt lies beyond the clip or outside of its picture."""
+    where = f"object {prompt.object_id}"
+    if video.num_frames is not None and prompt.frame_index >= video.num_frames:
+        last = video.num_frames - 1
+        raise ValueError(f"{where}: expected a prompt on frame 0 to {last}, got one on frame {prompt.frame_index}")
+    picture = f"the picture of {video.size[1]}x{video.size[0]} (width x height)"
+    if prompt.box is not None and inside_share(prompt.box, video.size) < LEAST_INSIDE:
+        shown = ",".join(f"{value:g}" for value in prompt.box)
+        raise ValueError(
+            f"{where}: expected a box x,y,w,h of which half is in {picture}, got {shown}, of which "
+            f"{inside_share(prompt.box, video.size):.0%} is"
+        )
+    if prompt.points is not None:
+        outside = ~((prompt.points >= 0) & (prompt.points <= video.size[::-1])).all(axis=1)
+        if outside.any():
+            shown = ",".join(f"{value:g}" for value in prompt.points[outside][0])
+            raise ValueError(f"{where}: expected points x,y in {picture}, got {shown}")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

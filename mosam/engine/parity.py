@@ -7,8 +7,9 @@ decided here. Each difference was read in both programs; `docs/engine.md` lists 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args, get_type_hints
 
+from mosam.arguments import one_of, switch, whole
 from mosam.policies.base import PointerNorm
 
 STABILITY_DELTA = 0.05  # SAM 2: dynamic_multimask_stability_delta
@@ -29,6 +30,8 @@ class Parity:
         stability: replace an unstable single mask by the best of three (official with post-processing).
         fill_holes: holes of up to so many low-resolution pixels are filled in what is shown; 0 = off (official: 8, 0).
         binarize_scope: in `hf`, a prompt on a frame binarises the memory of every object on it (`frame`).
+    Raises:
+        ValueError: a value that is not one of these.
     """
 
     cond_memory: Literal["official", "official_post", "hf"] = "official"
@@ -37,6 +40,12 @@ class Parity:
     stability: bool = False
     fill_holes: int = 0
     binarize_scope: Literal["object", "frame"] = "object"
+
+    def __post_init__(self) -> None:
+        for name in ("cond_memory", "cond_pointer", "pointer_norm", "binarize_scope"):
+            one_of(getattr(self, name), f"Parity: {name}", get_args(get_type_hints(Parity)[name]))
+        switch(self.stability, "Parity: stability")
+        whole(self.fill_holes, "Parity: fill_holes", 0)
 
     @classmethod
     def official(cls, *, post_processing: bool = False, holes: bool = True) -> Parity:

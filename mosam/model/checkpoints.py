@@ -115,16 +115,23 @@ def load_model(
         MissingDataError: weights that are not on this machine and cannot be fetched.
         MismatchError: a checkpoint of another model.
         DataError: a damaged file.
+        ValueError: an argument of another type.
     """
+    from mosam.arguments import instance, switch, whole
     from mosam.model.formulas import FORMULAS
     from mosam.model.preprocess import RESIZES
     from mosam.model.sam2 import PRECISIONS, Sam2Backbone
 
+    instance(name, str, "load_model", "a name")
+    instance(device, str, "load_model: device", "a name")
+    whole(seed, "load_model: seed", 0)
+    switch(compile, "load_model: compile")
     for kind, value, known in (
         ("precision", precision, ("auto", *PRECISIONS)),
         ("formulas", formulas, FORMULAS),
         ("resize", resize, RESIZES),
     ):
+        instance(value, str, f"load_model: {kind}", "a word")
         if value not in known:
             raise UnknownNameError(kind, value, known, where="load_model")
     place = choose_device(device)

@@ -360,6 +360,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
     Raises:
         UnknownNameError: unknown tracker or field (lists the known ones).
         MosamError: a value of the wrong type or out of range.
+        ValueError: a name that is no text.
     """
     cls = POLICIES[name]
     fields = {f.name: f for f in dataclasses.fields(cls.Config)}

@@ -76,7 +76,8 @@ def parse_text(data: bytes, path: str | os.PathLike[str] = "regions") -> Traject
     r"""Regions of a text file's content.
 
     Args:
-        data: the content; numbers separated by commas (or tabs or blanks), one region a line.
+        data: the content; numbers separated by commas (or tabs or blanks), one region a line; commas at its end are
+            passed over.
         path: named in errors.
     Raises:
         DataError: with the line: something that is no region, or an empty line between two regions.
@@ -135,6 +136,8 @@ def _split_lines(data: bytes, path: str | os.PathLike[str]) -> list[str]:
         lines = [",".join(line.replace(",", " , ").split()).replace(",,,", ",") for line in text.split("\n")]
     else:
         lines = text.split("\n")
+    if any(line.endswith(",") for line in lines):
+        lines = [line.rstrip(",") for line in lines]
     if "" in lines:
         raise DataError(path, "expected a region, got an empty line", line=lines.index("") + 1)
     return lines

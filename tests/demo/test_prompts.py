@@ -127,3 +127,14 @@ def test_any_box_on_the_picture_is_taken_as_it_is(values):
     box = parse_box(f"{x!r},{y!r},{w!r},{h!r}", "box")
     assert box.tolist() == [x, y, w, h]
     check_box(box, SIZE, "box")
+
+
+@pytest.mark.parametrize("box", ["450,298,2500,338", "450,298,800,900", "-300,10,400,50", "10,-400,20,500"])
+def test_a_box_that_reaches_far_out_of_the_picture_is_refused(box):
+    with pytest.raises(MosamError, match=rf"--box {box}: expected .*x,y,w,h.*, got (one from|a box that reaches to)"):
+        make_prompts((720, 1280), boxes=[box])
+
+
+def test_the_part_of_a_box_that_is_on_the_picture_is_said():
+    with pytest.raises(MosamError, match="450,298,830,338 is what of it is on the picture"):
+        make_prompts((720, 1280), boxes=["450,298,2500,338"])

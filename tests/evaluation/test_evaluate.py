@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -234,3 +235,35 @@ def test_public_names():
 
     assert package.evaluate is evaluate
     assert package.Scores is Scores
+
+
+def test_results_one_folder_deeper_are_found(tmp_path, cups):
+    write(tmp_path / "all" / "atom" / "otb")
+    write(tmp_path / "all" / "dimp" / "otb")
+    assert [(name, folder.name) for name, folder in find_runs(tmp_path / "all", cups)] == [
+        ("atom", "otb"),
+        ("dimp", "otb"),
+    ]
+    assert evaluate(tmp_path / "all" / "atom", cups).overall["precision"] == 1
+
+
+@pytest.mark.parametrize("inside", ["", "atom/", "atom/otb/"])
+def test_results_in_a_zip_are_scored_as_those_in_a_folder(tmp_path, cups, inside):
+    plain = evaluate(write(tmp_path / "x" / "plain"), cups)
+    (tmp_path / "all").mkdir()
+    with zipfile.ZipFile(tmp_path / "all" / "atom.zip", "w") as archive:
+        for path in (tmp_path / "x" / "plain").iterdir():
+            archive.write(path, f"{inside}{path.name}")
+    for place in (tmp_path / "all" / "atom.zip", tmp_path / "all"):
+        found = evaluate(place, cups, cache=tmp_path / "cache", jobs=2)
+        assert (found.overall, found.sequences) == (plain.overall, plain.sequences)
+    assert [name for name, _ in find_runs(tmp_path / "all", cups)] == ["atom"]
+
+
+def test_many_missing_sequences_are_counted(tmp_path, cups):
+    from mosam.evaluation.evaluate import _describe_lacking
+
+    lacking = {f"sequence-{number:03d}": "missing" for number in range(280)}
+    line = _describe_lacking(tmp_path, lacking, 280, None)
+    assert "sequence-009, and 270 more; make them, or score the others with --allow-missing" in line
+    assert len(line) < 400 + len(str(tmp_path))

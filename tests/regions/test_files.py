@@ -233,3 +233,9 @@ def test_many_damaged_files_in_bounded_time():
             refused += 1
     assert 1000 < refused < 4000
     assert time.perf_counter() - started < 60
+
+
+def test_commas_at_the_end_of_a_line_are_passed_over():
+    assert list(parse_text(b"1,\n1,2,3,4,\nm4,5,2,2,1,3,\n")) == list(parse_text(b"1\n1,2,3,4\nm4,5,2,2,1,3\n"))
+    with pytest.raises(DataError, match="regions:2: expected a region, got an empty line"):
+        parse_text(b"1\n,\n1,2,3,4\n")

@@ -175,3 +175,50 @@ def test_names_and_options():
         parse_protocol("pytracking[validonly]")
     with pytest.raises(UnknownNameError, match="unknown option"):
         parse_protocol("lasot[valid_only]")
+
+
+def test_got10k_pools_the_repetitions(tmp_path):
+    """As the toolkit: the frames of all repetitions together; numbers by hand."""
+    (tmp_path / "cup-1").mkdir()
+    away = [[500.0, 500, 20, 20]] * 3
+    for number, rows in (("001", moving(4)), ("002", [START, *away]), ("003", [START, *moving(4)[1:3], away[0]])):
+        (tmp_path / "cup-1" / f"cup-1_{number}.txt").write_text("".join(",".join(map(str, r)) + "\n" for r in rows))
+    (tmp_path / "cup-1" / "cup-1_time.txt").write_text("0.1,0.2,0.3\n" * 4)
+    results = Results(tmp_path, CODECS["got10k"])
+    values = parse_protocol("got10k").score(make_sequence(moving(4)), results).values
+    assert values["sr50"] == pytest.approx((3 + 0 + 2) / 9)
+    assert values["fps"] == pytest.approx(12 / (4 * (0.1 + 0.2 + 0.3)))
+    first = parse_protocol("pytracking").score(make_sequence(moving(4)), results)
+    assert first.notes == ("the first of 3 repetitions is scored; protocol got10k takes all",)
+    assert first.values["op50"] == 1.0
+    (tmp_path / "cup-1" / "cup-1_002.txt").write_text("1,2,3,4\n")
+    with pytest.raises(ShortResultError, match="1 of 4 rows"):
+        parse_protocol("got10k").score(make_sequence(moving(4)), results)
+
+
+OTHERWISE = {
+    "x0,y0,x1,y1": lambda x, y, w, h: [x, y, x + w, y + h],
+    "center x,y and w,h": lambda x, y, w, h: [x + w / 2, y + h / 2, w, h],
+    "y,x,h,w": lambda x, y, w, h: [y, x, h, w],
+}
+FAR = [[100.0 + 3 * t, 40 + t, 30, 20 + t] for t in range(5)]
+
+
+@pytest.mark.parametrize("protocol", BOX_PROTOCOLS)
+@pytest.mark.parametrize("form", OTHERWISE)
+def test_rows_in_another_form_are_noted(tmp_path, protocol, form):
+    result = score(protocol, tmp_path, FAR, [OTHERWISE[form](*row) for row in FAR])
+    assert result.notes == (f"row 1 is the given box if read as {form}: expected x,y,w,h; convert the rows",)
+
+
+@pytest.mark.parametrize("protocol", BOX_PROTOCOLS)
+def test_fractions_of_the_picture_and_other_pictures_are_noted(tmp_path, protocol):
+    result = score(protocol, tmp_path, FAR, [[x / 640, y / 480, w / 640, h / 480] for x, y, w, h in FAR])
+    assert result.notes == ("all numbers are near 0 to 1: expected x,y,w,h in pixels; multiply by width and height",)
+    result = score(protocol, tmp_path, FAR, [[4 * value for value in row] for row in FAR])
+    assert result.notes == ("row 1 overlaps the given box by 0.00: expected x,y,w,h in pixels of these frames",)
+
+
+def test_zeros_or_a_near_box_on_the_first_row_need_no_note(tmp_path):
+    for first in ([0.0, 0, 0, 0], [103.0, 42, 28, 19]):
+        assert score("pytracking", tmp_path, FAR, [first, *FAR[1:]]).notes == ()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mosam.codecs import CODECS, labels_of_masks, write_labels
 from mosam.datasets.base import Sequence
@@ -116,6 +118,7 @@ def test_void_is_one_more_object_to_vos_benchmark_only(tmp_path):
 @pytest.mark.parametrize("protocol", MASK_PROTOCOLS)
 def test_masks_of_davis_2016_may_say_255(tmp_path, protocol):
     truth = Truth([{1: square(5)}] * 4)
+    truth.binary = True
     (tmp_path / "clip").mkdir()
     for index in range(4):
         write_labels(tmp_path / "clip" / f"{index:05d}.png", square(5).astype(np.uint8) * 255)
@@ -162,3 +165,55 @@ def test_order_of_sequences_does_not_matter(tmp_path):
     assert protocol.overall([one, two]) == pytest.approx(protocol.overall([two, one]))
     three = (2 * 1.0 + two.values["j_mean"]) / 3
     assert protocol.overall([one, two])["j_mean"] == pytest.approx(three)  # over objects
+
+
+def write_maps(folder: Path, images: list) -> None:
+    folder.mkdir(exist_ok=True)
+    for index, image in enumerate(images):
+        image.save(folder / f"{index:05d}.png")
+
+
+NO_DAVIS = ["vos-benchmark", "lvos", "mose-v2", "ytvos", "toy-vot"]
+
+
+@pytest.mark.parametrize("protocol", NO_DAVIS)
+@pytest.mark.parametrize("grey", [255, 38])
+def test_labels_that_no_object_has_are_named_and_count_for_nothing(tmp_path, protocol, grey):
+    """0 and 255, and a palette lost to grey: 0 to the official programs, too."""
+    truth = Truth([{1: square(5)}] * 6)
+    write_maps(tmp_path / "clip", [Image.fromarray(square(5).astype(np.uint8) * grey)] * 6)
+    result = score(tmp_path, protocol, truth, [])
+    assert max(result.values["j_mean" if "j_mean" in result.values else "accuracy"], 0) < 0.01
+    (note,) = result.notes
+    assert re.match(rf"label {grey} \(in 0000[01].png and \d other files\) no object's \(objects: 1\)", note)
+    assert "write object ids, not 255, grey values or colors" in note
+
+
+def test_an_extra_label_beside_right_ones_is_named(tmp_path):
+    truth = Truth([{1: square(5), 2: square(40)}] * 5)
+    predicted = [{1: square(5), 2: square(40), 7: square(20)}] * 2 + [{1: square(5), 2: square(40)}] * 3
+    result = score(tmp_path, "lvos", truth, predicted)
+    assert result.values["j_mean"] == 1.0
+    assert result.notes == ("label 7 (in 00001.png) no object's (objects: 1, 2), taken for nothing",)
+
+
+def test_davis_refuses_0_and_255_of_one_object(tmp_path):
+    write_maps(tmp_path / "clip", [Image.fromarray(square(5).astype(np.uint8) * 255)] * 4)
+    with pytest.raises(MismatchError, match=r"labels up to 1, .* got 255"):
+        score(tmp_path, "davis2017", Truth([{1: square(5)}] * 4), [])
+
+
+@pytest.mark.parametrize("protocol", ["davis2017", *NO_DAVIS])
+@pytest.mark.parametrize("equal", [True, False])
+def test_pictures_in_color_are_refused_as_the_programs_do(tmp_path, protocol, equal):
+    color = square(5)[..., None] * np.array([1, 1, 1] if equal else [128, 0, 0], np.uint8)
+    write_maps(tmp_path / "clip", [Image.fromarray(color.astype(np.uint8))] * 4)
+    with pytest.raises(DataError, match=r"0000[01].png: expected a label map .* RGB"):
+        score(tmp_path, protocol, Truth([{1: square(5)}] * 4), [])
+
+
+@pytest.mark.parametrize("protocol", ["vos-benchmark", "lvos"])
+def test_an_object_without_a_frame_that_counts_is_told(tmp_path, protocol):
+    frames: Frames = [{1: square(5)}] * 5 + [{1: square(5), 2: square(40)}]
+    result = score(tmp_path, protocol, Truth(frames), frames)
+    assert result.notes == ("objects 2 are on no frame that counts, left out",)

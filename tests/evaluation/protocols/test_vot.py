@@ -11,6 +11,8 @@ import pytest
 from vot_cases import DATASETS as DATASET_OF
 from vot_cases import FOLDER, INTERVALS, KINDS, experiment_files, toolkit_analysis, write_files
 
+from mosam.codecs import CodecOptions
+from mosam.codecs.vot import region_of_mask
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.evaluation.evaluate import evaluate
@@ -247,3 +249,15 @@ def test_masks_become_boxes_where_the_truth_has_boxes():
     boxes = [Special(1), Rectangle(3, 2, 5, 3), Rectangle(0, 0, 0, 0), Special(0)]
     assert list(as_the_truth(result, truth)) == boxes
     assert as_the_truth(result, result) is result
+
+
+def test_a_mask_one_pixel_wide_or_tall_is_no_box():
+    """DiDi's authors convert such a mask to 0,0,0,0, since the toolkit takes it for empty."""
+    image = np.zeros((20, 20), dtype=bool)
+    image[5:9, 10] = True
+    result = Trajectory.of([Special(1), mask_region(image), mask_region(image.T)])
+    truth = Trajectory.of([Rectangle(5, 5, 10, 10)] * 3)
+    assert list(as_the_truth(result, truth))[1:] == [Rectangle(0, 0, 0, 0)] * 2
+    assert list(as_the_truth(result, truth, defects=False))[1:] == [Rectangle(10, 5, 0, 3), Rectangle(5, 10, 3, 0)]
+    assert region_of_mask(image, "box", CodecOptions()) == Rectangle(0, 0, 0, 0)
+    assert region_of_mask(image, "box", CodecOptions(box_from_mask="inclusive")) == Rectangle(10, 5, 1, 4)
