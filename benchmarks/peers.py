@@ -70,17 +70,18 @@ class Timing:
         import torch
 
         self._torch, self._cuda = torch, device.startswith("cuda")
-        self.seconds, self.frames = 0.0, 0
+        self.seconds, self.processor, self.frames = 0.0, 0.0, 0
 
     def clip(self, work: Callable[[], int], *, counts: bool) -> None:
         self._wait()
         if counts and self.frames == 0 and self._cuda:
             self._torch.cuda.reset_peak_memory_stats()
-        started = time.perf_counter()
+        started, processor = time.perf_counter(), time.process_time()
         frames = work()
         self._wait()
         if counts:
             self.seconds += time.perf_counter() - started
+            self.processor += time.process_time() - processor
             self.frames += frames
 
     def _wait(self) -> None:
@@ -92,7 +93,8 @@ class Timing:
 
         host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         peak = self._torch.cuda.max_memory_allocated() / 2**30 if self._cuda else float("nan")
-        return {"fps": self.frames / self.seconds, "gpu_gib": peak, "host_gib": host}
+        cores = self.processor / self.seconds
+        return {"fps": self.frames / self.seconds, "host_cores": cores, "gpu_gib": peak, "host_gib": host}
 
 
 def save(folder: Path, name: str, masks: dict[int, np.ndarray]) -> None:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import os
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +92,7 @@ class BenchResult:
 
 
 class MadeClips(Dataset):
-    """Clips of noise with squares that move, as JPEG files; more objects are more squares."""
+    """Clips of noise with squares that move, as JPEG files; more objects are more squares. What is there is kept."""
 
     info = DatasetInfo(
         title="clips made for timing",
@@ -105,8 +107,13 @@ class MadeClips(Dataset):
 
     def __init__(self, root: Path, *, clips: int, frames: int, objects: int, size: Size):
         self._clips, self._objects, self._size = clips, objects, size
-        for clip in range(clips):
-            _write_clip(root / f"clip{clip:03d}", frames, objects, size, seed=clip)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            made = [
+                pool.submit(_write_clip, root / f"clip{clip:03d}", frames, objects, size, seed=clip)
+                for clip in range(clips)
+            ]
+        for one in made:
+            one.result()
         super().__init__(root)
 
     def list_names(self) -> list[str]:
@@ -141,6 +148,8 @@ def square(number: int, frame: int, size: Size) -> Mask:
 def _write_clip(folder: Path, frames: int, objects: int, size: Size, seed: int) -> None:
     from PIL import Image
 
+    if len(list(folder.glob("*.jpg"))) == frames:
+        return
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 120, (size[0] // 8 + 1, size[1] // 8 + 1, 3), dtype=np.uint8)
