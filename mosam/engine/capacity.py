@@ -67,7 +67,9 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         import torch
 
-        return int(torch.cuda.mem_get_info(device)[0])
+        free, total = torch.cuda.mem_get_info(device)
+        share = torch.cuda.get_per_process_memory_fraction(device)  # of the card that this process may take
+        return max(0, min(int(free), int(share * total) - int(torch.cuda.memory_reserved(device))))
     return _free_host_memory()
 
 
