@@ -7,10 +7,11 @@ from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+
+av = pytest.importorskip("av")
 
 HEIGHT, WIDTH, SIDE, TRAVEL = 64, 96, 16, 70
 # As many bytes as the identity: a quarter turn clockwise, half a turn, a mirror image, upside down.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,33 @@ settings.load_profile("suite")
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA_VARIABLE, CASES_VARIABLE = "MOSAM_TEST_DATA", "MOSAM_TEST_CASES"
+
+
+# What mosam imports only where it is used; a test that needs one that is not installed is skipped, by itself.
+LAZY = ("av", "lmdb", "matplot2tikz", "orjson", "zlib_ng", "simplejpeg", "duckdb")
+
+
+def absent_package(error: BaseException | None) -> str | None:
+    """The package of `LAZY` for want of which something failed."""
+    while error is not None:
+        name = (getattr(error, "name", None) or "").split(".")[0]
+        if isinstance(error, ModuleNotFoundError) and name in LAZY and importlib.util.find_spec(name) is None:
+            return name
+        error = error.__cause__ or error.__context__
+    return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """See `LAZY`."""
+    report = yield
+    absent = absent_package(call.excinfo.value) if call.excinfo is not None and report.failed else None
+    if absent is not None:
+        report.outcome = "skipped"
+        report.longrepr = (str(item.path), item.location[1] or 0, f"Skipped: {absent} is not installed")
+    return report
 
 
 @pytest.fixture(autouse=True)

@@ -3,12 +3,13 @@
 import os
 import struct
 
-import lmdb
 import numpy as np
 import pytest
 
 from mosam.datasets.lmdb_pages import PageReader
 from mosam.errors import DataError
+
+lmdb = pytest.importorskip("lmdb")
 
 
 def write(folder, items, **options):

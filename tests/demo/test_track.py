@@ -6,7 +6,6 @@ import signal
 from fractions import Fraction
 from itertools import count, islice
 
-import av
 import numpy as np
 import pytest
 from fake_model import FakeBackbone
@@ -21,6 +20,8 @@ from mosam.errors import DataError, MismatchError, MosamError
 from mosam.geometry import mask_to_box
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
+
+av = pytest.importorskip("av")
 
 
 class Moving:
