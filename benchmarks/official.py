@@ -1,10 +1,11 @@
-"""Seconds per frame against the official SAM 2 predictor: same weights, same frames, same process, in turn.
+"""Seconds per frame against the official SAM 2 predictor on a processor: same weights, frames and process, in turn.
 
     python benchmarks/official.py [--model random:tiny] [--objects 1,3] [--frames 10] [--precision fp32,bf16]
 
-The official program is installed by you, outside this project (`import sam2` must work); without it only ours is
-timed. Both start from mask prompts, fill the seven memory slots first, and are then timed on the frames that follow;
-the median is reported. Weights are random: speed does not depend on their values.
+For a GPU there is benchmarks/peers.py; this one runs on the CPU whatever else is there. The official program is
+installed by you, outside this project (`import sam2` must work); without it only ours is timed. Both start from mask
+prompts, fill the seven memory slots first, and are then timed on the frames that follow; the median is reported.
+Weights are random: speed does not depend on their values.
 """
 
 from __future__ import annotations

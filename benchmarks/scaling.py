@@ -1,18 +1,21 @@
 """Makespan and idle share of LaSOT, LVOS and SA-V on 1 to 64 GPUs, simulated, and simulated against real workers.
 
-    python benchmarks/scaling.py [--lanes 16] [--cost 0.012,0.004,0.006,0.3,20]
+    python benchmarks/scaling.py [--lanes 1,16] [--model large] [--cost 0.022,0.012,0.003,0.3,20]
     python benchmarks/scaling.py --measure [--workers 1,2,4]
 
 The cost is that of a step of a batch, in seconds: for the step, for each frame, for each row, to open a sequence, to
-start a worker; measure your own with `mosam bench`. With `--measure`, real worker processes track sequences of LaSOT's
-lengths, divided by 400, with a network that only waits as long as the cost says; the time on the clock is compared with
-the simulated one. So the queue, the leases, the pipes and the result files are real, and the speed of this machine does
-not count.
+start a worker. Without `--cost` the first three are fitted to what one H100 needed from JPEG files to label maps with
+1 to 32 lanes of 1 to 10 objects (benchmarks/measured), the last two are assumed; measure your own with `mosam bench`.
+With `--measure`, real worker processes track sequences of LaSOT's lengths, divided by 400, with a network that only
+waits as long as the cost says; the time on the clock is compared with the simulated one. So the queue, the leases,
+the pipes and the result files are real, and the speed of this machine does not count.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 import tempfile
 import time
@@ -26,7 +29,30 @@ from mosam.schedule import Job
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 SIZE = (24, 32)
+MEASURED = Path(__file__).resolve().parent / "measured" / "h100-2026-11-27" / "results.json"
+OPENING, START = 0.3, 20.0  # seconds, assumed
 COST = StepCost(step=0.2, frame=0.1, row=0.05)  # long steps: company on the machine counts less
+
+
+def measured_cost(model: str) -> StepCost:
+    """The cost that fits the measured runs of a network best, each within its own size.
+
+    Raises:
+        SystemExit: none was measured.
+    """
+    from scipy.optimize import nnls
+
+    rows, seconds = [], []
+    for name, found in json.loads(MEASURED.read_text(encoding="utf-8")).items():
+        case = re.fullmatch(rf"speed random:{model} (\d+)x(\d+)", name)
+        if case:
+            lanes, objects = map(int, case.groups())
+            rows.append((1, lanes, lanes * objects))
+            seconds.append(lanes / found["fps"])
+    if not rows:
+        raise SystemExit(f"scaling: nothing was measured of {model}; choose large or tiny, or give --cost")
+    parts, _ = nnls(np.array(rows) / np.array(seconds)[:, None], np.ones(len(seconds)))
+    return StepCost(*map(float, parts), opening=OPENING, start=START)
 
 
 @dataclass(frozen=True)
@@ -157,29 +183,46 @@ def measure(counts: list[int], lanes: int) -> None:
 def main() -> int:
     """Print a table for each benchmark, or the comparison."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--lanes", type=int, default=16)
-    parser.add_argument("--cost", default="0.012,0.004,0.006,0.3,20")
+    parser.add_argument("--lanes", default="1,16")
+    parser.add_argument("--model", default="large", help="of the measured ones: large or tiny")
+    parser.add_argument("--cost", help="instead of the measured one")
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--workers", default="1,2,4")
     options = parser.parse_args()
     if options.measure:
-        measure([int(word) for word in options.workers.split(",")], min(options.lanes, 2))
+        measure([int(word) for word in options.workers.split(",")], lanes=2)
         return 0
-    cost = StepCost(*(float(word) for word in options.cost.split(",")))
-    print("| benchmark | GPUs | makespan | speed-up | idle | idle, shared out before | idle, in the order given |")
-    print("|" + "---|" * 7)
+    if options.cost:
+        cost = StepCost(*(float(word) for word in options.cost.split(",")))
+    else:
+        cost = measured_cost(options.model)
+    print(
+        f"a step: {1000 * cost.step:.1f} ms + {1000 * cost.frame:.1f} a frame + {1000 * cost.row:.1f} a row; "
+        f"{cost.opening} s to open, {cost.start:.0f} s to start",
+        file=sys.stderr,
+    )
+    print(
+        "| benchmark | lanes | GPUs | makespan | speed-up | idle | idle, shared out before | idle, in the order given |"
+    )
+    print("|" + "---|" * 8)
     for name in BENCHMARKS:
-        jobs = benchmark_jobs(name)
-        alone = simulate(jobs, cost, workers=1, lanes=options.lanes).makespan
-        for count in GPUS:
-            runs = {
-                queue: simulate(jobs, cost, workers=count, lanes=options.lanes, queue=queue)
-                for queue in ("shared", "fixed", "official")
-            }
-            span = runs["shared"].makespan
-            idle = " | ".join(f"{100 * run.idle:.0f}%" for run in runs.values())
-            print(f"| {name} | {count} | {span / 60:.1f} min | {alone / span:.1f} | {idle} |")
+        for lanes in map(int, options.lanes.split(",")):
+            print_scaling(name, lanes, cost)
     return 0
+
+
+def print_scaling(name: str, lanes: int, cost: StepCost) -> None:
+    """Rows of one benchmark; the speed-up is against one GPU with as many lanes."""
+    jobs = benchmark_jobs(name)
+    alone = simulate(jobs, cost, workers=1, lanes=lanes).makespan
+    for count in GPUS:
+        runs = {
+            queue: simulate(jobs, cost, workers=count, lanes=lanes, queue=queue)
+            for queue in ("shared", "fixed", "official")
+        }
+        span = runs["shared"].makespan
+        idle = " | ".join(f"{100 * run.idle:.0f}%" for run in runs.values())
+        print(f"| {name} | {lanes} | {count} | {span / 60:.1f} min | {alone / span:.1f} | {idle} |", flush=True)
 
 
 if __name__ == "__main__":

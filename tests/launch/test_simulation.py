@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -81,3 +82,13 @@ def test_more_workers_are_never_slower(name):
 def test_no_workers():
     with pytest.raises(ValueError, match="workers: expected at least 1"):
         simulate([], FRAME, workers=0, lanes=1)
+
+
+def test_the_cost_is_that_of_measured_runs(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    import scaling
+
+    for model, lanes, seconds in (("large", 1, 1 / 22.9), ("large", 16, 16 / 63.8), ("tiny", 16, 16 / 101.3)):
+        assert scaling.measured_cost(model).of(lanes, lanes) == pytest.approx(seconds, rel=0.16)
+    with pytest.raises(SystemExit, match="nothing was measured of small"):
+        scaling.measured_cost("small")
