@@ -72,7 +72,7 @@ def _peer(
 
 def workers(plan: Plan) -> None:
     """Two worker processes on one GPU (`--gpus 0,0`) against one, from JPEG files to label maps."""
-    from mosam.launch.local import cpu_places, gpu_places, run_workers
+    from mosam.tracking.launch.local import cpu_places, gpu_places, run_workers
 
     plan.forget_models()
     clips, frames = (2, 3) if plan.quick else (32, 40)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mosam.bench import MadeClips, square
+from mosam.commands.bench import MadeClips, square
 from mosam.engine.engine import Engine, Video
 from mosam.engine.stages import synchronize
 from mosam.model import blocked, norms
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gpu import Plan
 
     from mosam.datasets.base import Dataset
-    from mosam.launch.site import Place, Site
+    from mosam.tracking.launch.site import Place, Site
     from mosam.policies.base import MemoryPolicy
 
 FILL = 28  # frames until 7 slots and 16 pointers are full and each shape's graph is recorded
@@ -305,20 +305,20 @@ class ClipWork:
 
     @property
     def dataset(self) -> MadeClips:
-        """See `mosam.launch.site.Work`; clips that are there are read."""
+        """See `mosam.tracking.launch.site.Work`; clips that are there are read."""
         return MadeClips(self.root, clips=self.clips, frames=self.frames, objects=1, size=self.size)
 
     @property
     def policy(self) -> MemoryPolicy:
-        """See `mosam.launch.site.Work`."""
+        """See `mosam.tracking.launch.site.Work`."""
         return load_policy("sam2")
 
     def open(self, place: Place) -> Site:
-        """See `mosam.launch.site.Work`."""
+        """See `mosam.tracking.launch.site.Work`."""
         import mosam
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
-        from mosam.launch.site import Site
+        from mosam.tracking.launch.site import Site
         from mosam.model.threads import limit_threads
 
         if place.device == "cpu":

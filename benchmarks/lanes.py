@@ -60,7 +60,7 @@ def cut(dataset: object, frames: int) -> object:
 
 def compare(one: Path, many: Path, names: list[str]) -> tuple[int, int, float, int]:
     """Frames that read or chose otherwise, worst difference of a mask in pixels, and worst IoU beyond two pixels."""
-    from mosam.frame_log import log_path
+    from mosam.results.frame_log import log_path
 
     other, frames, pixels, iou = 0, 0, 0, 1.0
     for name in names:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mosam.demo.run import DemoOptions, choose_policies
-from mosam.demo.source import open_source
-from mosam.demo.track import track_source
+from mosam.commands.demo.run import DemoOptions, choose_policies
+from mosam.commands.demo.source import open_source
+from mosam.commands.demo.track import track_source
 from mosam.model.checkpoints import load_model
 from mosam.types import Prompt
 

@@ -204,7 +204,7 @@ def run_ours(options: argparse.Namespace, data: object, out: Path, timing: Timin
 
 def one(options: argparse.Namespace) -> None:
     """One program, in this process; prints a line of JSON."""
-    from mosam.bench import MadeClips
+    from mosam.commands.bench import MadeClips
 
     runs = {"transformers": run_transformers, "ours": run_ours}
     timing = Timing(options.device)

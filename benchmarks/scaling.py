@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mosam.launch.simulation import BENCHMARKS, StepCost, benchmark_jobs, simulate
-from mosam.schedule import Job
+from mosam.tracking.launch.simulation import BENCHMARKS, StepCost, benchmark_jobs, simulate
+from mosam.tracking.schedule import Job
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 SIZE = (24, 32)
@@ -64,7 +64,7 @@ class Waiting:
 
     @property
     def dataset(self) -> object:
-        from mosam.bench import MadeClips
+        from mosam.commands.bench import MadeClips
         from mosam.datasets.base import Sequence
         from mosam.types import Prompt
 
@@ -108,10 +108,10 @@ class Waiting:
     def open(self, place: object) -> object:
         import itertools
 
-        from mosam import runner
+        from mosam.tracking import run as runner
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
-        from mosam.launch.site import Site
+        from mosam.tracking.launch.site import Site
         from mosam.types import FrameOutput
 
         cost = self.cost
@@ -157,8 +157,8 @@ class Waiting:
 
 def measure(counts: list[int], lanes: int) -> None:
     """Print real against simulated makespans."""
-    from mosam.launch.local import run_workers
-    from mosam.launch.site import Place
+    from mosam.tracking.launch.local import run_workers
+    from mosam.tracking.launch.site import Place
 
     jobs = tuple(Job(job.name, max(2, job.frames // 400)) for job in benchmark_jobs("lasot")[::7])
     work = Waiting(jobs, COST)

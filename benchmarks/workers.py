@@ -27,10 +27,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
 
-    from mosam.launch.local import run_workers
-    from mosam.launch.site import Place
-    from mosam.launch.start import PlannedWork
-    from mosam.plan import RunOptions, plan_runs
+    from mosam.tracking.launch.local import run_workers
+    from mosam.tracking.launch.site import Place
+    from mosam.tracking.launch.start import PlannedWork
+    from mosam.tracking.plan import RunOptions, plan_runs
 
     (planned,) = plan_runs(RunOptions("toy", tracker=options.tracker, model=options.model, limit=options.limit))
     work = PlannedWork.of(planned)

@@ -21,7 +21,7 @@ from mosam.datasets.archives import TreePath, as_path
 from mosam.datasets.base import shorten
 from mosam.datasets.frames import list_files, read_image_size
 from mosam.errors import DataError
-from mosam.text import decode_text
+from mosam.system.text import decode_text
 from mosam.types import Mask, Size
 
 SPLITS = Path(__file__).parent / "splits"

@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from mosam.datasets.lmdb_pages import PageReader
 from mosam.errors import DataError, MissingDataError
-from mosam.typed import read_json
+from mosam.system.typed import read_json
 
 LMDB_FILE = "data.mdb"
 MANIFEST = "manifest.json"

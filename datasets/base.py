@@ -20,7 +20,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.arguments import instance, path_like, whole
+from mosam.system.arguments import instance, path_like, whole
 from mosam.datasets.archives import TreePath, open_tree, possible_roots
 from mosam.errors import DataError, MissingDataError, UnknownNameError, printable
 from mosam.registry import Registry
@@ -152,7 +152,7 @@ class DatasetInfo:
         prompts: kinds of prompt it offers, the default first.
         protocol: the protocol it is scored under unless another is asked for.
         result_format: name of the codec of its raw results.
-        play: how a sequence is played, see `mosam.plays`: `once`, `supervised` or `multistart`.
+        play: how a sequence is played, see `mosam.tracking.modes`: `once`, `supervised` or `multistart`.
         official_counts: sequences of each split.
         box_from_mask: how its results turn a mask into a box unless asked otherwise, see `mosam.geometry.mask_to_box`.
         box_origin: coordinate of the first pixel in its box files; recorded, never applied.

@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from mosam.arguments import path_like, whole
+from mosam.system.arguments import path_like, whole
 from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
 from mosam.datasets.base import FrameSource
 from mosam.datasets.decoders import decode_size, decode_turned, turn

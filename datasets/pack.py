@@ -21,7 +21,7 @@ from mosam.datasets.archives import (
 )
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MismatchError, MosamError
-from mosam.files import Inside
+from mosam.system.files import Inside
 
 PARTIAL = ".partial-"
 _FILES = {"data.mdb", "lock.mdb", MANIFEST}

@@ -1,7 +1,7 @@
 """VOT: short-term 2013-2022, long-term 2018-2022 and VOTS, one folder a sequence in the toolkit's layout.
 
 A sequence's annotation is a `RegionTruth`: regions of every object, tags and values of every frame, and the anchors
-that multistart runs begin at. What `mosam.plays` needs for resets and anchors is there too: `RegionSequence.prompt_at`
+that multistart runs begin at. What `mosam.tracking.modes` needs for resets and anchors is there too: `RegionSequence.prompt_at`
 for any frame, `RegionTruth.anchors` with the frames in playing order, `RegionTruth.restart` after a failure.
 """
 

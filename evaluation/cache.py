@@ -26,9 +26,9 @@ import mosam.regions
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.scores import Scores
-from mosam.files import PathError, read_regular, write_text
-from mosam.store import RECORD
-from mosam.typed import parse_json
+from mosam.system.files import PathError, read_regular, write_text
+from mosam.results.store import RECORD
+from mosam.system.typed import parse_json
 
 VARIABLE = "MOSAM_CACHE"
 MOST_KEPT = 500  # scores; the oldest go first

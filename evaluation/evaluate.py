@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from mosam.arguments import callback, has, instance, path_like, switch, whole
+from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
@@ -23,7 +23,7 @@ from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
 from mosam.evaluation.scores import Scores
-from mosam.store import RECORD, RunRecord, read_record
+from mosam.results.store import RECORD, RunRecord, read_record
 
 LISTED = 10  # missing sequences that an error names
 NAMED = 5  # sequences that a note names
@@ -305,7 +305,7 @@ def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iter
     import multiprocessing  # takes longer to load than a small score
     from concurrent.futures import ProcessPoolExecutor
 
-    from mosam.processes import begin_pool_worker, end_pool
+    from mosam.system.processes import begin_pool_worker, end_pool
 
     # a program that has torch's threads cannot be forked safely; without it a fork starts at once
     forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules

@@ -45,7 +45,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mosam.errors import MismatchError, MosamError
-from mosam.files import replacing
+from mosam.system.files import replacing
 from mosam.model.checkpoints import save_weights
 from mosam.model.networks import NETWORKS
 from mosam.model.sam2 import Sam2Backbone

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mosam.evaluation.evaluate import evaluate
     from mosam.model.checkpoints import load_model
     from mosam.policies.base import MemoryPolicy, load_policy
-    from mosam.runner import RunResult, run
+    from mosam.tracking.run import RunResult, run
     from mosam.types import FrameOutput, ObjectOutput, Prompt
 
 _PUBLIC = {
@@ -31,13 +31,13 @@ _PUBLIC = {
     "ObjectOutput": "mosam.types",
     "Parity": "mosam.engine.parity",
     "Prompt": "mosam.types",
-    "RunResult": "mosam.runner",
+    "RunResult": "mosam.tracking.run",
     "evaluate": "mosam.evaluation.evaluate",
     "load_dataset": "mosam.datasets.base",
     "load_model": "mosam.model.checkpoints",
     "load_policy": "mosam.policies.base",
     "open_frames": "mosam.datasets.frames",
-    "run": "mosam.runner",
+    "run": "mosam.tracking.run",
 }
 
 __all__ = [

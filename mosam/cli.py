@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO, cast
 import typer
 
 from mosam.errors import MosamError, one_line, printable
-from mosam.files import write_text
-from mosam.processes import asked_to_end, exit_code
+from mosam.system.files import write_text
+from mosam.system.processes import asked_to_end, exit_code
 from mosam.quick_options import read_options_plainly
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
     from mosam.evaluation.scores import Scores
-    from mosam.plan import PlannedRun, RunOptions
-    from mosam.runner import RunResult
+    from mosam.tracking.plan import PlannedRun, RunOptions
+    from mosam.tracking.run import RunResult
 
 DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
 DEBUG_VARIABLE = "MOSAM_DEBUG"
@@ -153,8 +153,8 @@ def eval_(
 ) -> None:
     """Run trackers on a benchmark, score them and print the table."""
     from mosam.datasets.decoders import use_decoder
-    from mosam.plan import RunOptions
-    from mosam.scoring import ScoreOptions, score_folder
+    from mosam.tracking.plan import RunOptions
+    from mosam.commands.score import ScoreOptions, score_folder
 
     use_decoder(decoder)
     options = RunOptions(
@@ -207,7 +207,7 @@ def run(
 ) -> None:
     """Run trackers and write raw results in the benchmark's format; started again, goes on where it stopped."""
     from mosam.datasets.decoders import use_decoder
-    from mosam.plan import RunOptions
+    from mosam.tracking.plan import RunOptions
 
     use_decoder(decoder)
     options = RunOptions(
@@ -249,9 +249,9 @@ def demo(
     masks: Annotated[bool, typer.Option("--masks/--no-masks", help="Write masks as PNG.")] = True,
 ) -> None:
     """Track objects in a video of your own and look at the result."""
-    from mosam.demo.run import DemoOptions, run_demo
-    from mosam.demo.write import OVERLAY
-    from mosam.progress import FrameView
+    from mosam.commands.demo.run import DemoOptions, run_demo
+    from mosam.commands.demo.write import OVERLAY
+    from mosam.commands.progress import FrameView
 
     options = DemoOptions(
         video, box or (), box_file or (), point or (), mask, pick, port, browser, out, overwrite, tracker, compare,
@@ -291,11 +291,11 @@ def experiment(
 ) -> None:
     """Run every row of an experiment file, score it and print its tables; what is done is kept."""
     from mosam.evaluation.tables import render
-    from mosam.experiment import draw_figures, experiment_table, load_study, run_experiment
-    from mosam.experiment_tables import group_tables
-    from mosam.experiment_workers import track_rows
-    from mosam.plan import RunOptions
-    from mosam.progress import progress_view
+    from mosam.commands.experiment.study import draw_figures, experiment_table, load_study, run_experiment
+    from mosam.commands.experiment.tables import group_tables
+    from mosam.commands.experiment.workers import track_rows
+    from mosam.tracking.plan import RunOptions
+    from mosam.commands.progress import progress_view
 
     study = load_study(file, trust=trust or imports or ()).with_model(model)
     options = RunOptions(
@@ -334,9 +334,9 @@ def paper(
     json_file: Annotated[Path | None, typer.Option("--json", help="Also write every number there.")] = None,
 ) -> None:
     """Print published tables beside our numbers, with a verdict on each; run and score what is missing."""
-    from mosam import paper as published
+    from mosam.commands import paper as published
     from mosam.evaluation.layouts import render
-    from mosam.progress import progress_view
+    from mosam.commands.progress import progress_view
 
     if list_:
         print(_aligned([(name, published.load_table(name).study.title) for name in published.table_names()]))
@@ -378,8 +378,8 @@ def score(
     parquet: Annotated[Path | None, typer.Option(help="Also write a table there, a row a frame.")] = None,
 ) -> None:
     """Score raw results, ours or anyone's; needs no network and no pictures."""
-    from mosam.choose import choose_sequences
-    from mosam.scoring import ScoreOptions, explained, found, score_folder
+    from mosam.datasets.select import choose_sequences
+    from mosam.commands.score import ScoreOptions, explained, found, score_folder
 
     data = choose_sequences(dataset, root, split, sequences=sequences, limit=limit, seed=seed)
     folders = found(results, data, tracker)
@@ -409,9 +409,9 @@ def table(
     ] = None,
 ) -> None:
     """Print a table of scores that were computed before."""
-    from mosam.choose import split_list
+    from mosam.datasets.select import split_list
     from mosam.evaluation import tables
-    from mosam.plotting import load_all_scores
+    from mosam.commands.plot import load_all_scores
 
     found = load_all_scores(scores)
     chosen = {"columns": split_list(columns) or None, "rows": split_list(rows) or None}
@@ -440,9 +440,9 @@ def plot(
     log: Annotated[bool, typer.Option("--log", help="For frames: add what the run's log says.")] = False,
 ) -> None:
     """Draw a figure of scores that were computed before, or of one sequence from raw results."""
-    from mosam.choose import split_list
+    from mosam.datasets.select import split_list
     from mosam.evaluation.figures import save
-    from mosam.plotting import ALL, PlotOptions, draw, draw_all
+    from mosam.commands.plot import ALL, PlotOptions, draw, draw_all
 
     options = PlotOptions(split_list(rows), sequence, dataset, root, split, object_id, frames, log)
     if kind != ALL:
@@ -479,9 +479,9 @@ def report(
     jobs: Jobs = None,
 ) -> None:
     """Write one self-contained page: tables, figures, every sequence, settings and raw scores."""
-    from mosam.progress import scoring_view
-    from mosam.report import ReportOptions, build_report
-    from mosam.report.gather import Places
+    from mosam.commands.progress import scoring_view
+    from mosam.commands.report import ReportOptions, build_report
+    from mosam.commands.report.gather import Places
 
     options = ReportOptions(title, Places(root, data), dataset, split, strips, frames, jobs or os.cpu_count() or 1)
     page = build_report(results, options, progress=scoring_view)
@@ -493,7 +493,7 @@ def report(
 @app.command(short_help="Say what this installation has and lacks.")
 def doctor() -> None:
     """Say what this installation has: versions, devices, decoders, optional parts, checkpoints, data, and advice."""
-    from mosam.doctor import examine, report
+    from mosam.commands.doctor import examine, report
 
     findings = list(examine())
     print(report(findings))
@@ -510,8 +510,8 @@ def submit(
     split: Split = None,
 ) -> None:
     """Write the archive that the benchmark's server takes, after checking every file of it."""
-    from mosam import submit as archives
-    from mosam.plan import RunOptions, choose_dataset
+    from mosam.commands import submit as archives
+    from mosam.tracking.plan import RunOptions, choose_dataset
 
     data = choose_dataset(RunOptions(dataset, root, archives.server_split(dataset) if split is None else split))
     done = archives.submit(data, results, tracker, out)
@@ -546,7 +546,7 @@ def bench(
     json_file: JsonFile = None,
 ) -> None:
     """Measure speed from pictures to result files, by stage, and against what the device can do."""
-    from mosam.bench import parse_numbers, parse_size, render_bench, run_bench
+    from mosam.commands.bench import parse_numbers, parse_size, render_bench, run_bench
 
     results = run_bench(
         tracker, model, device, precision, objects=parse_numbers("--objects", objects),
@@ -582,7 +582,7 @@ def data_check(
 ) -> None:
     """Look for everything wrong with a copy on disk, one line each."""
     from mosam.datasets.check import Note, find_problems
-    from mosam.plan import RunOptions, choose_dataset
+    from mosam.tracking.plan import RunOptions, choose_dataset
 
     data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit))
     problems = 0
@@ -606,7 +606,7 @@ def data_pack(
 ) -> None:
     """Put frames and annotation, as they are, into one LMDB that --root takes in place of the tree."""
     from mosam.datasets.pack import pack
-    from mosam.plan import RunOptions, choose_dataset
+    from mosam.tracking.plan import RunOptions, choose_dataset
 
     data = choose_dataset(RunOptions(dataset, root, split, sequences=sequences, limit=limit))
     folder = pack(data, out, progress=lambda name, done, total: _note(f"[{done + 1}/{total}] {name}"))
@@ -627,7 +627,7 @@ def data_make(
     from mosam.datasets.base import DATASETS
     from mosam.datasets.make import SEQUENCES, make_tree
     from mosam.datasets.toy import export
-    from mosam.plan import RunOptions, choose_dataset
+    from mosam.tracking.plan import RunOptions, choose_dataset
 
     if DATASETS.canonical(dataset) == "toy":
         export(choose_dataset(RunOptions("toy", split=split, limit=limit, seed=seed)), out, layout)
@@ -657,7 +657,7 @@ def model_fetch(
 ) -> None:
     """Download a checkpoint into the user's cache and check it; goes on where it was interrupted."""
     from mosam.model.checkpoints import fetch_model
-    from mosam.progress import download_view
+    from mosam.commands.progress import download_view
 
     with download_view(name) as watch:
         path = fetch_model(name, origin, watch)
@@ -738,7 +738,7 @@ def vot_evaluate(
     only_analysis: Annotated[bool, typer.Option("--only-analysis", help="Analyse the results that are there.")] = False,
 ) -> None:
     """Have the toolkit run and analyse the trackers of a workspace, and print its numbers."""
-    from mosam.settings import split_list
+    from mosam.tracking.presets import split_list
     from mosam.vot.toolkit import evaluate
 
     print(evaluate(workspace, toolkit, split_list(tracker), experiments=experiments, run=not only_analysis))
@@ -746,10 +746,10 @@ def vot_evaluate(
 
 def _track(options: "RunOptions") -> "Iterator[tuple[PlannedRun, RunResult]]":
     """Does what was asked for, one tracker after the other, and shows how it goes."""
-    from mosam.launch.start import check_options, prepare
+    from mosam.tracking.launch.start import check_options, prepare
     from mosam.model.checkpoints import load_model
-    from mosam.plan import plan_runs, remembering
-    from mosam.progress import progress_view
+    from mosam.tracking.plan import plan_runs, remembering
+    from mosam.commands.progress import progress_view
 
     check_options(options)
     load = remembering(load_model)
@@ -774,7 +774,7 @@ def _check_protocol(options: "RunOptions", protocol: str | None) -> None:
 def _write_frames(path: Path, dataset: "Dataset", runs: "list[tuple[Path, Scores]]", jobs: int | None) -> None:
     """Writes the table of frames, and says what is not in it."""
     from mosam.evaluation.frame_table import write_frame_table
-    from mosam.progress import scoring_view
+    from mosam.commands.progress import scoring_view
 
     with scoring_view(path.name, sum(len(scores.sequences) for _, scores in runs)) as view:
         rows = write_frame_table(path, dataset, runs, jobs=jobs or os.cpu_count() or 1, progress=view)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mosam.arguments import instance
+from mosam.system.arguments import instance
 from mosam.errors import UnknownNameError
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.arguments import described, numbers, whole
+from mosam.system.arguments import described, numbers, whole
 
 Box = NDArray[np.float64]
 Mask = NDArray[np.bool_]

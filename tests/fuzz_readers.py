@@ -40,18 +40,18 @@ from mosam.datasets.pack import check_packed, pack
 from mosam.datasets.sav import Sav
 from mosam.datasets.video import VideoFrames
 from mosam.datasets.ytvos import YouTubeVos2019
-from mosam.demo.prompts import make_prompts, read_box_file
-from mosam.demo.source import FileSource
+from mosam.commands.demo.prompts import make_prompts, read_box_file
+from mosam.commands.demo.source import FileSource
 from mosam.evaluation.cache import load_kept
 from mosam.evaluation.scores import Scores, load_scores, save_scores
 from mosam.evaluation.tables import tabulate
-from mosam.experiment import load_study
-from mosam.frame_log import read_frame_log
-from mosam.paper import load_numbers, published_folder
+from mosam.commands.experiment.study import load_study
+from mosam.results.frame_log import read_frame_log
+from mosam.commands.paper import load_numbers, published_folder
 from mosam.regions.files import format_binary, format_text, read_trajectory
 from mosam.regions.trajectory import Point, Polygon, Rectangle, Special, Trajectory, mask_region
-from mosam.store import RunRecord, RunSettings, SequenceRecord, read_record
-from mosam.typed import parse_json
+from mosam.results.store import RunRecord, RunSettings, SequenceRecord, read_record
+from mosam.system.typed import parse_json
 from mosam.vot.toolkit import describe_analysis
 from mosam.vot.workspace import read_trackers, stack_of
 

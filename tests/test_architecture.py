@@ -14,26 +14,26 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mosam": "mosam", "datasets": "mosam.datasets", "evaluation": "mosam.evaluation"}
 
-BASE = {"types", "geometry", "registry", "errors", "files", "text", "typed", "arguments"}
+BASE = {"types", "geometry", "registry", "errors", "system.files", "system.text", "system.typed", "system.arguments"}
 # Group of modules -> groups it may import. A group is the longest listed prefix of a module's name without `mosam.`.
 MAY_IMPORT: dict[str, set[str]] = {
-    "types": {"types", "arguments"},
-    "arguments": {"arguments"},
+    "types": {"types", "system.arguments"},
+    "system.arguments": {"system.arguments"},
     "errors": {"errors"},
-    "text": {"errors"},
-    "files": {"errors"},
-    "typed": {"errors", "files"},
+    "system.text": {"errors"},
+    "system.files": {"errors"},
+    "system.typed": {"errors", "system.files"},
     "registry": BASE,
     "geometry": BASE,
     "codecs": BASE | {"regions"},
     "regions": BASE,
     "policies": BASE,
     "motion": BASE,
-    "environment": set(),
-    "processes": set(),
-    "frame_log": BASE,
-    "store": BASE | {"codecs", "frame_log"},
-    "handover": BASE | {"store", "frame_log"},
+    "results.environment": set(),
+    "system.processes": set(),
+    "results.frame_log": BASE,
+    "results.store": BASE | {"codecs", "results.frame_log"},
+    "results.handover": BASE | {"results.store", "results.frame_log"},
     "datasets": BASE | {"codecs", "regions"},
     "model": BASE | {"policies", "motion"},
     "engine": BASE | {"policies", "motion", "model"},
@@ -48,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"}
     | {"evaluation.failures", "evaluation.framewise"},
     "evaluation.frame_table": BASE
-    | {"datasets", "codecs", "evaluation", "evaluation.framewise", "evaluation.scores", "frame_log", "store"},
+    | {"datasets", "codecs", "evaluation", "evaluation.framewise", "evaluation.scores", "results.frame_log", "results.store"},
     "evaluation.framewise": BASE | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics"},
     "evaluation.explain": BASE
     | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores", "evaluation.tables"}
@@ -56,44 +56,44 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.explain_regions": BASE
     | {"datasets", "codecs", "regions", "evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation": BASE
-    | {"datasets", "store", "codecs", "regions", "evaluation.metrics", "evaluation.scores", "processes"},
-    "plays": BASE | {"codecs", "regions"},
-    "schedule": set(),
-    "runner": BASE
-    | {"datasets", "model", "engine", "motion", "policies", "store", "codecs", "environment", "frame_log"}
-    | {"schedule", "plays", "handover"},
-    "launch": BASE
-    | {"schedule", "runner", "store", "environment", "datasets", "codecs", "policies", "engine", "model", "plan"}
-    | {"handover", "processes"},
-    "progress": BASE | {"runner"},
-    "choose": BASE | {"datasets"},
+    | {"datasets", "results.store", "codecs", "regions", "evaluation.metrics", "evaluation.scores", "system.processes"},
+    "tracking.modes": BASE | {"codecs", "regions"},
+    "tracking.schedule": set(),
+    "tracking.run": BASE
+    | {"datasets", "model", "engine", "motion", "policies", "results.store", "codecs", "results.environment", "results.frame_log"}
+    | {"tracking.schedule", "tracking.modes", "results.handover"},
+    "tracking.launch": BASE
+    | {"tracking.schedule", "tracking.run", "results.store", "results.environment", "datasets", "codecs", "policies", "engine", "model", "tracking.plan"}
+    | {"results.handover", "system.processes"},
+    "commands.progress": BASE | {"tracking.run"},
+    "datasets.select": BASE | {"datasets"},
     "quick_options": set(),
-    "scoring": BASE
-    | {"choose", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "progress", "store", "codecs"},
-    "settings": BASE | {"choose", "policies", "engine", "model"},
-    "submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
-    "bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "runner", "settings"},
-    "demo": BASE
-    | {"datasets", "codecs", "engine", "model", "policies", "motion", "settings", "environment", "processes"},
+    "commands.score": BASE
+    | {"datasets.select", "datasets", "evaluation", "evaluation.explain", "evaluation.scores", "commands.progress", "results.store", "codecs"},
+    "tracking.presets": BASE | {"datasets.select", "policies", "engine", "model"},
+    "commands.submit": BASE | {"datasets", "codecs", "regions", "evaluation", "__init__"},
+    "commands.bench": BASE | {"datasets", "codecs", "engine", "model", "policies", "tracking.run", "tracking.presets"},
+    "commands.demo": BASE
+    | {"datasets", "codecs", "engine", "model", "policies", "motion", "tracking.presets", "results.environment", "system.processes"},
     "vot": BASE
-    | {"codecs", "regions", "datasets", "policies", "model", "engine", "settings", "plan", "evaluation", "__init__"},
-    "plotting": BASE
-    | {"plan", "datasets", "frame_log", "store", "evaluation"}
+    | {"codecs", "regions", "datasets", "policies", "model", "engine", "tracking.presets", "tracking.plan", "evaluation", "__init__"},
+    "commands.plot": BASE
+    | {"tracking.plan", "datasets", "results.frame_log", "results.store", "evaluation"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "figures", "framewise", "failures")},
-    "report": BASE
-    | {"plan", "datasets", "codecs", "store", "evaluation", "processes"}
+    "commands.report": BASE
+    | {"tracking.plan", "datasets", "codecs", "results.store", "evaluation", "system.processes"}
     | {f"evaluation.{name}" for name in ("scores", "tables", "layouts", "intervals")}
     | {f"evaluation.{name}" for name in ("figures", "framewise", "failures")},
-    "plan": BASE | {"choose", "settings", "runner", "datasets", "policies", "codecs", "store", "engine"},
+    "tracking.plan": BASE | {"datasets.select", "tracking.presets", "tracking.run", "datasets", "policies", "codecs", "results.store", "engine"},
 }
-TOP = {"cli", "doctor", "experiment", "experiment_tables", "experiment_workers", "paper", "__init__", "__main__"}
+TOP = {"cli", "commands.doctor", "commands.experiment.study", "commands.experiment.tables", "commands.experiment.workers", "commands.paper", "__init__", "__main__"}
 ONLY_IN = {
-    "torch": {"model", "engine", "motion", "doctor"},
+    "torch": {"model", "engine", "motion", "commands.doctor"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
-    "matplotlib": {"evaluation.figures", "report"},
+    "matplotlib": {"evaluation.figures", "commands.report"},
     "typer": {"cli", "quick_options"},
-    "rich": {"cli", "progress"},
+    "rich": {"cli", "commands.progress"},
     "trax": {"vot"},
 }
 NUMPY_ONLY = BASE | {"policies"}
@@ -197,8 +197,8 @@ def test_sizes_of_a_network_stay_in_the_model(module):
 
 # Moving and removing go through `Inside`, files are replaced by `replacing`. Exceptions: a folder in the system's place
 # for temporary ones; the new name of a folder just made; a download that the next process goes on with.
-MOVES = {"files", "demo.pick", "datasets.pack"}
-HALF_FILES = {"files", "model.fetch", "store"}
+MOVES = {"system.files", "commands.demo.pick", "datasets.pack"}
+HALF_FILES = {"system.files", "model.fetch", "results.store"}
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -232,7 +232,7 @@ HEAVY = {"torch", "transformers", "cv2", "pandas", "lmdb", "av", "matplotlib", "
         "import mosam",
         "import mosam.cli",
         "import mosam; mosam.load_dataset, mosam.load_policy, mosam.Prompt, mosam.run",
-        "import mosam.store, mosam.codecs, mosam.runner",
+        "import mosam.results.store, mosam.codecs, mosam.tracking.run",
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_needed(code):

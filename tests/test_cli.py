@@ -19,8 +19,8 @@ from fakes import LENGTHS, SquareDataset, SquareVideo
 from mosam.cli import run_command
 from mosam.datasets.base import DATASETS
 from mosam.errors import DataError
-from mosam.progress import count
-from mosam.store import read_record
+from mosam.commands.progress import count
+from mosam.results.store import read_record
 
 TESTS = Path(__file__).parent
 MODEL = "random:mini"

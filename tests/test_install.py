@@ -70,7 +70,7 @@ def test_archives_hold_lists_weights_and_page_and_no_tests(archives):
         *(f"mosam/datasets/splits/{name}" for name in tracked("datasets/splits", "*.txt")),
         *(f"mosam/model/weights/{name}" for name in ("nano.safetensors", "nano.json")),
         "mosam/model/published.json",
-        "mosam/demo/pick.html",
+        "mosam/commands/demo/pick.html",
         "mosam/py.typed",
         "mosam/evaluation/tables.py",
     ]

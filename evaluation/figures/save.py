@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedFormatter, ScalarFormatter
 from mosam.errors import UnknownNameError
 from mosam.evaluation.figures.style import STYLE
 from mosam.evaluation.layouts import escape_latex
-from mosam.files import write_bytes
+from mosam.system.files import write_bytes
 
 # Dates and versions would make every file differ from the last.
 _METADATA: Mapping[str, Mapping[str, Any]] = {

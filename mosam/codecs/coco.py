@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError
-from mosam.typed import describe_value
+from mosam.system.typed import describe_value
 from mosam.types import Mask
 
 MAX_PIXELS = 1 << 27  # of a mask; a few bytes can declare any size, and nobody films more

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MissingDataError
-from mosam.text import plain_lines
+from mosam.system.text import plain_lines
 
 _COMMA, _LINE_FEED = b",\n"
 _JSON_NUMBER = b"0123456789+-.eE, \t\r"

@@ -22,7 +22,7 @@ from mosam.errors import DataError, MissingDataError
 from mosam.geometry import mask_to_box
 from mosam.regions.files import read_trajectory, write_trajectory
 from mosam.regions.trajectory import INITIALIZED, UNKNOWN, Region, Special, Trajectory, box_region, mask_region
-from mosam.text import decode_text
+from mosam.system.text import decode_text
 from mosam.types import Box, FrameOutput, Mask, ObjectOutput, Size
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mosam.arguments import described, has, instance, numbers, one_of, switch, whole
+from mosam.system.arguments import described, has, instance, numbers, one_of, switch, whole
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from mosam.arguments import one_of, switch, whole
+from mosam.system.arguments import one_of, switch, whole
 from mosam.policies.base import PointerNorm
 
 STABILITY_DELTA = 0.05  # SAM 2: dynamic_multimask_stability_delta

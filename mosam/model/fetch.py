@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
-from mosam.files import open_part
+from mosam.system.files import open_part
 
 OFFLINE_VARIABLES = ("MOSAM_OFFLINE", "HF_HUB_OFFLINE")
 CACHE_VARIABLE, MIRROR_VARIABLE = "MOSAM_CACHE", "MOSAM_CHECKPOINT_URL"

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from mosam.errors import MismatchError
-from mosam.typed import from_data
+from mosam.system.typed import from_data
 
 if TYPE_CHECKING:
     from transformers import Sam2VideoConfig

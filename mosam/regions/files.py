@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mosam.errors import DataError, MissingDataError
 from mosam.regions.spans import spread
 from mosam.regions.trajectory import MASK, POINT, POLYGON, RECTANGLE, SPECIAL, UNKNOWN, Trajectory
-from mosam.text import plain_lines
+from mosam.system.text import plain_lines
 
 VERSION = 1
 LONGEST_RUN = 255 * 255  # longer runs are split in the binary format, with an empty run between the parts

@@ -83,7 +83,7 @@ def load_engine(order: Order) -> Engine:
     policy = online_policy(order.tracker)  # a wrong name is told before torch is loaded
     from mosam.engine.engine import Engine
     from mosam.model.checkpoints import load_model
-    from mosam.settings import conditions
+    from mosam.tracking.presets import conditions
 
     under = conditions(order.settings, policy.name, "region")
     model = load_model(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mosam.codecs import CodecOptions
 from mosam.errors import MosamError
-from mosam.settings import conditions, default_model, split_list
+from mosam.tracking.presets import conditions, default_model, split_list
 from mosam.vot.service import KEEP, Order, online_policy
 from mosam.vot.session import PROMPTS
 from mosam.vot.stacks import STACKS, Stack, find_stack
@@ -89,7 +89,7 @@ def _check_model(name: str) -> None:
 
 
 def _dataset(stack: Stack, options: InitOptions) -> Dataset:
-    from mosam.plan import RunOptions, choose_dataset
+    from mosam.tracking.plan import RunOptions, choose_dataset
 
     name = stack.dataset or ANY_DATASET
     data = choose_dataset(RunOptions(name, options.root, None, sequences=options.sequences, limit=options.limit))

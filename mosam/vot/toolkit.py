@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from mosam.errors import MissingDataError, MosamError
-from mosam.files import read_regular
-from mosam.typed import from_data, parse_json
+from mosam.system.files import read_regular
+from mosam.system.typed import from_data, parse_json
 from mosam.vot.workspace import TRACKERS, read_trackers
 
 _BAD = ("encountered an error", "interrupted by tracker error", "Unable to", "not found", "No trackers resolved")

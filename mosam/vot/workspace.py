@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
-from mosam.files import read_regular, write_bytes, write_text
-from mosam.typed import from_data
+from mosam.system.files import read_regular, write_bytes, write_text
+from mosam.system.typed import from_data
 from mosam.vot.stacks import Stack
 
 if TYPE_CHECKING:

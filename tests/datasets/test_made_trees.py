@@ -10,7 +10,7 @@ import pytest
 from fakes import FakeEngine, FakeModel, FakePolicy
 from PIL import Image
 
-from mosam import runner
+from mosam.tracking import run as runner
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.datasets.check import Note, check
 from mosam.datasets.make import make_tree

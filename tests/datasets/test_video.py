@@ -13,7 +13,7 @@ from mosam.datasets import decoders, video
 from mosam.datasets.archives import ArchivePath, open_archive
 from mosam.datasets.frames import find_video, frames_or_none, has_frames, open_frames, prefetch
 from mosam.datasets.video import VideoFrames, missing_bytes
-from mosam.demo.source import open_source
+from mosam.commands.demo.source import open_source
 from mosam.errors import DataError, MosamError
 
 

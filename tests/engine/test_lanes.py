@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from mosam.datasets.base import load_dataset
-from mosam.frame_log import log_path
+from mosam.results.frame_log import log_path
 from mosam.model.checkpoints import load_model
 from mosam.policies.base import load_policy
-from mosam.runner import run
+from mosam.tracking.run import run
 
 LENGTHS = {"scale-1": 9, "crossing-1": 7, "late-1": 5, "fast-1": 8, "light-1": 6}
 

@@ -16,7 +16,7 @@ from mosam.datasets.base import load_dataset
 from mosam.errors import DataError, MosamError
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.frame_table import write_frame_table
-from mosam.frame_log import log_path
+from mosam.results.frame_log import log_path
 from mosam.types import FrameOutput, ObjectOutput
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "figures-and-tables.md"

@@ -14,7 +14,7 @@ from mosam.datasets.base import Dataset, load_dataset
 from mosam.datasets.make import make_tree
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.evaluate import evaluate
-from mosam.submit import submit
+from mosam.commands.submit import submit
 from mosam.types import FrameOutput, ObjectOutput
 
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from gpu_cases import allocated, network, noise
 
-from mosam.bench import MadeClips
+from mosam.commands.bench import MadeClips
 from mosam.engine.capacity import CALM_CALLS
 from mosam.engine.engine import Engine
 from mosam.model.checkpoints import load_model
 from mosam.model.sam2 import Sam2Backbone
 from mosam.policies.base import load_policy
-from mosam.runner import choose_lanes, run
+from mosam.tracking.run import choose_lanes, run
 from mosam.types import Prompt
 
 SIZE = (96, 128)

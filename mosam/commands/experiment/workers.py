@@ -1,0 +1,70 @@
+"""Tracks the rows of an experiment in several processes; `run_experiment` then finds them done and scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import TYPE_CHECKING
+
+from mosam.errors import MosamError, one_line
+from mosam.tracking.plan import plan_runs
+from mosam.system.processes import asked_to_end, begin_pool_worker, end_pool
+
+if TYPE_CHECKING:
+    from mosam.commands.experiment.study import Experiment
+    from mosam.tracking.plan import RunOptions
+
+
+def track_rows(
+    experiment: Experiment, options: RunOptions, *, workers: int, tell: Callable[[str], None] = lambda line: None
+) -> None:
+    """Every row and draw in one of several processes; two rows that are the same run are one, what is done is kept.
+
+    Args:
+        experiment: what to run.
+        options: of the command line; what it leaves open, the experiment says.
+        workers: processes at once.
+        tell: called with a line for each run that is finished.
+    Raises:
+        MosamError: data, model or a name is wrong (then nothing has been tracked), or a sequence failed.
+    """
+    asked = [
+        replace(
+            options,
+            dataset=options.dataset or experiment.dataset,
+            split=options.split or experiment.split,
+            model=options.model or row.model or experiment.model,
+            tracker=row.tracker,
+            seed=seed,
+        )
+        for row in experiment.rows
+        for seed in experiment.seeds
+    ]
+    planned = {plan_runs(one)[0].out: one for one in asked}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_pool_worker) as pool:
+        waiting = {pool.submit(track_one, one): (one, out) for out, one in planned.items()}
+        try:
+            for done in as_completed(waiting):
+                one, out = waiting[done]
+                failed = done.result()
+                if failed:
+                    name, reason = next(iter(failed.items()))
+                    raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
+                tell(f"{one.tracker} -> {out}")
+        except BaseException:
+            end_pool(pool)
+            raise
+
+
+def track_one(options: RunOptions) -> dict[str, str]:
+    """The run that some options ask for, in the process that calls this; the reasons of what failed."""
+    from mosam.model.checkpoints import load_model
+
+    try:
+        with asked_to_end():  # by the parent, see `end_pool`
+            [planned] = plan_runs(options)
+            return dict(planned.start(planned.load(load_model), lambda event: None).failed)
+    except MosamError as error:  # its own class may not travel between processes
+        raise MosamError(one_line(error)) from None

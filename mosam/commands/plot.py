@@ -1,0 +1,194 @@
+"""What `mosam plot` draws: figures of scores, and of one sequence from raw results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.results.frame_log import read_frame_log
+from mosam.tracking.plan import RunOptions, choose_dataset
+from mosam.results.store import RECORD, SCORES, read_record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from mosam.datasets.base import Dataset
+    from mosam.evaluation.framewise import TrackedSequence
+    from mosam.evaluation.scores import Scores
+
+ALL = "all"
+SLOTS = 7  # frames of a memory that a caption names
+
+
+@dataclass(frozen=True, slots=True)
+class PlotOptions:
+    """What a user asked for, as typed; None = not said. The command line describes each."""
+
+    rows: Sequence[str] = ()
+    sequence: str | None = None
+    dataset: str | None = None
+    root: Path | None = None
+    split: str | None = None
+    object_id: int | None = None
+    frames: str | None = None
+    log: bool = False
+
+
+def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
+    """A figure.
+
+    Args:
+        kind: of `FIGURES` or `SEQUENCE_FIGURES`.
+        paths: scores files or folders of runs; for a figure of a sequence folders of raw results.
+        options: see the command.
+    Raises:
+        MosamError: an unknown name, or data that are missing or do not go together.
+    """
+    from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
+    from mosam.evaluation.tables import choose_rows
+
+    if kind in SEQUENCE_FIGURES:
+        return _draw_sequence(kind, paths, options)
+    if kind not in FIGURES:
+        raise UnknownNameError("figure", kind, [*FIGURES, *SEQUENCE_FIGURES, ALL])
+    if options.sequence is not None:
+        raise MosamError(f"figure {kind}: expected no --sequence, got {options.sequence}; it shows all of them")
+    return FIGURES[kind](choose_rows(load_all_scores(paths), list(options.rows) or None))
+
+
+def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str, Figure | MosamError]]:
+    """Every figure that some scores allow, and those of a sequence where one is named.
+
+    Args:
+        paths, options: see `draw`; for figures of a sequence those of `paths` that are folders are taken.
+    Returns:
+        each kind with its figure, or with the reason why it cannot be drawn.
+    Raises:
+        MosamError: scores that do not go together, or data that are missing.
+    """
+    from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
+    from mosam.evaluation.tables import choose_rows, require_comparable
+
+    scores = require_comparable(choose_rows(load_all_scores(paths), list(options.rows) or None), where="figures")
+    for kind in FIGURES:
+        try:
+            yield kind, FIGURES[kind](scores)
+        except MosamError as error:
+            yield kind, error
+    if options.sequence is not None:
+        folders = [path for path in paths if path.is_dir()]
+        for kind in SEQUENCE_FIGURES:
+            yield kind, _draw_sequence(kind, folders, options)
+
+
+def load_all_scores(paths: Sequence[Path]) -> list[Scores]:
+    """The scores of files and of folders of runs, in order."""
+    from mosam.evaluation.scores import load_scores
+
+    return [item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]
+
+
+def load_tracked(
+    paths: Sequence[Path], options: PlotOptions, *, kind: str = "frames"
+) -> tuple[Dataset, str, list[TrackedSequence]]:
+    """What trackers did on one sequence.
+
+    Args:
+        paths: folders of runs, or anybody's folders of a tracker or of several.
+        options: `dataset`, `split` and `root` are taken from the first run's record where they are not said; `rows`
+            chooses trackers.
+        kind: of the figure, for errors.
+    Returns:
+        the dataset, the sequence's name, and the trackers in order of the folders.
+    Raises:
+        MosamError: no dataset or sequence named, or one that is not there; runs of different benchmarks.
+    """
+    from mosam.evaluation.evaluate import find_runs
+    from mosam.evaluation.framewise import read_tracked
+
+    for path in paths:
+        if not path.is_dir():
+            raise MissingDataError(f"figure {kind}: expected folders of raw results, got {path}")
+    dataset = _dataset(paths, options, kind)
+    name = options.sequence
+    if name is None:
+        raise MosamError(f"figure {kind}: expected --sequence, got none; one of {', '.join(list(dataset)[:5])} ...")
+    runs = [run for path in paths for run in find_runs(path, dataset)]
+    chosen = [run for run in runs if not options.rows or run[0] in options.rows or run[1].name in options.rows]
+    if not chosen:
+        raise UnknownNameError("row", options.rows[0], {tracker for tracker, _ in runs})
+    return dataset, name, [read_tracked(folder, dataset, name) for _, folder in chosen]
+
+
+def _draw_sequence(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
+    from mosam.evaluation.figures import SEQUENCE_FIGURES
+
+    dataset, name, items = load_tracked(paths, options, kind=kind)
+    title = f"{dataset.name} {dataset.split}, {name}"
+    if kind == "jf-time":
+        return SEQUENCE_FIGURES[kind](title, items, object_id=options.object_id)
+    extra: dict[str, Any] = {"title": title}
+    if options.frames is not None:
+        extra["picks"] = _picks(options.frames)
+    if options.log:
+        extra["captions"] = log_captions(items, name)
+    return SEQUENCE_FIGURES[kind](dataset[name], items, **extra)
+
+
+def log_captions(items: Sequence[TrackedSequence], name: str) -> Callable[[TrackedSequence, int], str]:
+    """What the per-frame logs of runs say, for a line below each panel: predicted overlap, and frames in the memory.
+
+    Args:
+        items: runs made with `--log`.
+        name: of the sequence.
+    Raises:
+        MissingDataError: a run without a log.
+    """
+    logs: dict[int, dict[int, dict[str, Any]]] = {}
+    for item in items:
+        first: dict[int, dict[str, Any]] = {}
+        for line in read_frame_log(item.folder, name):
+            first.setdefault(line["frame"], line)  # of several objects the first
+        logs[id(item)] = first
+
+    def caption(item: TrackedSequence, frame: int) -> str:
+        line = logs[id(item)].get(frame)
+        if line is None:
+            return ""
+        if "prompt" in line:
+            return f"given as a {line['prompt']}"
+        memory = sorted({slot[0] for slot in line.get("slots", ())})
+        more = " ..." if len(memory) > SLOTS else ""
+        expected = line.get("iou")
+        expects = "" if expected is None else f"expects {100 * expected:.0f}; "
+        return f"{expects}memory {' '.join(map(str, memory[:SLOTS]))}{more}"
+
+    return caption
+
+
+def _picks(text: str) -> list[Any]:
+    from mosam.evaluation.failures import Pick
+
+    try:
+        return [Pick(int(part)) for part in text.split(",")]
+    except ValueError:
+        raise MosamError(f"--frames: expected numbers from 0 on with commas between, got {text!r}") from None
+
+
+def _dataset(paths: Sequence[Path], options: PlotOptions, kind: str) -> Dataset:
+    """The benchmark of the runs: what the options say, else what the first record says."""
+    record = next((read_record(path) for path in _record_folders(paths)), None)
+    name = options.dataset or (record.settings.dataset if record else None)
+    if name is None:
+        raise MismatchError(f"figure {kind}: expected --dataset, since {paths[0]} holds no run of ours that would tell")
+    known = record.settings if record is not None and record.settings.dataset == name else None
+    split = options.split or (known.split if known else None)
+    return choose_dataset(RunOptions(name, options.root, split, seed=known.seed if known else 0))
+
+
+def _record_folders(paths: Sequence[Path]) -> list[Path]:
+    folders = [folder for path in paths for folder in (path, *sorted(path.iterdir())) if folder.is_dir()]
+    return [folder for folder in folders if (folder / RECORD).is_file()]

@@ -1,0 +1,389 @@
+"""From gathered scores to the page: everything the template shows, as plain values."""
+
+from __future__ import annotations
+
+import base64
+import colorsys
+import csv
+import dataclasses
+import io
+import math
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mosam.errors import MissingDataError, MosamError, one_line
+from mosam.evaluation.figures import FIGURES, save
+from mosam.evaluation.figures.base import MAIN
+from mosam.evaluation.figures.style import color
+from mosam.evaluation.intervals import interval
+from mosam.evaluation.layouts import MISSING
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import column_of, comparison
+from mosam.commands.report.gather import Entry, Gatherer, Group, Places, scores_json
+from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
+
+HERE = Path(__file__).parent
+FIGURE_TITLES: Mapping[str, str] = {
+    "success": "Success by overlap threshold",
+    "precision": "Precision by center error",
+    "norm-precision": "Normalized precision by center error",
+    "attributes": "By attribute",
+    "attribute-bars": "By attribute, as bars",
+    "jf": "J&F of each sequence",
+    "sequences": "Each sequence, sorted",
+    "speed": "Speed against accuracy",
+    "eao": "Expected average overlap",
+    "ar": "Accuracy and robustness",
+    "ablation": "Main number with intervals",
+}
+SCALE = 1.6  # CSS pixels of a figure by its points
+DARK = "#15181d"  # background of the page in dark mode
+CONTRAST = 4.5  # of a line against it; WCAG 2.2, 1.4.11 asks for 3
+NOTES = 20  # shown of a tracker; all are in its file
+ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions:
+    """What goes into a report; the command line describes each."""
+
+    title: str = "mosam report"
+    places: Places = field(default_factory=Places)
+    dataset: str | None = None
+    split: str | None = None
+    strips: bool = True
+    frames: bool = True
+    jobs: int = 1
+
+
+Progress = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
+
+
+def build_report(
+    paths: Sequence[Path], options: ReportOptions | None = None, *, progress: Progress | None = None
+) -> str:
+    """The page.
+
+    Args:
+        paths: scores files, folders of runs, or folders of those; see `Gatherer.gather`.
+        options: what goes into it.
+        progress: makes a context for a title and a count that gives a function to call with each sequence's name.
+    Raises:
+        MissingDataError: no scores.
+        DataError: damaged scores or records, or such of a later version.
+    """
+    options = options or ReportOptions()
+    gatherer = Gatherer(options.places, options.dataset, options.split, options.jobs)
+    groups = gatherer.gather(paths)
+    if not groups:
+        raise MissingDataError(f"report: expected scores, found none in {', '.join(map(str, paths)) or 'nothing'}")
+    shown = [_group(f"b{number}", group, options, progress) for number, group in enumerate(groups, start=1)]
+    return _render(
+        {"title": options.title, "groups": shown, "width": WIDTH, "height": HEIGHT, "colors": _palette(groups)}
+    )
+
+
+def _render(context: dict[str, Any]) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    texts = {name: (HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
+    return environment.get_template("page.html.jinja").render(**context, **texts)
+
+
+def _group(key: str, group: Group, options: ReportOptions, progress: Progress | None) -> dict[str, Any]:
+    entries = group.entries
+    names = list(dict.fromkeys(n for entry in entries for n in (*entry.scores.sequences, *entry.scores.missing)))
+    views, note = _views(group, names, options, progress)
+    values = list(dict.fromkeys(name for entry in entries for name in entry.scores.overall))
+    main = next((name for name in MAIN if name in values), values[0] if values else None)
+    return {
+        "key": key,
+        "title": group.title,
+        "protocol": group.protocol,
+        "entries": [_entry(f"{key}-r{number}", entry) for number, entry in enumerate(entries, start=1)],
+        "overview": _overview(entries, values, main, group.protocol),
+        "overview_csv": _data_url(_csv(entries, values), "text/csv"),
+        "figures": _figures([entry.scores for entry in entries if entry.scores.sequences]),
+        "main": column_of(main, group.protocol).title if main else "",
+        "sequences": [
+            _sequence(f"{key}-s{number}", name, entries, values, main, group.protocol, views.get(name, SequenceView()))
+            for number, name in enumerate(names, start=1)
+        ],
+        "attributes": sorted({attribute for view in views.values() for attribute in view.attributes}),
+        "note": note,
+        "settings": _settings(entries),
+        "has_records": any(entry.record for entry in entries),
+    }
+
+
+# ---------------------------------------------------------------------------------------------- overview
+
+
+def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None, protocol: str) -> dict[str, Any]:
+    """The table of `mosam table`, with its marks, ranks and notes, ready to be sorted."""
+    table = comparison([entry.scores for entry in entries], columns=values or None)
+    rows = []
+    for number, entry in enumerate(entries):
+        line = []
+        for place, name in enumerate(values, start=table.names):
+            between = interval(entry.scores, name) if name == main else None
+            show = column_of(name, protocol).show
+            line.append({
+                "text": table.rows[number][place],
+                "sort": _sortable(entry.scores.overall.get(name, math.nan)),
+                "rank": table.ranks[number][place],
+                "interval": f"{show(between.low)} to {show(between.high)}" if between else "",
+            })  # fmt: skip
+        rows.append({"name": entry.name, "mark": table.marks[number], "cells": line, "color": _color_class(entry)})
+    return {"columns": table.header[table.names :], "rows": rows, "notes": table.notes[:NOTES]}
+
+
+def _csv(entries: Sequence[Entry], values: Sequence[str]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["tracker", "sequence", *values])
+    for entry in entries:
+        for name, numbers in (("overall", entry.scores.overall), *entry.scores.sequences.items()):
+            writer.writerow([entry.name, name, *(_plain(numbers.get(value, math.nan)) for value in values)])
+    return out.getvalue()
+
+
+def _entry(key: str, entry: Entry) -> dict[str, Any]:
+    scores, record = entry.scores, entry.record
+    safe = "".join(c if c.isalnum() or c in "-._=" else "-" for c in entry.name)
+    return {
+        "key": key,
+        "name": entry.name,
+        "color": _color_class(entry),
+        "file": f"{scores.dataset}-{scores.split}-{safe}.json",
+        "url": _data_url(scores_json(entry), "application/json"),
+        "mark": scores.mark,
+        "missing": scores.missing,
+        "notes": scores.notes[:NOTES],
+        "more_notes": max(0, len(scores.notes) - NOTES),
+        "failed": record.failed if record else {},
+    }
+
+
+# ---------------------------------------------------------------------------------------------- figures
+
+
+def _figures(scores: Sequence[Scores]) -> list[dict[str, Any]]:
+    """Every kind that suits the scores, as an SVG picture; the others are left out."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in sorted(FIGURES, key=_place):
+            try:
+                [path] = save(FIGURES[kind](scores), Path(folder) / kind, formats=("svg",))
+            except MosamError:  # scores without what it shows
+                continue
+            text = path.read_text(encoding="utf-8")
+            title = FIGURE_TITLES.get(kind, kind.replace("-", " ").capitalize())
+            size = {name: round(SCALE * _points(text, name)) for name in ("width", "height")}
+            found.append({"kind": kind, "title": title, "url": _data_url(text, "image/svg+xml"), **size})
+    return found
+
+
+def _place(kind: str) -> tuple[int, str]:
+    order = list(FIGURE_TITLES)
+    return (order.index(kind) if kind in order else len(order), kind)
+
+
+def _points(svg: str, name: str) -> float:
+    """Width or height of a picture, in points."""
+    found = re.search(rf'<svg [^>]*\b{name}="([0-9.]+)pt"', svg)
+    return float(found[1]) if found else 0.0
+
+
+# ---------------------------------------------------------------------------------------------- sequences
+
+
+def _views(
+    group: Group, names: Sequence[str], options: ReportOptions, progress: Progress | None
+) -> tuple[dict[str, SequenceView], str]:
+    """What is known of the frames of each sequence, and why nothing is where that is so."""
+    if not options.frames or not names:
+        return {}, ""
+    if not any(entry.folder for entry in group.entries):
+        return {}, "No curves or frames: the scores came without the folders of raw results."
+    try:
+        dataset = options.places.open(group.dataset, group.split, group.seed)
+        if not dataset.has_truth:
+            return {}, f"No curves or frames: {dataset.unscored()}."
+    except MosamError as error:
+        return {}, f"No curves or frames: {one_line(error)}."
+    runs = tuple((e.scores.tracker, e.scores.model, e.folder, color(e.scores.tracker)) for e in group.entries)
+    job = Job(dataset, runs, options.strips)
+    known = [name for name in names if name in dataset]
+    with progress(group.title, len(known)) if progress else nullcontext() as step:
+        views = view_sequences(job, known, jobs=options.jobs, progress=step)
+    if not any(view.curves for view in views.values()):
+        return views, "No curves or frames: no raw results lie beside the scores."
+    if options.strips and not any(view.strip for view in views.values()):
+        return views, "No frames: this copy of the benchmark holds the annotation only."
+    return views, ""
+
+
+def _sequence(
+    key: str,
+    name: str,
+    entries: Sequence[Entry],
+    values: Sequence[str],
+    main: str | None,
+    protocol: str,
+    view: SequenceView,
+) -> dict[str, Any]:
+    numbers = [entry.scores.sequences.get(name) for entry in entries]
+    shown = column_of(main, protocol) if main else None
+    cells: list[dict[str, Any]] = []
+    for own in numbers:
+        value = math.nan if own is None or main is None else own.get(main, math.nan)
+        text = "missing" if own is None else shown.show(value) if shown else MISSING
+        cells.append({"text": text, "sort": _sortable(value)})
+    defined = [cell["sort"] for cell in cells if cell["sort"] is not None]
+    gap = max(defined) - min(defined) if len(defined) > 1 else math.nan
+    rows = []
+    for number, (entry, own) in enumerate(zip(entries, numbers, strict=True)):
+        curve = next((one for one in view.curves if one.number == number), None)
+        line = [column_of(v, protocol).show((own or {}).get(v, math.nan)) for v in values]
+        rows.append({
+            "name": entry.name, "cells": line, "color": _color_class(entry),
+            "lost": "" if curve is None else "never" if curve.lost is None else str(curve.lost),
+        })  # fmt: skip
+    return {
+        "key": key,
+        "name": name,
+        "cells": cells,
+        "gap": {"text": shown.show(gap) if shown else MISSING, "sort": _sortable(gap)},
+        "columns": [column_of(v, protocol).title for v in values],
+        "rows": rows,
+        "view": view,
+        "curves": [
+            {
+                "curve": curve,
+                "color": _color_class(entries[curve.number]),
+                "dash": curve.number % 5,
+                "name": entries[curve.number].name,
+            }
+            for curve in view.curves
+        ],
+        "label": _chart_label(view, entries),
+    }
+
+
+def _chart_label(view: SequenceView, entries: Sequence[Entry]) -> str:
+    """What a screen reader says of a chart."""
+    if not view.curves:
+        return ""
+    parts = []
+    for curve in view.curves:
+        mean = MISSING if math.isnan(curve.mean) else f"{100 * curve.mean:.0f}"
+        lost = "" if curve.lost is None else f", first lost at frame {curve.lost}"
+        parts.append(f"{entries[curve.number].name} mean {mean}{lost}")
+    return f"{view.what} in percent over frames {view.first} to {view.last}: {'; '.join(parts)}"
+
+
+# ---------------------------------------------------------------------------------------------- settings
+
+
+def _settings(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """A row a setting, those that differ between the runs first."""
+    columns = [_flat(entry) for entry in entries]
+    keys = list(dict.fromkeys(key for column in columns for key in column))
+    rows = []
+    for key in keys:
+        texts = [column.get(key, MISSING) for column in columns]
+        recorded = [text for text, entry in zip(texts, entries, strict=True) if entry.record]
+        rows.append({"name": key, "cells": texts, "differs": len(set(recorded)) > 1})
+    return sorted(rows, key=lambda row: not row["differs"])
+
+
+def _flat(entry: Entry) -> dict[str, str]:
+    if entry.record is None:
+        return {}
+    found: dict[str, str] = {}
+
+    def add(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                add(f"{prefix}.{key}" if prefix else str(key), item)
+        else:
+            found[prefix] = MISSING if value is None else str(value)
+
+    add("", dataclasses.asdict(entry.record.settings))
+    add("", {key: entry.record.environment[key] for key in ENVIRONMENT if key in entry.record.environment})
+    record = entry.record
+    frames = sum(one.frames for one in record.sequences.values())
+    found |= {
+        "sequences done": str(len(record.done)),
+        "sequences failed": str(len(record.failed)),
+        "frames": str(frames),
+    }
+    if record.fps:
+        found["frames per second"] = f"{record.fps:.2f}"
+    return found
+
+
+# ---------------------------------------------------------------------------------------------- colors
+
+
+def _color_class(entry: Entry) -> str:
+    return f"c{color(entry.scores.tracker).removeprefix('#').lower()}"
+
+
+def _palette(groups: Sequence[Group]) -> list[dict[str, str]]:
+    """Each tracker's color in light and, made light enough to be seen, in dark mode."""
+    used = dict.fromkeys(color(entry.scores.tracker) for group in groups for entry in group.entries)
+    return [{"name": f"c{one.removeprefix('#').lower()}", "light": one, "dark": _lightened(one)} for one in used]
+
+
+def _lightened(text: str) -> str:
+    """The color with as much more lightness as it needs to stand out from `DARK`."""
+    r, g, b = _parts(text)
+    hue, light, saturation = colorsys.rgb_to_hls(r, g, b)
+    while _contrast((r, g, b), _parts(DARK)) < CONTRAST and light < 1:
+        light = min(1.0, light + 0.02)
+        r, g, b = colorsys.hls_to_rgb(hue, light, saturation)
+    if saturation == 0:  # black and grays turn over
+        r = g = b = max(r, 0.88)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in (r, g, b))
+
+
+def _parts(text: str) -> tuple[float, float, float]:
+    red, green, blue = (int(text[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    return red, green, blue
+
+
+def _contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """WCAG's contrast ratio of two colors, parts in [0, 1]."""
+
+    def luminance(parts: Sequence[float]) -> float:
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def _data_url(text: str, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
+
+
+def _sortable(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _plain(value: float) -> float | str:
+    return "" if math.isnan(value) else value

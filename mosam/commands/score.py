@@ -1,0 +1,66 @@
+"""What `mosam score` and the second half of `mosam eval` do: scores of folders of results, kept and shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mosam.datasets.select import choose_runs, split_list
+from mosam.evaluation.cache import cache_folder
+from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.scores import Scores, save_scores
+from mosam.commands.progress import scoring_view
+from mosam.results.store import RECORD, SCORES
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Dataset
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How to score, as typed; the command line describes each."""
+
+    protocol: str | None = None
+    allow_missing: bool = False
+    jobs: int | None = None
+    intervals: bool = False
+    cached: bool = True
+
+
+def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions) -> Scores:
+    """Scores of one tracker, kept beside its results where those are a run of ours."""
+    with scoring_view(folder.name, len(dataset)) as view:
+        scores = evaluate(
+            folder,
+            dataset,
+            protocol=options.protocol,
+            allow_missing=options.allow_missing,
+            jobs=options.jobs or os.cpu_count() or 1,
+            progress=view,
+            cache=cache_folder() if options.cached else None,
+            resample=options.intervals,
+        )
+    if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
+        save_scores(folder / SCORES, scores)
+    return scores
+
+
+def found(results: Path, dataset: Dataset, tracker: str | None) -> list[Path]:
+    """Folders of results below a folder, or of the trackers named."""
+    return choose_runs(find_runs(results, dataset), split_list(tracker))
+
+
+def explained(folders: Iterable[Path], dataset: Dataset, options: ScoreOptions) -> str:
+    """Every applicable protocol of each tracker side by side, and what each convention does to the numbers."""
+    from mosam.evaluation.explain import explain, show_explanation
+
+    jobs = options.jobs or os.cpu_count() or 1
+    parts = []
+    for folder in folders:
+        with scoring_view(folder.name, len(dataset)):
+            found = explain(folder, dataset, protocol=options.protocol, allow_missing=options.allow_missing, jobs=jobs)
+        parts.append(show_explanation(found))
+    return "\n\n".join(parts)

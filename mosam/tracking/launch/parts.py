@@ -1,0 +1,290 @@
+"""Work in parts for schedulers of other people: each part is some sequences, tracked by a task on some machine.
+
+A task needs the run's folder on a disk that all machines share, and nothing else of the parent: what it finishes stays
+there, whether or not the parent lives to collect it. A task that is repeated leaves out what it had finished.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
+from mosam.system.files import Inside
+from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, is_ready, ready_folders, take_over
+from mosam.tracking.launch.site import Place, Site, Work, check_shared, leave_probe, same_settings
+from mosam.tracking.run import (
+    Progress,
+    RunResult,
+    Teller,
+    choose_lanes,
+    describe_jobs,
+    environment_of,
+    find_work,
+    open_store,
+    result_of,
+    walk,
+)
+from mosam.tracking.schedule import MAX_ATTEMPTS, Job, JobQueue, Lanes
+from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
+from mosam.system.typed import read_json
+
+DESCRIBED = ".settings-"  # a file in which the first task says what the run is
+_POLL = 0.5
+
+_sites: dict[str, Site] = {}  # networks stay loaded in a process that does several tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one task does.
+
+    Attributes:
+        work: what to track.
+        place: where.
+        folder: of the run, as every machine sees it.
+        probe: name of a file in it, see `check_shared`.
+        run: names this run among others in the same folder.
+        jobs: the sequences; none = only say what the run is.
+        max_lanes, log: as for `mosam.run`.
+        expected: settings of the results that are there already.
+    """
+
+    work: Work
+    place: Place
+    folder: str
+    probe: str
+    run: str
+    jobs: tuple[Job, ...]
+    max_lanes: int | Literal["auto"] | None = 1
+    log: bool = False
+    expected: RunSettings | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a task says of the run, in a file."""
+
+    settings: RunSettings
+    environment: Mapping[str, Any]
+
+
+def do_part(part: Part) -> str | None:
+    """Tracks a part; runs in the task.
+
+    Returns:
+        what is wrong, one line, where nothing could be tracked; None where each sequence is done or has failed alone.
+    """
+    folder = Path(part.folder)
+    try:
+        check_shared(folder, part.probe)
+        site = _site(part)
+        settings = site.settings()
+        same_settings(part.expected, settings, str(folder))
+        lanes, _ = choose_lanes(site.model, site.policy, part.max_lanes)
+        _describe(part, site, settings, lanes)
+        left = [job for job in part.jobs if not is_ready(folder, job.name, part.run)]
+        attempt = secrets.token_hex(4)
+        sink = WorkerSink(folder, settings, lambda name: f"{part.run}-{attempt}", lambda *what: None)
+        walk(
+            site.dataset, site.model, site.policy, site.parity, site.options, sink, Lanes(JobQueue(left), lanes),
+            lambda *arguments, **named: None, log=part.log,
+        )  # fmt: skip
+    except (MosamError, ValueError, OSError) as error:
+        return str(error) if isinstance(error, MosamError) else one_line(error)
+    return None
+
+
+def _site(part: Part) -> Site:
+    key = f"{part.run} {part.place}"
+    if key not in _sites:
+        _sites.clear()
+        _sites[key] = part.work.open(part.place)
+    return _sites[key]
+
+
+def _describe(part: Part, site: Site, settings: RunSettings, lanes: int) -> None:
+    """Says what the run is; every task does, and all say the same."""
+    target = Path(part.folder) / f"{DESCRIBED}{part.run}"
+    if target.exists():
+        return
+    described = Described(settings, environment_of(site.model, lanes))
+    Inside(part.folder).write_text(target.name, json.dumps(asdict(described), default=str))
+
+
+class Task(ABC):
+    """A part that was handed to a scheduler."""
+
+    @abstractmethod
+    def poll(self) -> str | Literal[False] | None:
+        """False while it is not finished; then what `do_part` returned, or why it did not end."""
+
+
+class Launcher(ABC):
+    """Somebody's scheduler."""
+
+    name: str
+    place: Place
+
+    @abstractmethod
+    def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
+        """Jobs as parts."""
+
+    @abstractmethod
+    def submit(self, parts: Sequence[Part]) -> list[Task]:
+        """Hands parts over."""
+
+    @abstractmethod
+    def cancel(self) -> None:
+        """Ends what is still running or waiting."""
+
+
+def run_parts(
+    work: Work,
+    launcher: Launcher,
+    *,
+    out: str | Path,
+    max_lanes: int | Literal["auto"] | None = 1,
+    overwrite: bool = False,
+    log: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Tracks a dataset with the tasks of a scheduler; otherwise as `mosam.run`.
+
+    Raises:
+        StoreError: the folder is not shared by the machines.
+        MosamError: no task could start; the reason is that of the first.
+    """
+    work.dataset.require(frames=True)
+    folder = Path(out).absolute()
+    probe = leave_probe(folder)
+    try:
+        return _Rounds(work, launcher, folder, probe, max_lanes, overwrite, log, progress).go()
+    finally:
+        launcher.cancel()
+        clear(folder, probe, DESCRIBED)
+
+
+class _Rounds:
+    """Submits what is left, collects what is finished, and submits again what was lost."""
+
+    def __init__(
+        self,
+        work: Work,
+        launcher: Launcher,
+        folder: Path,
+        probe: str,
+        max_lanes: int | Literal["auto"] | None,
+        overwrite: bool,
+        log: bool,
+        progress: Callable[[Progress], None] | None,
+    ):
+        self._work, self._launcher, self._folder, self._probe = work, launcher, folder, probe
+        self._max_lanes, self._overwrite, self._log = max_lanes, overwrite, log
+        self._teller = Teller(len(work.dataset), progress)
+        self._run = secrets.token_hex(4)
+        self._expected: RunSettings | None = None
+        self._problem: str | None = None
+
+    def go(self) -> RunResult:
+        """See `run_parts`."""
+        recorded = None
+        if not self._overwrite and (self._folder / RECORD).exists():
+            recorded = read_record(self._folder)
+            self._expected = recorded.settings
+        done = set() if recorded is None else set(recorded.done)
+        tasks = self._submit([name for name in self._work.dataset if name not in done])
+        settings, environment = self._wait_for_settings(tasks)
+        environment["launcher"] = self._launcher.name
+        with open_store(
+            self._work.dataset, settings, environment, out=self._folder, overwrite=self._overwrite
+        ) as store:
+            self._expected = settings
+            take_over(store, self._work.dataset, overwrite=self._overwrite, but=self._run)
+            left = set(find_work(self._work.dataset, store, self._teller.tell))
+            self._teller.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                left -= self._finish(store, tasks)
+                if not left or attempt == MAX_ATTEMPTS:
+                    break
+                if self._problem is not None and len(left) == len(self._work.dataset):
+                    raise MosamError(self._problem)  # nothing works anywhere
+                names = [name for name in self._work.dataset if name in left]
+                self._teller.tell("note", f"{len(names)} sequences", reason=f"submitted again ({self._reason()})")
+                tasks = self._submit(names, attempts=attempt)
+            for name in [name for name in self._work.dataset if name in left]:
+                record = SequenceRecord("failed", reason=f"{MAX_ATTEMPTS} tasks ended without it: {self._reason()}")
+                store.fail(name, record)
+                self._teller.tell("failed", name, reason=record.reason)
+            clear(self._folder, WORK, READY, run=self._run)
+            return result_of(self._work.dataset, store)
+
+    def _reason(self) -> str:
+        return self._problem or "no task says why"
+
+    def _submit(self, names: Sequence[str], *, attempts: int = 0) -> list[Task]:
+        jobs = describe_jobs(self._work.dataset, names, self._work.policy)
+        split = self._launcher.split(jobs, self._max_lanes) if attempts < MAX_ATTEMPTS - 1 else [[j] for j in jobs]
+        parts = [
+            Part(
+                self._work, self._launcher.place, str(self._folder), self._probe, self._run, tuple(part),
+                self._max_lanes, self._log, self._expected,
+            )
+            for part in split or [[]]
+        ]  # fmt: skip
+        return self._launcher.submit(parts)
+
+    def _wait_for_settings(self, tasks: Sequence[Task]) -> tuple[RunSettings, dict[str, Any]]:
+        path = self._folder / f"{DESCRIBED}{self._run}"
+        while True:
+            over = [task.poll() for task in tasks]
+            if path.exists():
+                try:
+                    found = read_json(path, Described, nan=True)
+                    return found.settings, dict(found.environment)
+                except MissingDataError:
+                    pass  # on a network disk it may come and go
+            problems = [result for result in over if isinstance(result, str)]
+            if problems and all(result is not False for result in over):
+                kind = StoreError if "that all machines share" in problems[0] else MosamError
+                raise kind(problems[0])
+            if all(result is None for result in over):
+                raise StoreError(
+                    f"{self._folder}: every task ended, but this machine sees nothing of it; choose a folder that all "
+                    "machines share with --results"
+                )
+            time.sleep(_POLL)
+
+    def _finish(self, store: RunStore, tasks: Sequence[Task]) -> set[str]:
+        """Waits for tasks and collects meanwhile; returns the names that are done or have failed."""
+        over: set[str] = set()
+        running = list(tasks)
+        while True:
+            ended = [task for task in running if (result := task.poll()) is not False and self._note(result)]
+            for ready in ready_folders(self._folder):
+                name = self._collect(store, ready)
+                if name is not None:
+                    over.add(name)
+            if not running:
+                return over
+            running = [task for task in running if task not in ended]
+            if running:
+                time.sleep(_POLL)
+
+    def _note(self, result: str | None) -> bool:
+        if result is not None:
+            self._problem = result
+        return True
+
+    def _collect(self, store: RunStore, ready: str) -> str | None:
+        try:
+            return collect(store, ready, self._work.dataset, self._teller.tell)
+        except MismatchError as error:  # one machine among many
+            self._problem = str(error)
+            return None

@@ -1,0 +1,166 @@
+"""From the options of `mosam run` and `mosam eval` to the runs they mean: everything that can be checked beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mosam.datasets.select import choose_sequences, split_list
+from mosam.codecs import CodecOptions
+from mosam.datasets.base import DATASETS
+from mosam.engine.capacity import parse_lanes
+from mosam.errors import MosamError
+from mosam.policies.base import load_policy, parse_tracker
+from mosam.tracking.run import Progress, RunResult, run
+from mosam.tracking.presets import Conditions, conditions, default_model, default_tracker
+from mosam.results.store import run_name
+
+if TYPE_CHECKING:
+    from mosam.datasets.base import Dataset
+    from mosam.model.backbone import Backbone
+    from mosam.policies.base import MemoryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What a user asked for, as typed; None = not said. The command line describes each."""
+
+    dataset: str
+    root: Path | None = None
+    split: str | None = None
+    tracker: str | None = None
+    model: str | None = None
+    device: str = "auto"
+    precision: str | None = None
+    sequences: str | None = None
+    limit: int | None = None
+    prompt: str | None = None
+    settings: str = "common"
+    seed: int = 0
+    results: Path = Path("results")
+    lanes: int | str | None = None
+    absent_as: str = "zeros"
+    box_from_mask: str | None = None
+    overwrite: bool = False
+    log: bool = False
+    region_files: str = "auto"
+    decoder: str = "auto"
+    jobs: int | None = None
+    gpus: str | None = None
+    launcher: str = "local"
+    compile: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRun:
+    """One tracker on one dataset, ready to start."""
+
+    options: RunOptions
+    dataset: Dataset
+    policy: MemoryPolicy
+    model: str
+    conditions: Conditions
+    output: CodecOptions
+    out: Path
+
+    @property
+    def title(self) -> str:
+        """What is run, in a line: `sam2 with random:nano on toy val (2 of 24 sequences)`."""
+        subset = f" ({self.dataset.subset})" if self.dataset.subset else ""
+        return f"{self.policy.label} with {self.model} on {self.dataset.name} {self.dataset.split}{subset}"
+
+    def load(self, load_model: Callable[..., Backbone]) -> Backbone:
+        """The network, from `mosam.load_model` or one that remembers what it loaded."""
+        return load_model(
+            self.model,
+            device=self.options.device,
+            precision=self.options.precision or self.conditions.precision or "auto",
+            seed=self.options.seed,
+            resize=self.conditions.resize,
+            compile=self.options.compile,
+        )
+
+    def start(self, model: Backbone, progress: Callable[[Progress], None]) -> RunResult:
+        """Tracks with that network; `progress` as in `mosam.run`."""
+        return run(
+            self.dataset,
+            model,
+            self.policy,
+            out=self.out,
+            max_lanes=parse_lanes(self.options.lanes),  # type: ignore[arg-type]
+            parity=self.conditions.parity,
+            options=self.output,
+            overwrite=self.options.overwrite,
+            log=self.options.log,
+            progress=progress,
+        )
+
+
+def plan_runs(options: RunOptions) -> list[PlannedRun]:
+    """The runs a command asks for, one a tracker, in the order given.
+
+    Raises:
+        MosamError: an unknown name or value, or data that are not there; nothing has been run then.
+    """
+    try:
+        usual = DATASETS[options.dataset].info.box_from_mask
+        output = CodecOptions(options.absent_as, options.box_from_mask or usual, options.region_files)
+    except ValueError as error:
+        option, _, rest = str(error).partition(":")
+        raise MosamError(f"--{option.replace('_', '-')}:{rest}") from None
+    trackers = [default_tracker()] if options.tracker is None else split_list(options.tracker)
+    if not trackers:
+        raise MosamError("--tracker: expected at least one name, got none")
+    policies = []
+    for text in trackers:
+        name, values = parse_tracker(text)
+        policies.append(load_policy(name, **values))
+    labels = [policy.label for policy in policies]
+    twice = {label for label in labels if labels.count(label) > 1}
+    if twice:
+        raise MosamError(f"--tracker: expected different trackers, got {', '.join(sorted(twice))} twice")
+    return [_plan(options, policy, output) for policy in policies]
+
+
+def choose_dataset(options: RunOptions) -> Dataset:
+    """The dataset of a command, with `--sequences` and `--limit` applied."""
+    return choose_sequences(
+        options.dataset,
+        options.root,
+        options.split,
+        prompt=options.prompt,
+        seed=options.seed,
+        sequences=options.sequences,
+        limit=options.limit,
+    )
+
+
+def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
+    dataset = choose_dataset(options)
+    under = conditions(options.settings, policy.name, dataset.info.task)
+    model = options.model or default_model(dataset.name)
+    name = run_name(
+        policy.label,
+        model,
+        split=None if dataset.split == dataset.info.default_split else dataset.split,
+        prompt=None if dataset.prompt == dataset.info.prompts[0] else dataset.prompt,
+        settings=None if options.settings == "common" else options.settings,
+        seed=options.seed,
+    )
+    return PlannedRun(options, dataset, policy, model, under, output, options.results / dataset.name / name)
+
+
+def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:
+    """`load`, but the network of the last call is given again where the arguments are the same."""
+    last: list[Any] = []
+
+    def load_again(*arguments: Any, **named: Any) -> Backbone:
+        call = (arguments, named)
+        if not last or last[0] != call:
+            last[:] = []  # the old one goes before the new one comes
+            last[:] = [call, load(*arguments, **named)]
+        return last[1]
+
+    return load_again

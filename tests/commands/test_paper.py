@@ -1,0 +1,235 @@
+"""Published tables: every number has its place, and each gets the verdict it deserves."""
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mosam.commands import paper
+from mosam.cli import run_command
+from mosam.datasets.base import DATASETS
+from mosam.errors import DataError, UnknownNameError
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import render
+from mosam.policies.base import load_policy, parse_tracker
+
+PROJECT = Path(__file__).resolve().parents[1]
+TABLES = {name: paper.load_table(name) for name in paper.table_names()}
+MODEL = "random:mini"
+
+
+def number(value="77.5", metric="J&F", **more):
+    fields = {"slip": False, "implied": None, "source": "s", "access": "primary", "note": "", **more}
+    return paper.Published("SAM2.1", "T", "SA-V", "val", metric, value, **fields)
+
+
+def scores(value, name="jf_mean", **more):
+    sequences = {f"s{i}": {name: value + d} for i, d in enumerate((-0.1, 0.1, 0.0))}
+    return Scores("sav", "val", "sam2", "tiny", "sav", {name: value}, sequences, **more)
+
+
+def test_every_number_is_in_exactly_one_table():
+    placed = Counter(id(cell.published) for table in TABLES.values() for cell in table.cells)
+    assert len(paper.load_numbers()) == 431
+    assert [one for one in paper.load_numbers() if placed[id(one)] != 1] == []
+
+
+def test_the_flagged_slips_are_those_that_the_numbers_show():
+    """J&F is the mean of J and F wherever the three are printed, to their rounding, but where a slip is flagged."""
+    triples = {}
+    for one in paper.load_numbers():
+        if one.metric in ("J&F", "J", "F"):
+            source = one.source.replace("v1 ", "").partition(" (")[0].removeprefix("Mark12Ding/SAM2Long README, ")
+            source = "arXiv:2410.16268 Table 1" if source.startswith("SAM 2") else source
+            triples.setdefault((one.method, one.size, one.place, source), {})[one.metric] = one
+    whole = [found for found in triples.values() if len(found) == 3]
+    assert len(whole) > 50
+    wrong = [
+        found
+        for found in whole
+        if abs((float(found["J"].value) + float(found["F"].value)) / 2 - float(found["J&F"].value)) > 0.2
+    ]
+    assert [found["F"].value for found in wrong] == ["86.3"]
+    assert wrong[0]["F"].slip
+    assert wrong[0]["F"].implied == 83.6
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_name_what_there_is(name):
+    table = TABLES[name]
+    assert table.cells
+    for one in table.study.experiments:
+        if not one.unsupported:
+            assert (one.split or "") in DATASETS[one.dataset].info.splits
+    for row in table.study.experiments[0].rows:
+        if not row.unsupported:
+            name, values = parse_tracker(row.tracker)
+            load_policy(name, **values)
+
+
+@pytest.mark.parametrize(
+    ("published", "ours", "verdict"),
+    [
+        (number(), 0.775, "reproduced"),
+        (number(), 0.7785, "reproduced"),  # 0.3 points and the rounding of the last digit
+        (number(), 0.7786, "differs"),
+        (number(), 0.70, "differs"),
+        (number(), math.nan, "not compared: undefined"),
+        (number("86.3", slip=True, implied=83.6), 0.836, "reproduced as implied"),
+        (number("86.3", slip=True, implied=83.6), 0.863, "reproduced"),
+        (number("0.694", "Quality"), 0.6975, "reproduced"),
+        (number("0.694", "Quality"), 0.69, "differs"),
+    ],
+)
+def test_verdicts(published, ours, verdict):
+    name = {"J&F": "jf_mean", "Quality": "quality"}[published.metric]
+    cell = paper.compare(paper.Cell("SAM 2.1", published, "tiny"), scores(ours, name), {published.metric: name})
+    assert cell.verdict == verdict
+    if not math.isnan(ours):
+        assert cell.low < cell.ours < cell.high
+        scale = 100 if published.unit == "%" else 1
+        assert cell.difference == pytest.approx(ours * scale - float(published.value))
+
+
+def test_trials_and_subsets_are_never_compared():
+    cell, metrics = paper.Cell("SAM 2.1", number(), "tiny"), {"J&F": "jf_mean"}
+    part = scores(0.775, official="2 of 155 official sequences")
+    assert paper.compare(cell, part, metrics).verdict == "not compared: 2 of 155 sequences"
+    trial = paper.compare(replace(cell, model="nano"), scores(0.775), metrics, stands_in=True)
+    assert trial.verdict == "not compared: model nano"
+
+
+def test_a_number_that_is_no_mean_over_sequences_has_no_interval():
+    uneven = replace(scores(0.5), overall={"jf_mean": 0.9})
+    cell = paper.compare(paper.Cell("SAM 2.1", number(), "tiny"), uneven, {"J&F": "jf_mean"})
+    assert math.isnan(cell.low)
+    line = paper.paper_table(replace(TABLES["mosam-sizes"], cells=(cell,))).rows[0]
+    assert line[5:9] == ("77.5", "90.0", "+12.5", "-")
+
+
+def test_slips_are_shown_as_such():
+    text = render(paper.paper_table(TABLES["mosam-sizes"]))
+    assert "* slip in the published table: as printed (+6.5)" in text
+    assert sum(line.startswith("MoSAM *") for line in text.splitlines()) == 3
+
+
+def test_bad_names_and_files(tmp_path):
+    with pytest.raises(UnknownNameError, match="did you mean mosam-sizes"):
+        paper.load_table("mosam-size")
+    bad = tmp_path / "published.csv"
+    bad.write_text((paper.published_folder() / paper.NUMBERS).read_text().replace(",77.5,", ",much,", 1))
+    with pytest.raises(DataError, match=r"published\.csv:2: value: expected a number"):
+        paper.load_numbers(bad)
+
+
+@pytest.fixture
+def mosam(capfd, monkeypatch, tmp_path):
+    """`mosam("paper", ...)` gives exit code, standard output and standard error, in an empty folder without data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MOSAM_DATA", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def call(*words):
+        capfd.readouterr()
+        code = run_command(list(words))
+        return code, *capfd.readouterr()
+
+    return call
+
+
+def test_without_data_every_table_says_what_is_missing(mosam, tmp_path):
+    code, out, _ = mosam("paper", "--json", "all.json")
+    assert code == 0
+    assert out.rstrip().endswith("431 numbers: 431 not run")
+    for name in TABLES:
+        assert f"\n{name}: " in f"\n{out}"
+    cells = json.loads((tmp_path / "all.json").read_text())
+    assert len(cells) == 431
+    assert all(cell["verdict"].startswith("not run: ") and cell["obstacles"] for cell in cells)
+    assert "missing data: LVOS v1 valid (50 sequences): get it from https://" in out
+    assert "put it at lvos-v1/ in the folder that MOSAM_DATA or --data names" in out
+    assert "sam2.1_hiera_base_plus.pt to --checkpoints" in out
+    assert "no ground truth: GOT-10k test is scored by its server only: mosam run got10k" in out
+    assert "unsupported: needs the weights of SAM 2.0" in out
+    assert "unsupported: no loader for NFS" in out
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_whole_table_from_made_datasets(mosam, tmp_path):
+    for name in ("lasot", "lasot-ext"):
+        assert mosam("data", "make", name, "--out", f"data/{name}", "--frames", "6")[0] == 0
+    words = ("paper", "samurai-baseline", "--data", "data", "--device", "cpu", "--precision", "fp32")
+    words += ("--format", "csv", "--jobs", "1")
+    code, out, err = mosam(*words, "--no-run")
+    assert code == 0
+    assert "not run: no results" in out
+    code, out, err = mosam(*words, "--model", MODEL)
+    assert code == 0, err
+    lines = list(csv.DictReader(io.StringIO(out.partition("\n\n")[0])))
+    assert len(lines) == 48
+    for line in lines:
+        assert line[list(line)[9]].strip() == f"not compared: model {MODEL}"
+        assert float(line["Difference"]) == pytest.approx(float(line["Ours"]) - float(line["Published"]), abs=0.011)
+    runs = sorted(path.parent.name for path in (tmp_path / "results").glob("*/*/scores.json"))
+    assert runs == sorted(2 * ["sam2-random-mini@published", "samurai-random-mini@published"])
+
+    # results are there: frames, then everything but the scores, may go
+    for pictures in (tmp_path / "data").rglob("img"):
+        shutil.rmtree(pictures)
+    assert mosam(*words, "--model", MODEL)[1] == out
+    shutil.rmtree(tmp_path / "data")
+    assert mosam(*words, "--model", MODEL)[1] == out
+    shutil.rmtree(tmp_path / "results")
+    code, out, _ = mosam(*words, "--model", MODEL)
+    assert code == 0
+    assert "not run: dataset missing" in out
+
+
+def test_a_limit_is_not_compared_and_a_failure_is_no_verdict(mosam, tmp_path):
+    assert mosam("data", "make", "lasot", "--out", "data/lasot", "--frames", "6")[0] == 0
+    words = ("paper", "samurai-others", "samurai-ablation", "--data", "data", "--device", "cpu")
+    words += ("--precision", "fp32", "--jobs", "1")
+    code, out, _ = mosam(*words, "--model", "random:mini", "--limit", "1", "--format", "markdown")
+    assert code == 0
+    assert out.count("not compared: model random:mini") == 4
+    for picture in (tmp_path / "data").rglob("00000003.jpg"):
+        picture.write_bytes(b"no picture")
+    shutil.rmtree(tmp_path / "results")
+    code, out, _ = mosam(*words, "--model", "random:mini")
+    assert code == 1
+    assert "not run: failed" in out
+    assert "sequences failed" in out
+
+
+def test_list(mosam):
+    code, out, _ = mosam("paper", "--list")
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()] == list(TABLES)
+
+
+@pytest.mark.slow
+def test_tables_and_numbers_are_in_the_wheel(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", tmp_path, PROJECT]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no wheel can be built here: {done.stderr.strip().splitlines()[-1]}")
+    [wheel] = tmp_path.glob("*.whl")
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"mosam/commands/published/{name}.toml" for name in TABLES} | {"mosam/commands/published/published.csv"} <= names
+    assert {f"mosam/commands/report/page.{ending}" for ending in ("css", "js", "html.jinja")} <= names
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    start = "import sys; sys.path.insert(0, 'installed'); import mosam.cli; print(mosam.cli.__file__); "
+    code = f"{start}mosam.cli.run_command(['paper', 'samurai-sizes'])"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert done.stdout.startswith(str(tmp_path / "installed"))
+    assert "36 numbers: 36 not run" in done.stdout
