@@ -100,20 +100,13 @@ gpu: $(INSTALLED)
 	@if $(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; \
 	then $(BIN)/python -m pytest -m gpu; else echo "no GPU"; fi
 
-# mypy knows packages by their place on disk, so it gets a tree of links laid out as the packages are installed.
-TYPED := .venv/typed
-lint: $(INSTALLED) typed
+lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	cd $(TYPED) && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p mosam
-
-.PHONY: typed
-typed:
-	@rm -rf $(TYPED) && mkdir -p $(TYPED)/mosam
-	@ln -s $(CURDIR)/mosam/* $(CURDIR)/datasets $(CURDIR)/evaluation $(TYPED)/mosam/
+	$(BIN)/mypy -p mosam
 
 # site/index.html; a warning is an error
-docs: $(INSTALLED) typed
+docs: $(INSTALLED)
 	@$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from gpu import Plan
 
     from mosam.datasets.base import Dataset
-    from mosam.tracking.launch.site import Place, Site
     from mosam.policies.base import MemoryPolicy
+    from mosam.tracking.launch.site import Place, Site
 
 FILL = 28  # frames until 7 slots and 16 pointers are full and each shape's graph is recorded
 QUICK_FILL = 9
@@ -318,8 +318,8 @@ class ClipWork:
         import mosam
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
-        from mosam.tracking.launch.site import Site
         from mosam.model.threads import limit_threads
+        from mosam.tracking.launch.site import Site
 
         if place.device == "cpu":
             limit_threads(place.threads)

@@ -18,11 +18,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mosam.commands.report import ReportOptions, build_report
+from mosam.commands.report.gather import Places
 from mosam.datasets.base import load_dataset
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.scores import save_scores
-from mosam.commands.report import ReportOptions, build_report
-from mosam.commands.report.gather import Places
 
 TRACKERS = ("sam2", "samurai", "sam2long", "dam4sam", "mosam")
 PICTURES = 12

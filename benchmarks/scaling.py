@@ -108,9 +108,9 @@ class Waiting:
     def open(self, place: object) -> object:
         import itertools
 
-        from mosam.tracking import run as runner
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
+        from mosam.tracking import run as runner
         from mosam.tracking.launch.site import Site
         from mosam.types import FrameOutput
 

@@ -20,10 +20,10 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.system.arguments import instance, path_like, whole
 from mosam.datasets.archives import TreePath, open_tree, possible_roots
 from mosam.errors import DataError, MissingDataError, UnknownNameError, printable
 from mosam.registry import Registry
+from mosam.system.arguments import instance, path_like, whole
 from mosam.types import Image, Mask, Prompt, Size
 
 DATASETS: Registry[type[Dataset]] = Registry("dataset", "mosam.datasets")

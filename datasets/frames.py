@@ -11,12 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from mosam.system.arguments import path_like, whole
 from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
 from mosam.datasets.base import FrameSource
 from mosam.datasets.decoders import decode_size, decode_turned, turn
 from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
 from mosam.errors import DataError, MissingDataError
+from mosam.system.arguments import path_like, whole
 from mosam.types import Image, Size
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")

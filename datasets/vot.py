@@ -1,8 +1,9 @@
 """VOT: short-term 2013-2022, long-term 2018-2022 and VOTS, one folder a sequence in the toolkit's layout.
 
 A sequence's annotation is a `RegionTruth`: regions of every object, tags and values of every frame, and the anchors
-that multistart runs begin at. What `mosam.tracking.modes` needs for resets and anchors is there too: `RegionSequence.prompt_at`
-for any frame, `RegionTruth.anchors` with the frames in playing order, `RegionTruth.restart` after a failure.
+that multistart runs begin at. What `mosam.tracking.modes` needs for resets and anchors is there too:
+`RegionSequence.prompt_at` for any frame, `RegionTruth.anchors` with the frames in tracking order, and
+`RegionTruth.restart` after a failure.
 """
 
 from __future__ import annotations

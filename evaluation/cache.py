@@ -26,8 +26,8 @@ import mosam.regions
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.scores import Scores
-from mosam.system.files import PathError, read_regular, write_text
 from mosam.results.store import RECORD
+from mosam.system.files import PathError, read_regular, write_text
 from mosam.system.typed import parse_json
 
 VARIABLE = "MOSAM_CACHE"

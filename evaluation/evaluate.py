@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
-from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
@@ -24,6 +23,7 @@ from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
 from mosam.evaluation.scores import Scores
 from mosam.results.store import RECORD, RunRecord, read_record
+from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 
 LISTED = 10  # missing sequences that an error names
 NAMED = 5  # sequences that a note names
@@ -147,6 +147,7 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
     if _holds_results(root, dataset):
         return [(root.resolve().name if isinstance(root, Path) else root.stem, root)]
     folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
+    folders = [folder for folder in folders if not _is_the_benchmark(folder, dataset)]
     runs = [run for folder in folders if (run := _recognise(folder, dataset)) is not None]
     runs = runs or _look_deeper(root, folders, dataset)
     if not runs:
@@ -191,6 +192,14 @@ def _recognise(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
 
 def _holds_results(folder: Path, dataset: Dataset) -> bool:
     return not _codec(dataset).listed(folder).isdisjoint(dataset)
+
+
+def _is_the_benchmark(folder: Path, dataset: Dataset) -> bool:
+    """Whether a folder is the benchmark itself, whose annotation is named as results are."""
+    own = getattr(dataset, "root", None)
+    if not isinstance(folder, Path) or not isinstance(own, Path):
+        return False
+    return folder.resolve() == own.resolve() or folder.resolve() in own.resolve().parents
 
 
 def _subfolders(folder: Path) -> list[Path]:

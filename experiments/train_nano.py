@@ -45,10 +45,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from mosam.errors import MismatchError, MosamError
-from mosam.system.files import replacing
 from mosam.model.checkpoints import save_weights
 from mosam.model.networks import NETWORKS
 from mosam.model.sam2 import Sam2Backbone
+from mosam.system.files import replacing
 
 SETTINGS_FILE = Path(__file__).with_suffix(".toml")
 VALIDATION_SEED = 1_000_000  # first number of a seed; training has 0

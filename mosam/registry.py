@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mosam.system.arguments import instance
 from mosam.errors import UnknownNameError
+from mosam.system.arguments import instance
 
 T = TypeVar("T")
 

@@ -28,6 +28,10 @@ from trees import moving_square, write_davis, write_video
 
 from mosam.codecs import read_labels, read_table, voc_palette
 from mosam.codecs.coco import decode_rle, encode_rle
+from mosam.commands.demo.prompts import make_prompts, read_box_file
+from mosam.commands.demo.source import FileSource
+from mosam.commands.experiment.study import load_study
+from mosam.commands.paper import load_numbers, published_folder
 from mosam.datasets.annotations import LabelMapTruth, read_flags, read_json, read_names, read_rows
 from mosam.datasets.archives import ArchivePath, open_archive, open_tree
 from mosam.datasets.base import load_dataset
@@ -40,16 +44,12 @@ from mosam.datasets.pack import check_packed, pack
 from mosam.datasets.sav import Sav
 from mosam.datasets.video import VideoFrames
 from mosam.datasets.ytvos import YouTubeVos2019
-from mosam.commands.demo.prompts import make_prompts, read_box_file
-from mosam.commands.demo.source import FileSource
 from mosam.evaluation.cache import load_kept
 from mosam.evaluation.scores import Scores, load_scores, save_scores
 from mosam.evaluation.tables import tabulate
-from mosam.commands.experiment.study import load_study
-from mosam.results.frame_log import read_frame_log
-from mosam.commands.paper import load_numbers, published_folder
 from mosam.regions.files import format_binary, format_text, read_trajectory
 from mosam.regions.trajectory import Point, Polygon, Rectangle, Special, Trajectory, mask_region
+from mosam.results.frame_log import read_frame_log
 from mosam.results.store import RunRecord, RunSettings, SequenceRecord, read_record
 from mosam.system.typed import parse_json
 from mosam.vot.toolkit import describe_analysis

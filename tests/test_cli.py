@@ -17,9 +17,9 @@ import pytest
 from fakes import LENGTHS, SquareDataset, SquareVideo
 
 from mosam.cli import run_command
+from mosam.commands.progress import count
 from mosam.datasets.base import DATASETS
 from mosam.errors import DataError
-from mosam.commands.progress import count
 from mosam.results.store import read_record
 
 TESTS = Path(__file__).parent
@@ -54,7 +54,7 @@ RUN = ("run", "squares", "--tracker", "sam2", "--model", MODEL, "--device", "cpu
     ("words", "text"),
     [
         ("evall", "No such command 'evall'"),
-        ("run toy --trackr sam2", "No such option: --trackr"),
+        ("run toy --trackr sam2", "No such option '--trackr'"),
         ("run toy --limit 0", "'--limit'"),
         ("run toy --limit x", "'--limit'"),
         ("run toyy", "unknown dataset 'toyy'; did you mean toy? (known: "),

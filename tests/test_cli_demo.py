@@ -5,11 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from clips import make_video
 from trees import write_labels, write_text, write_video
 
 from mosam.cli import app, run_command
+from mosam.cli.build import every_command
 from mosam.datasets.video import VideoFrames
 
 MINI = ("--model", "random:mini", "--device", "cpu")
@@ -118,13 +118,7 @@ def test_a_video_that_ends_early_is_kept_and_exit_code_is_1(mosam):
     assert len(Path("results/demo/cut/boxes/1.txt").read_text().splitlines()) == frames
 
 
-def every_command(command, words=()):
-    yield words
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from every_command(inner, (*words, name))
-
-
-@pytest.mark.parametrize("words", list(every_command(typer.main.get_command(app))), ids=lambda words: "-".join(words))
+@pytest.mark.parametrize("words", [words for words, _ in every_command(app)], ids=lambda words: "-".join(words))
 def test_help_reads_well_in_80_columns(capsys, monkeypatch, words):
     monkeypatch.setenv("COLUMNS", "80")
     assert run_command([*words, "--help"]) == 0

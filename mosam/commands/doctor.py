@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mosam.results.environment import describe_code, package_version
 from mosam.errors import MosamError
+from mosam.results.environment import describe_code, package_version
 
 State = Literal["ok", "none", "bad"]
 

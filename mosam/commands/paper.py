@@ -1,8 +1,9 @@
 """`mosam paper`: published tables beside our own numbers, with a verdict on each.
 
-`experiments/paper/` has an experiment file (`mosam.commands.experiment.study`) for each published table, and `published.csv` with the
-numbers; both are shipped as data of the package `mosam.commands.published`. For each number its run is looked for, made where it
-is missing and the data are there, scored, and compared. What cannot be run says exactly what is missing.
+`experiments/paper/` has an experiment file (`mosam.commands.experiment.study`) for each published table, and
+`published.csv` with the numbers; both ship as data of the package `mosam.commands.published`. For each number its run
+is looked up, made if it is missing and the data are there, scored, and compared. What cannot be run names exactly what
+is missing.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import functools
 import io
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.commands.experiment.study import Experiment, Row, Study, load_study
 from mosam.datasets.base import DATA_VARIABLE, DATASETS, Dataset
 from mosam.errors import DataError, MissingDataError, MosamError, UnknownNameError
 from mosam.evaluation.evaluate import evaluate
@@ -25,17 +28,18 @@ from mosam.evaluation.intervals import interval
 from mosam.evaluation.layouts import MISSING, Table
 from mosam.evaluation.protocols.base import PROTOCOLS
 from mosam.evaluation.scores import Scores, load_scores, save_scores
-from mosam.commands.experiment.study import Experiment, Row, Study, load_study
-from mosam.system.files import read_regular
-from mosam.tracking.plan import PlannedRun, RunOptions, choose_dataset, plan_runs
 from mosam.results.store import RECORD, SCORES, read_record
+from mosam.system import options as shared
+from mosam.system.files import read_regular
+from mosam.system.options import option
 from mosam.system.typed import from_data
+from mosam.tracking.plan import PlannedRun, RunOptions, choose_dataset, plan_runs
 
 if TYPE_CHECKING:
     from mosam.model.backbone import Backbone
 
 # in an installed wheel, and in a checkout
-FOLDERS = (Path(__file__).parent / "published", Path(__file__).parents[1] / "experiments" / "paper")
+FOLDER = Path(__file__).parent / "published"
 NUMBERS = "published.csv"
 SIZES = {"tiny": "T", "small": "S", "base-plus": "B+", "large": "L"}
 CHECKPOINTS = {size: f"sam2.1_hiera_{size.replace('-', '_')}.pt" for size in SIZES}  # names of Meta's files
@@ -144,27 +148,21 @@ class PaperTable:
 
 @dataclass(frozen=True, slots=True)
 class PaperOptions:
-    """How tables are recomputed; the command line describes each.
+    """How tables are recomputed.
 
-    Attributes:
-        data: folder with a folder of each dataset, in place of `$MOSAM_DATA`.
-        checkpoints: folder of Meta's `sam2.1_hiera_*.pt` files, or None = from the hub.
-        model: network in place of every size, for a trial; its numbers are not compared.
-        run: track where results are missing; else what is there is scored and nothing more.
-        precision: None = as each experiment's settings say.
-        limit: only the first sequences; such numbers are not compared either.
+    Numbers of a trial network (`model`) or of some sequences (`limit`) are not compared with published ones.
     """
 
-    results: Path = Path("results")
-    data: Path | None = None
-    checkpoints: Path | None = None
-    model: str | None = None
-    device: str = "auto"
-    precision: str | None = None
-    lanes: str | None = None
-    limit: int | None = None
-    run: bool = True
-    jobs: int = 1
+    results: Path = shared.RESULTS.field(default=Path("results"))
+    data: Path | None = option("Folder with DATASET/ folders.", None, usual="$MOSAM_DATA")
+    checkpoints: Path | None = option("Folder of sam2.1_hiera_*.pt.", None, usual="the hub")
+    model: str | None = option("One network for every size, for a trial.", None, complete="model")
+    device: str = shared.DEVICE.field()
+    precision: str | None = shared.PRECISION.field(usual="as published")
+    limit: int | None = shared.LIMIT.field()
+    lanes: str | None = shared.LANES.field()
+    run: bool = option("Track what is missing, or score what is there.", True)
+    jobs: int | None = shared.SCORING_JOBS.field()
 
 
 # ---------------------------------------------------------------------------------------------- what is published
@@ -176,10 +174,9 @@ def published_folder() -> Path:
     Raises:
         MissingDataError: nowhere; the installation is not whole.
     """
-    for folder in FOLDERS:
-        if (folder / NUMBERS).is_file():
-            return folder
-    raise MissingDataError(f"{FOLDERS[0]}: expected the published numbers, found none; install mosam again")
+    if (FOLDER / NUMBERS).is_file():
+        return FOLDER
+    raise MissingDataError(f"{FOLDER}: expected the published numbers, found none; install mosam again")
 
 
 def table_names() -> list[str]:
@@ -404,7 +401,9 @@ class Laboratory:
         return (Obstacle("failed", f"{planned.out}: {len(result.failed)} sequences failed, {name}: {reason}"),)
 
     def _score(self, planned: PlannedRun, experiment: Experiment, dataset: Dataset) -> Scores:
-        scores = evaluate(planned.out, dataset, protocol=experiment.protocol, jobs=self.options.jobs)
+        scores = evaluate(
+            planned.out, dataset, protocol=experiment.protocol, jobs=self.options.jobs or os.cpu_count() or 1
+        )
         save_scores(planned.out / _scores_name(experiment), scores)
         return scores
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.datasets.select import split_list
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
 from mosam.results.frame_log import read_frame_log
-from mosam.tracking.plan import RunOptions, choose_dataset
 from mosam.results.store import RECORD, SCORES, read_record
+from mosam.system import options as shared
+from mosam.system.options import option
+from mosam.tracking.plan import RunOptions, choose_dataset
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,16 +28,18 @@ SLOTS = 7  # frames of a memory that a caption names
 
 @dataclass(frozen=True, slots=True)
 class PlotOptions:
-    """What a user asked for, as typed; None = not said. The command line describes each."""
+    """What a figure shows; None = the usual."""
 
-    rows: Sequence[str] = ()
-    sequence: str | None = None
-    dataset: str | None = None
-    root: Path | None = None
-    split: str | None = None
-    object_id: int | None = None
-    frames: str | None = None
-    log: bool = False
+    rows: str | None = shared.ROWS.field()
+    sequence: str | None = option("For frames and jf-time: which one.", None)
+    dataset: str | None = shared.DATASET.field(
+        positional=False, default=None, help="Benchmark of results that are not runs of mosam."
+    )
+    root: Path | None = shared.ROOT.field()
+    split: str | None = shared.SPLIT.field()
+    object_id: int | None = option("For jf-time.", None, usual="mean over all", name="object")
+    frames: str | None = option("For frames: which, as 0,25,80.", None, usual="telling ones")
+    log: bool = option("For frames: add what the run's log says.", False)
 
 
 def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
@@ -56,7 +61,7 @@ def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
         raise UnknownNameError("figure", kind, [*FIGURES, *SEQUENCE_FIGURES, ALL])
     if options.sequence is not None:
         raise MosamError(f"figure {kind}: expected no --sequence, got {options.sequence}; it shows all of them")
-    return FIGURES[kind](choose_rows(load_all_scores(paths), list(options.rows) or None))
+    return FIGURES[kind](choose_rows(load_all_scores(paths), split_list(options.rows) or None))
 
 
 def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str, Figure | MosamError]]:
@@ -72,7 +77,7 @@ def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str,
     from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
     from mosam.evaluation.tables import choose_rows, require_comparable
 
-    scores = require_comparable(choose_rows(load_all_scores(paths), list(options.rows) or None), where="figures")
+    scores = require_comparable(choose_rows(load_all_scores(paths), split_list(options.rows) or None), where="figures")
     for kind in FIGURES:
         try:
             yield kind, FIGURES[kind](scores)
@@ -117,9 +122,10 @@ def load_tracked(
     if name is None:
         raise MosamError(f"figure {kind}: expected --sequence, got none; one of {', '.join(list(dataset)[:5])} ...")
     runs = [run for path in paths for run in find_runs(path, dataset)]
-    chosen = [run for run in runs if not options.rows or run[0] in options.rows or run[1].name in options.rows]
+    rows = split_list(options.rows)
+    chosen = [run for run in runs if not rows or run[0] in rows or run[1].name in rows]
     if not chosen:
-        raise UnknownNameError("row", options.rows[0], {tracker for tracker, _ in runs})
+        raise UnknownNameError("row", rows[0], {tracker for tracker, _ in runs})
     return dataset, name, [read_tracked(folder, dataset, name) for _, folder in chosen]
 
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mosam.commands.progress import scoring_view
 from mosam.datasets.select import choose_runs, split_list
 from mosam.evaluation.cache import cache_folder
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores, save_scores
-from mosam.commands.progress import scoring_view
 from mosam.results.store import RECORD, SCORES
+from mosam.system import options as shared
+from mosam.system.options import option
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -21,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
-    """How to score, as typed; the command line describes each."""
+    """How to score; None = the usual way."""
 
-    protocol: str | None = None
-    allow_missing: bool = False
-    jobs: int | None = None
-    intervals: bool = False
-    cached: bool = True
+    protocol: str | None = shared.PROTOCOL.field()
+    allow_missing: bool = shared.ALLOW_MISSING.field()
+    jobs: int | None = shared.SCORING_JOBS.field()
+    intervals: bool = shared.INTERVALS.field()
+    cached: bool = option("Use and keep scores of the very same results.", True, name="cache")
 
 
 def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions) -> Scores:

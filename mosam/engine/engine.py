@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mosam.system.arguments import described, has, instance, numbers, one_of, switch, whole
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
@@ -27,6 +26,7 @@ from mosam.motion.beside import carry, learn
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.motion.forecast import forecast
 from mosam.policies.base import Candidate, Choice, Entry, Guide, MemoryPolicy, ReadPlan, TrackInfo, Update
+from mosam.system.arguments import described, has, instance, numbers, one_of, switch, whole
 from mosam.types import Forecast, FrameOutput, Image, Mask, MotionNeeds, ObjectOutput, Prompt, Size
 
 MOTION_SIDE = 128  # least side of the grid on which motion moves a mask; small networks have coarser masks

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
-from mosam.system.arguments import one_of, switch, whole
 from mosam.policies.base import PointerNorm
+from mosam.system.arguments import one_of, switch, whole
 
 STABILITY_DELTA = 0.05  # SAM 2: dynamic_multimask_stability_delta
 STABILITY_THRESHOLD = 0.98  # SAM 2: dynamic_multimask_stability_thresh

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
-from mosam.system.files import replacing, write_text
 from mosam.model.fetch import check_hub_folder, fetch_file, find_file, is_offline, published_file
 from mosam.model.networks import NETWORKS, Network, library_config
+from mosam.system.files import replacing, write_text
 from mosam.system.typed import read_json
 
 if TYPE_CHECKING:
@@ -117,10 +117,10 @@ def load_model(
         DataError: a damaged file.
         ValueError: an argument of another type.
     """
-    from mosam.system.arguments import instance, switch, whole
     from mosam.model.formulas import FORMULAS
     from mosam.model.preprocess import RESIZES
     from mosam.model.sam2 import PRECISIONS, Sam2Backbone
+    from mosam.system.arguments import instance, switch, whole
 
     instance(name, str, "load_model", "a name")
     instance(device, str, "load_model: device", "a name")

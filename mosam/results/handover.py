@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mosam.errors import MismatchError, MosamError
-from mosam.system.files import Inside, PathError
 from mosam.results.frame_log import log_path
 from mosam.results.store import RunSettings, RunStore, SequenceRecord, content_hash, hidden_name, writing
+from mosam.system.files import Inside, PathError
 from mosam.system.typed import read_json
 
 if TYPE_CHECKING:

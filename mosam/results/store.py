@@ -27,8 +27,8 @@ from typing import Any, Literal, TypeAlias
 
 from mosam.codecs import paths_of
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
-from mosam.system.files import PARTIAL_PREFIX, PARTIAL_SUFFIX, Inside, read_regular
 from mosam.results.frame_log import log_path
+from mosam.system.files import PARTIAL_PREFIX, PARTIAL_SUFFIX, Inside, read_regular
 from mosam.system.typed import from_data, parse_json
 
 RECORD = "run.json"

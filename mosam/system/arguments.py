@@ -14,7 +14,7 @@ def described(value: object) -> str:
     """A value as an error names it: its type, and what tells more.
 
     >>> described(np.zeros((2, 3))), described("sam2"), described([1, 2])
-    ("a float64 array of shape (2, 3)", "the text 'sam2'", 'list [1, 2]')
+    ('a float64 array of shape (2, 3)', "the text 'sam2'", 'list [1, 2]')
     """
     if isinstance(value, np.ndarray):
         return f"a {value.dtype} array of shape {value.shape}"

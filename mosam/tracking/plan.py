@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosam.datasets.select import choose_sequences, split_list
 from mosam.codecs import CodecOptions
 from mosam.datasets.base import DATASETS
+from mosam.datasets.select import choose_sequences, split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
 from mosam.policies.base import load_policy, parse_tracker
-from mosam.tracking.run import Progress, RunResult, run
-from mosam.tracking.presets import Conditions, conditions, default_model, default_tracker
 from mosam.results.store import run_name
+from mosam.system import options as shared
+from mosam.system.options import option
+from mosam.tracking.presets import Conditions, conditions, default_model, default_tracker
+from mosam.tracking.run import Progress, RunResult, run
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -25,32 +27,41 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What a user asked for, as typed; None = not said. The command line describes each."""
+    """The options of `mosam run`, as the user gave them; None = not given."""
 
-    dataset: str
-    root: Path | None = None
-    split: str | None = None
-    tracker: str | None = None
-    model: str | None = None
-    device: str = "auto"
-    precision: str | None = None
-    sequences: str | None = None
-    limit: int | None = None
-    prompt: str | None = None
-    settings: str = "common"
-    seed: int = 0
-    results: Path = Path("results")
-    lanes: int | str | None = None
-    absent_as: str = "zeros"
-    box_from_mask: str | None = None
-    overwrite: bool = False
-    log: bool = False
-    region_files: str = "auto"
-    decoder: str = "auto"
-    jobs: int | None = None
-    gpus: str | None = None
-    launcher: str = "local"
-    compile: bool = False
+    dataset: str = shared.DATASET.field(default="toy")
+    root: Path | None = shared.ROOT.field()
+    split: str | None = shared.SPLIT.field()
+    tracker: str | None = shared.TRACKERS.field()
+    model: str | None = shared.MODEL.field()
+    device: str = shared.DEVICE.field()
+    precision: str | None = shared.PRECISION.field()
+    sequences: str | None = shared.SEQUENCES.field()
+    limit: int | None = shared.LIMIT.field()
+    prompt: str | None = option("box or mask.", None, usual="the benchmark's usual", complete="box,mask")
+    settings: str = shared.SETTINGS.field()
+    seed: int = shared.SEED.field()
+    results: Path = shared.RESULTS.field(default=Path("results"))
+    lanes: int | str | None = shared.LANES.field()
+    absent_as: str = option(
+        "Box written for an absent object: zeros, last, nan or minus_one.", "zeros", complete="zeros,last,nan,minus_one"
+    )
+    box_from_mask: str | None = option(
+        "Right edge of a mask's box: exclusive or inclusive.",
+        None,
+        usual="the benchmark's",
+        complete="exclusive,inclusive",
+    )
+    region_files: str = option(
+        "VOT's results: text, binary or auto (boxes text, masks binary).", "auto", complete="auto,text,binary"
+    )
+    overwrite: bool = option("Replace results made with other settings.", False)
+    log: bool = option("Also write what was read and chosen on every frame.", False)
+    decoder: str = option("auto, pillow, simplejpeg, jpeg4py, torchvision; torchcodec (videos).", "auto")
+    jobs: int | None = option("Processes that track on the CPU.", None, usual="1", least=1)
+    gpus: str | None = option("One process a GPU: all, how many, or which (0,2).", None)
+    launcher: str = option("local, ray[address=HOST:PORT,gpus=1] or slurm[partition=P,jobs=8,gpus=1].", "local")
+    compile: bool = shared.COMPILE.field()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mosam.datasets.select import split_list as split_list  # where it was before scoring had to do without engine and policies
+from mosam.datasets.select import (
+    split_list as split_list,  # where it was before scoring had to do without engine and policies
+)
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
 from mosam.policies.base import POLICIES

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
 from mosam.results.frame_log import FrameLogWriter, log_path
 from mosam.results.handover import take_over
+from mosam.results.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
+from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.tracking.modes import ONCE, PLAYS, Pass, Play
 from mosam.tracking.schedule import Job, JobQueue, Lanes, longest_first
-from mosam.results.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
@@ -111,8 +111,8 @@ def run(
         parity: which program the engine imitates; None = the official one.
         options: how results are written; None = as the benchmark usually has it.
         overwrite: throw away what another run left in `out`.
-        log: also write what was read and chosen on every frame, `log/<sequence>.jsonl` (`mosam.results.frame_log`); sequences
-            that were done before have none.
+        log: also write what was read and chosen on every frame, `log/<sequence>.jsonl` (`mosam.results.frame_log`);
+            sequences that were done before have none.
         progress: called on every event, from this thread.
     Raises:
         MissingDataError: a sequence that was asked for, or weights of a motion estimator, are not on disk.

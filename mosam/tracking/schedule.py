@@ -1,7 +1,7 @@
 """Who decides what is tracked when: a queue of sequences, longest first, and the lanes they are tracked in.
 
-Nothing here computes or waits: the same objects run a real benchmark (`mosam.tracking.run`, `mosam.tracking.launch`) and a simulated
-one (`mosam.tracking.launch.simulation`).
+Nothing here computes or waits: the same objects run a real benchmark (`mosam.tracking.run`, `mosam.tracking.launch`)
+and a simulated one (`mosam.tracking.launch.simulation`).
 """
 
 from __future__ import annotations

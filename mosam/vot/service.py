@@ -30,6 +30,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosam.errors import MosamError, one_line
+from mosam.system import options as shared
+from mosam.system.options import Option
 from mosam.vot.session import Answer, Session
 
 if TYPE_CHECKING:
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from mosam.policies.base import MemoryPolicy
 
 KEEP = 60.0  # seconds without a tracker process after which the network is given up
+KEEP_FOR = Option("Seconds for which the network waits for the next tracker process.", KEEP, least=0)
+PROMPT = Option("auto: a mask where one is given, else a box; box; mask.", "auto", complete="auto,box,mask")
+BOX_FROM_MASK = Option("Right edge of a mask's box: exclusive, inclusive.", "exclusive", complete="exclusive,inclusive")
 FIRST_KEEP = 30.0  # at least so long for the first one to come
 _LISTENS_WITHIN = 60.0
 _TRIES = 3
@@ -55,14 +60,14 @@ class Order:
         box_from_mask: see `mosam.geometry.mask_to_box`.
     """
 
-    tracker: str
-    model: str
-    device: str = "auto"
-    precision: str | None = None
-    settings: str = "common"
-    seed: int = 0
-    prompt: str = "auto"
-    box_from_mask: str = "exclusive"
+    tracker: str = shared.TRACKERS.field(default=shared.REQUIRED, help="As `mosam[stride=3]`.", usual=None)
+    model: str = shared.MODEL.field(default="large", usual=None)
+    device: str = shared.DEVICE.field()
+    precision: str | None = shared.PRECISION.field()
+    settings: str = shared.SETTINGS.field()
+    seed: int = shared.SEED.field()
+    prompt: str = PROMPT.field()
+    box_from_mask: str = BOX_FROM_MASK.field()
 
     def key(self) -> str:
         """Names the process: of the order, and of the code as it is now, so that no old process serves new code."""

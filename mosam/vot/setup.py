@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from mosam.codecs import CodecOptions
 from mosam.errors import MosamError
+from mosam.system import options as shared
+from mosam.system.options import option
 from mosam.tracking.presets import conditions, default_model, split_list
-from mosam.vot.service import KEEP, Order, online_policy
+from mosam.vot.service import BOX_FROM_MASK, KEEP_FOR, PROMPT, Order, online_policy
 from mosam.vot.session import PROMPTS
 from mosam.vot.stacks import STACKS, Stack, find_stack
 from mosam.vot.trax_process import require_trax
@@ -23,23 +25,23 @@ ANY_DATASET = "vot2022-st"  # all of VOT are read alike; this one reads the sequ
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """What a user asked for, as typed; None = not said. The command line describes each."""
+    """The options of `mosam vot init`, as the user gave them; None = not given."""
 
-    workspace: Path
-    stack: str | None = None
-    root: Path | None = None
-    tracker: str | None = None
-    model: str | None = None
-    device: str = "auto"
-    precision: str | None = None
-    sequences: str | None = None
-    limit: int | None = None
-    prompt: str = "auto"
-    settings: str = "common"
-    seed: int = 0
-    box_from_mask: str = "exclusive"
-    keep: float = KEEP
-    results: Path | None = None
+    workspace: Path = option("A new folder, or a workspace of that stack.", positional=True)
+    stack: str | None = option("As vot2022/shortterm, vot2022-st, or a file.", None, usual="the workspace's")
+    root: Path | None = option("Sequences on disk.", None, usual="the workspace's, else they are downloaded")
+    tracker: str | None = shared.TRACKERS.field(help="One or more.", usual="all")
+    model: str | None = shared.MODEL.field()
+    device: str = shared.DEVICE.field()
+    precision: str | None = shared.PRECISION.field()
+    sequences: str | None = shared.SEQUENCES.field()
+    limit: int | None = shared.LIMIT.field()
+    prompt: str = PROMPT.field()
+    settings: str = shared.SETTINGS.field()
+    seed: int = shared.SEED.field()
+    box_from_mask: str = BOX_FROM_MASK.field()
+    keep: float = KEEP_FOR.field()
+    results: Path | None = option("Also copy runs of mosam there, as results to analyze.", None)
 
 
 def init(options: InitOptions) -> Workspace:

@@ -41,7 +41,7 @@ def test_packed_numbers_are_those_of_pycocotools():
     ("rle", "message"),
     [
         (None, "expected run lengths .*, got NoneType"),
-        ({"counts": "0"}, r"expected the size of a mask \[height, width\], got None"),
+        ({"counts": "0"}, r"expected the size of a mask \[height, width\], got nothing"),
         ({"size": [1, True], "counts": "0"}, "expected the size of a mask"),
         ({"size": [2, -1], "counts": "0"}, "expected the size of a mask"),
         ({"size": [100_000, 100_000], "counts": "0"}, ".*at most 134217728 pixels, got 100000x100000; refused"),

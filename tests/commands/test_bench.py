@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from mosam.tracking import run as runner
-from mosam.commands.bench import STAGES, MadeClips, bench, render_bench, square
 from mosam.cli import run_command
+from mosam.commands.bench import STAGES, MadeClips, bench, render_bench, square
 from mosam.engine.stages import StageClock, count_flops, covered, gpu_busy_share, matmul_rate
 from mosam.errors import MosamError
 from mosam.model.checkpoints import load_model
 from mosam.policies.base import load_policy
+from mosam.tracking import run as runner
 
 SIZE = (96, 128)
 

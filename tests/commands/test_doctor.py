@@ -3,8 +3,8 @@
 import pytest
 from trees import write_text
 
-from mosam.commands import doctor
 from mosam.cli import run_command
+from mosam.commands import doctor
 from mosam.commands.doctor import Finding, examine, report
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from mosam.commands import paper
 from mosam.cli import run_command
+from mosam.commands import paper
 from mosam.datasets.base import DATASETS
 from mosam.errors import DataError, UnknownNameError
 from mosam.evaluation.scores import Scores
@@ -224,7 +224,9 @@ def test_tables_and_numbers_are_in_the_wheel(tmp_path):
         pytest.skip(f"no wheel can be built here: {done.stderr.strip().splitlines()[-1]}")
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {f"mosam/commands/published/{name}.toml" for name in TABLES} | {"mosam/commands/published/published.csv"} <= names
+    assert {f"mosam/commands/published/{name}.toml" for name in TABLES} | {
+        "mosam/commands/published/published.csv"
+    } <= names
     assert {f"mosam/commands/report/page.{ending}" for ending in ("css", "js", "html.jinja")} <= names
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")

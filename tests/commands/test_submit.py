@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from mosam.codecs import CODECS, CodecOptions, voc_palette, write_labels
+from mosam.commands.submit import DATE, submit
 from mosam.datasets.base import load_dataset
 from mosam.datasets.make import make_tree
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
-from mosam.commands.submit import DATE, submit
 from mosam.types import FrameOutput, ObjectOutput
 
 CASES = {

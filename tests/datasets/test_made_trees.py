@@ -10,12 +10,12 @@ import pytest
 from fakes import FakeEngine, FakeModel, FakePolicy
 from PIL import Image
 
-from mosam.tracking import run as runner
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.datasets.check import Note, check
 from mosam.datasets.make import make_tree
 from mosam.datasets.pack import pack
 from mosam.errors import MosamError, UnknownNameError
+from mosam.tracking import run as runner
 
 ON_DISK = [name for name in DATASETS if not DATASETS[name].generated]
 VOT = ("vot2013", "vot2019", "vot2019-lt", "vot2022-st", "vots2023")

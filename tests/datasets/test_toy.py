@@ -232,7 +232,7 @@ def test_lasot_export_reads_back_as_lasot(tmp_path, val):
 def test_bad_input_is_refused_in_one_line(tmp_path, val):
     with pytest.raises(UnknownNameError, match="did you mean val"):
         load_dataset("toy", split="vall")
-    with pytest.raises(MosamError, match="seed >= 0, got -1"):
+    with pytest.raises(ValueError, match="seed: expected a whole number >= 0, got -1"):
         load_dataset("toy", seed=-1)
     with pytest.raises(UnknownNameError, match="davis"):
         export(val, tmp_path / "x", layout="davos")

@@ -9,11 +9,11 @@ import pytest
 from clips import MATRICES, VIDEOS, encode, find_left, left_edge, make_video
 from trees import write_text, write_video
 
+from mosam.commands.demo.source import open_source
 from mosam.datasets import decoders, video
 from mosam.datasets.archives import ArchivePath, open_archive
 from mosam.datasets.frames import find_video, frames_or_none, has_frames, open_frames, prefetch
 from mosam.datasets.video import VideoFrames, missing_bytes
-from mosam.commands.demo.source import open_source
 from mosam.errors import DataError, MosamError
 
 

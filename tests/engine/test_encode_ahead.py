@@ -8,10 +8,10 @@ import torch
 from fake_model import FakeBackbone
 from fakes import LENGTHS, SquareDataset
 
-from mosam.tracking import run as runner
 from mosam.engine.encode_ahead import PAUSE, EncodeAhead
 from mosam.engine.engine import Engine
 from mosam.policies.base import load_policy
+from mosam.tracking import run as runner
 from mosam.types import Prompt
 
 CPU = torch.device("cpu")

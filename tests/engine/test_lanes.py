@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from mosam.datasets.base import load_dataset
-from mosam.results.frame_log import log_path
 from mosam.model.checkpoints import load_model
 from mosam.policies.base import load_policy
+from mosam.results.frame_log import log_path
 from mosam.tracking.run import run
 
 LENGTHS = {"scale-1": 9, "crossing-1": 7, "late-1": 5, "fast-1": 8, "light-1": 6}
@@ -42,7 +42,9 @@ def clips():
     def load(name):
         sequence, count = plain(name), LENGTHS[name]
         source = Cut(sequence.source, count)
-        return dataclasses.replace(sequence, source=source, frame_names=sequence.frame_names[:count])
+        prompts = tuple(prompt for prompt in sequence.prompts if prompt.frame_index < count)
+        names = sequence.frame_names[:count]
+        return dataclasses.replace(sequence, source=source, frame_names=names, load_prompts=lambda: prompts)
 
     dataset.load = load
     return dataset

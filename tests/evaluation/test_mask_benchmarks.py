@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from mosam.codecs import CODECS, CodecOptions, read_labels, write_labels
+from mosam.commands.submit import submit
 from mosam.datasets.base import Dataset, load_dataset
 from mosam.datasets.make import make_tree
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.evaluate import evaluate
-from mosam.commands.submit import submit
 from mosam.types import FrameOutput, ObjectOutput
 
 

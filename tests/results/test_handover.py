@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from launch.launch_fakes import NAMES, FakeWork, results, undisturbed
 
-from mosam.tracking import run as runner
 from mosam.errors import DataError
 from mosam.results.frame_log import log_path
 from mosam.results.handover import OUTCOME, READY, WORK, WorkerSink, place_of, take_over
-from mosam.tracking.run import open_store
 from mosam.results.store import RECORD, SequenceRecord, content_hash, hidden_name, read_record
+from mosam.tracking import run as runner
+from mosam.tracking.run import open_store
 
 
 @pytest.fixture(autouse=True)

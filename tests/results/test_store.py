@@ -12,7 +12,6 @@ import sys
 import pytest
 
 from mosam.errors import DataError, MismatchError, MissingDataError
-from mosam.system.files import PathError
 from mosam.results.store import (
     BACKUP,
     LOCK,
@@ -27,6 +26,7 @@ from mosam.results.store import (
     run_name,
     writing,
 )
+from mosam.system.files import PathError
 
 
 def settings(**changes):

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from launch.launch_fakes import NAMES, FakeWork, results, undisturbed
 
-from mosam.tracking import run as runner
-from mosam.system.processes import ENDING, asked_to_end, exit_code
 from mosam.results.store import read_record
+from mosam.system.processes import ENDING, asked_to_end, exit_code
+from mosam.tracking import run as runner
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 

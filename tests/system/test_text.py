@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mosam.codecs import read_table
-from mosam.datasets.annotations import read_flags, read_json, read_names, read_rows, read_text
 from mosam.commands.demo.prompts import read_box_file
+from mosam.datasets.annotations import read_flags, read_json, read_names, read_rows, read_text
 from mosam.errors import DataError
 from mosam.regions.files import read_trajectory
 from mosam.system.text import decode_text, plain_lines

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vot_squares import SIDE, position, write_squares
 
-from mosam.tracking import run as runner
 from mosam.codecs import CODECS, CodecOptions
 from mosam.datasets.base import load_dataset
 from mosam.evaluation.evaluate import evaluate
-from mosam.tracking.modes import Supervised
 from mosam.regions.files import read_trajectory
 from mosam.regions.trajectory import Rectangle, Special
 from mosam.results.store import read_record
+from mosam.tracking import run as runner
+from mosam.tracking.modes import Supervised
 from mosam.types import FrameOutput, ObjectOutput
 
 LENGTH = 20

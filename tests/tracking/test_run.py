@@ -11,13 +11,13 @@ import pytest
 from fakes import LENGTHS, FakeEngine, FakeModel, FakePolicy, SquareDataset
 from trees import stems, write_frame, write_frames, write_text, write_video
 
-from mosam.tracking import run as runner
 from mosam.codecs import CodecOptions
 from mosam.datasets.base import load_dataset
 from mosam.engine.parity import Parity
 from mosam.errors import MismatchError, MosamError
 from mosam.policies.base import load_policy
 from mosam.results.store import StoreError, read_record
+from mosam.tracking import run as runner
 
 
 class Session:

@@ -15,6 +15,8 @@ from mosam.commands.demo.track import DemoResult, track_source
 from mosam.commands.demo.write import prepare_folder, write_record
 from mosam.errors import MosamError, printable
 from mosam.policies.base import MemoryPolicy, load_policy, parse_tracker
+from mosam.system import options as shared
+from mosam.system.options import option
 from mosam.tracking.presets import default_tracker, split_list
 
 if TYPE_CHECKING:
@@ -26,28 +28,30 @@ ON_A_GPU, ON_A_CPU = "large", "tiny"
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What a user asked for, as typed; the command line describes each."""
+    """The options of `mosam demo`, as the user gave them; None = not given."""
 
-    video: str
-    boxes: Sequence[str] = ()
-    box_files: Sequence[Path] = ()
-    points: Sequence[str] = ()
-    mask: Path | None = None
-    pick: bool = False
-    port: int = 0
-    browser: bool = True
-    out: Path | None = None
-    overwrite: bool = False
-    tracker: str | None = None
-    compare: str | None = None
-    show_motion: bool = False
-    model: str | None = None
-    device: str = "auto"
-    precision: str | None = None
-    frames: int | None = None
-    rate: float | None = None
-    masks: bool = True
-    start: int = 0
+    video: str = option("Video file, folder of images or number of a camera.", metavar="INPUT", positional=True)
+    boxes: tuple[str, ...] = option(
+        "Box on the first frame; again for another object.", (), name="box", metavar="X,Y,W,H"
+    )
+    box_files: tuple[Path, ...] = option("Lines x,y,w,h, an object each.", (), name="box-file", metavar="FILE")
+    points: tuple[str, ...] = option("On the object; x,y,0 off it; N:x,y of object N.", (), name="point", metavar="X,Y")
+    mask: Path | None = option("PNG of the first frame's objects.", None)
+    pick: bool = option("Draw the objects in a page on this machine.", False)
+    port: int = option("Of that page; 0 = any free one.", 0, least=0, most=65535)
+    browser: bool = option("Open the page.", True)
+    out: Path | None = option("Folder to write.", None, usual="results/demo/NAME")
+    overwrite: bool = option("Replace what a demo left there.", False)
+    tracker: str | None = shared.TRACKERS.field(help="One, as `mosam[stride=3]`.", usual="mosam")
+    compare: str | None = option("Several side by side, as sam2,mosam.", None, complete="tracker")
+    show_motion: bool = option("Also draw motion and memory.", False)
+    model: str | None = shared.MODEL.field(help="Network.", usual="large; on a CPU tiny")
+    device: str = shared.DEVICE.field()
+    precision: str | None = shared.PRECISION.field()
+    start: int = option("First frame; the prompts are on it.", 0, least=0)
+    frames: int | None = option("Only N frames from there.", None, least=1)
+    rate: float | None = option("Of a folder of images.", None, usual="24", least=0.1, name="fps")
+    masks: bool = option("Write masks as PNG.", True)
 
 
 class DemoView(Protocol):

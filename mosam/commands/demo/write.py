@@ -14,8 +14,8 @@ import numpy as np
 
 from mosam.codecs import CodecOptions, format_number, labels_of_masks, write_labels
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
-from mosam.system.files import Inside, write_text
 from mosam.geometry import mask_to_box
+from mosam.system.files import Inside, write_text
 from mosam.system.typed import read_json
 from mosam.types import FrameOutput, Image, Size
 

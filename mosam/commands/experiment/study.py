@@ -284,6 +284,36 @@ def _study(file: _File, path: Path) -> Study:
     return Study(file.title, tuple(experiments), file.figures, file.sources)
 
 
+def planned_runs(experiment: Experiment, options: RunOptions) -> list[tuple[Row, int, RunOptions]]:
+    """Every run of an experiment: its row, its seed, and the options of `mosam run` that it means.
+
+    Args:
+        experiment: what to run; rows that are not supported have no run.
+        options: of the command line; what it leaves open, the experiment says.
+    """
+    if experiment.unsupported:
+        return []
+    return [
+        (
+            row,
+            seed,
+            replace(
+                options,
+                dataset=options.dataset or experiment.dataset,
+                split=options.split or experiment.split,
+                model=options.model or row.model or experiment.model,
+                tracker=row.tracker,
+                prompt=options.prompt or experiment.prompt,
+                settings=experiment.settings,
+                seed=seed,
+            ),
+        )
+        for row in experiment.rows
+        if not row.unsupported
+        for seed in experiment.seeds
+    ]
+
+
 def run_experiment(
     experiment: Experiment, options: RunOptions, *, jobs: int = 1, view: Callable[[], Any] | None = None
 ) -> list[RowScores]:
@@ -300,37 +330,25 @@ def run_experiment(
     from mosam.evaluation.evaluate import evaluate
     from mosam.evaluation.scores import save_scores
     from mosam.model.checkpoints import load_model
-    from mosam.tracking.plan import plan_runs, remembering
     from mosam.results.store import SCORES
+    from mosam.tracking.plan import plan_runs, remembering
 
     load = remembering(load_model)
-    collected = []
-    for row in experiment.rows:
-        if row.unsupported or experiment.unsupported:
-            continue
-        by_seed: dict[int, Scores] = {}
-        attributes: dict[tuple[int, str], frozenset[str]] = {}
-        for seed in experiment.seeds:
-            asked = replace(
-                options,
-                dataset=experiment.dataset if not options.dataset else options.dataset,
-                split=options.split or experiment.split,
-                model=options.model or row.model or experiment.model,
-                tracker=row.tracker,
-                prompt=options.prompt or experiment.prompt,
-                settings=experiment.settings,
-                seed=seed,
-            )
-            [planned] = plan_runs(asked)
-            result = _start(planned, planned.load(load), view)
-            if result.failed:
-                name, reason = next(iter(result.failed.items()))
-                raise MosamError(f"{row.label}: {len(result.failed)} sequences failed, the first {name}: {reason}")
-            by_seed[seed] = evaluate(result.path, planned.dataset, protocol=experiment.protocol, jobs=jobs)
-            save_scores(result.path / SCORES, by_seed[seed])
-            attributes |= {(seed, name): planned.dataset[name].attributes for name in planned.dataset}
-        collected.append(RowScores(row, by_seed, attributes))
-    return collected
+    collected: dict[int, RowScores] = {}
+    for row, seed, asked in planned_runs(experiment, options):
+        [planned] = plan_runs(asked)
+        result = _start(planned, planned.load(load), view)
+        if result.failed:
+            name, reason = next(iter(result.failed.items()))
+            raise MosamError(f"{row.label}: {len(result.failed)} sequences failed, the first {name}: {reason}")
+        scores = evaluate(result.path, planned.dataset, protocol=experiment.protocol, jobs=jobs)
+        save_scores(result.path / SCORES, scores)
+        attributes = {(seed, name): planned.dataset[name].attributes for name in planned.dataset}
+        known = collected.setdefault(id(row), RowScores(row, {}, {}))
+        collected[id(row)] = replace(
+            known, scores={**known.scores, seed: scores}, attributes={**known.attributes, **attributes}
+        )
+    return list(collected.values())
 
 
 def _start(planned: Any, model: Any, view: Callable[[], Any] | None) -> Any:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mosam.commands.experiment.study import Experiment, RowScores
 from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_interval
 from mosam.evaluation.tables import COLUMNS, Column, Table
-from mosam.commands.experiment.study import Experiment, RowScores
 
 
 def group_tables(experiment: Experiment, results: Sequence[RowScores]) -> list[Table]:

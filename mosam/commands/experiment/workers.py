@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import replace
 from multiprocessing import get_context
 from typing import TYPE_CHECKING
 
+from mosam.commands.experiment.study import planned_runs
 from mosam.errors import MosamError, one_line
-from mosam.tracking.plan import plan_runs
 from mosam.system.processes import asked_to_end, begin_pool_worker, end_pool
+from mosam.tracking.plan import plan_runs
 
 if TYPE_CHECKING:
     from mosam.commands.experiment.study import Experiment
@@ -30,19 +30,7 @@ def track_rows(
     Raises:
         MosamError: data, model or a name is wrong (then nothing has been tracked), or a sequence failed.
     """
-    asked = [
-        replace(
-            options,
-            dataset=options.dataset or experiment.dataset,
-            split=options.split or experiment.split,
-            model=options.model or row.model or experiment.model,
-            tracker=row.tracker,
-            seed=seed,
-        )
-        for row in experiment.rows
-        for seed in experiment.seeds
-    ]
-    planned = {plan_runs(one)[0].out: one for one in asked}
+    planned = {plan_runs(one)[0].out: one for _, _, one in planned_runs(experiment, options)}
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_pool_worker) as pool:
         waiting = {pool.submit(track_one, one): (one, out) for out, one in planned.items()}
         try:

@@ -8,14 +8,17 @@ import csv
 import dataclasses
 import io
 import math
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mosam.commands.report.gather import Entry, Gatherer, Group, Places, scores_json
+from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
 from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.evaluation.figures import FIGURES, save
 from mosam.evaluation.figures.base import MAIN
@@ -24,8 +27,8 @@ from mosam.evaluation.intervals import interval
 from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of, comparison
-from mosam.commands.report.gather import Entry, Gatherer, Group, Places, scores_json
-from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
+from mosam.system import options as shared
+from mosam.system.options import option
 
 HERE = Path(__file__).parent
 FIGURE_TITLES: Mapping[str, str] = {
@@ -50,15 +53,23 @@ ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What goes into a report; the command line describes each."""
+    """What goes into a report."""
 
-    title: str = "mosam report"
-    places: Places = field(default_factory=Places)
-    dataset: str | None = None
-    split: str | None = None
-    strips: bool = True
-    frames: bool = True
-    jobs: int = 1
+    title: str = option("Its heading.", "mosam report")
+    root: Path | None = shared.ROOT.field(help="Folder of the only benchmark.")
+    data: Path | None = option("Folder with DATASET/ folders.", None, usual="$MOSAM_DATA")
+    dataset: str | None = shared.DATASET.field(
+        positional=False, default=None, help="Benchmark of results that are not runs of mosam."
+    )
+    split: str | None = shared.SPLIT.field()
+    strips: bool = option("Show frames of each sequence.", True)
+    frames: bool = option("Read raw results, for curves and frames.", True, name="curves")
+    jobs: int | None = shared.SCORING_JOBS.field()
+
+    @property
+    def places(self) -> Places:
+        """Where benchmarks lie."""
+        return Places(self.root, self.data)
 
 
 Progress = Callable[[str, int], AbstractContextManager[Callable[[str], None]]]
@@ -78,7 +89,7 @@ def build_report(
         DataError: damaged scores or records, or such of a later version.
     """
     options = options or ReportOptions()
-    gatherer = Gatherer(options.places, options.dataset, options.split, options.jobs)
+    gatherer = Gatherer(options.places, options.dataset, options.split, options.jobs or os.cpu_count() or 1)
     groups = gatherer.gather(paths)
     if not groups:
         raise MissingDataError(f"report: expected scores, found none in {', '.join(map(str, paths)) or 'nothing'}")
@@ -228,7 +239,7 @@ def _views(
     job = Job(dataset, runs, options.strips)
     known = [name for name in names if name in dataset]
     with progress(group.title, len(known)) if progress else nullcontext() as step:
-        views = view_sequences(job, known, jobs=options.jobs, progress=step)
+        views = view_sequences(job, known, jobs=options.jobs or os.cpu_count() or 1, progress=step)
     if not any(view.curves for view in views.values()):
         return views, "No curves or frames: no raw results lie beside the scores."
     if options.strips and not any(view.strip for view in views.values()):

@@ -22,8 +22,9 @@ from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
 from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, place_of, take_over
-from mosam.tracking.launch.site import Place, Site, Work, cores, same_settings
+from mosam.results.store import RunSettings, RunStore, SequenceRecord, StoreError
 from mosam.system.processes import packed, start_worker
+from mosam.tracking.launch.site import Place, Site, Work, cores, same_settings
 from mosam.tracking.run import (
     Progress,
     RunResult,
@@ -37,7 +38,6 @@ from mosam.tracking.run import (
     walk,
 )
 from mosam.tracking.schedule import Job, Lanes, Leases
-from mosam.results.store import RunSettings, RunStore, SequenceRecord, StoreError
 
 LEASE_SECONDS = 1800.0  # a frame of a large network on a slow processor takes minutes
 TELL_EVERY = 0.2  # seconds between two reports of a worker on the same sequence
@@ -460,7 +460,7 @@ class _PipeSource:
         self._empty_until = 0.0
 
     def take(self, room: int | None) -> Job | None:
-        """See `mosam.tracking.schedule.Source`; without any open job it waits until there is one or everything is done."""
+        """See `mosam.tracking.schedule.Source`; with no open job it waits for one, or until everything is done."""
         if room is not None and time.monotonic() < self._empty_until:
             return None
         self._pipe.send(("take", room))
@@ -489,7 +489,7 @@ class _Reporter:
         self._told: dict[str, float] = {}
 
     def tell(self, event: str, name: str, **named: Any) -> None:
-        """See `mosam.tracking.run.Tell`; what became of a sequence is told by the parent, who knows whether it counts."""
+        """See `mosam.tracking.run.Tell`; the parent reports how a sequence ended, as it knows whether it counts."""
         now = time.monotonic()
         if event in ("done", "failed") or (event == "frame" and now < self._told.get(name, 0.0) + TELL_EVERY):
             return

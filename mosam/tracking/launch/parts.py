@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
-from mosam.system.files import Inside
 from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, is_ready, ready_folders, take_over
+from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
+from mosam.system.files import Inside
+from mosam.system.typed import read_json
 from mosam.tracking.launch.site import Place, Site, Work, check_shared, leave_probe, same_settings
 from mosam.tracking.run import (
     Progress,
@@ -32,8 +34,6 @@ from mosam.tracking.run import (
     walk,
 )
 from mosam.tracking.schedule import MAX_ATTEMPTS, Job, JobQueue, Lanes
-from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
-from mosam.system.typed import read_json
 
 DESCRIBED = ".settings-"  # a file in which the first task says what the run is
 _POLL = 0.5

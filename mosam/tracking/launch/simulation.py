@@ -1,7 +1,7 @@
 """How long a benchmark takes on any number of GPUs: the real scheduler, run over lengths instead of pictures.
 
-Workers are simulated from event to event (a sequence ends, a worker is ready); what is decided, `mosam.tracking.schedule`
-decides. What a step of a batch costs is a measured line: so much for the step, for each frame and for each row.
+Workers are simulated from event to event (a sequence ends, a worker is ready); `mosam.tracking.schedule` makes every
+decision. What a step of a batch costs is a measured line: so much for the step, for each frame and for each row.
 """
 
 from __future__ import annotations

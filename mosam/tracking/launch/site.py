@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mosam.errors import MismatchError
+from mosam.results.store import RunSettings, StoreError, writing
 from mosam.system.files import Inside
 from mosam.tracking.run import describe_settings
-from mosam.results.store import RunSettings, StoreError, writing
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions

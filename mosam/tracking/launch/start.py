@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
+from mosam.policies.base import convert, parse_tracker
 from mosam.tracking.launch.site import Place, Site, Work
 from mosam.tracking.plan import PlannedRun, RunOptions, plan_runs
-from mosam.policies.base import convert, parse_tracker
 from mosam.tracking.run import Progress, RunResult
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
-    from mosam.tracking.launch.parts import Launcher
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
+    from mosam.tracking.launch.parts import Launcher
 
 LAUNCHERS = ("local", "ray", "slurm")
 

@@ -10,10 +10,10 @@ import pytest
 from clips import VIDEOS, make_video
 from trees import stems, write_frames, write_text, write_video
 
-from mosam.datasets.frames import open_frames
-from mosam.datasets.video import VideoFrames
 from mosam.commands.demo import source as module
 from mosam.commands.demo.source import CameraSource, FileSource, FolderSource, Picture, open_source, read_ahead
+from mosam.datasets.frames import open_frames
+from mosam.datasets.video import VideoFrames
 from mosam.errors import DataError, MissingDataError
 
 

@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 
 from mosam.cli import run_command
-from mosam.errors import DataError, MissingDataError, MosamError
-from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import render
 from mosam.commands.experiment.study import (
     Experiment,
     Row,
@@ -19,6 +16,9 @@ from mosam.commands.experiment.study import (
     pooled_scores,
     run_experiment,
 )
+from mosam.errors import DataError, MissingDataError, MosamError
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import render
 from mosam.tracking.plan import RunOptions
 
 GOOD = """

@@ -1,9 +1,9 @@
 import numpy as np
 
-from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import render
 from mosam.commands.experiment.study import Experiment, Row, RowScores
 from mosam.commands.experiment.tables import group_tables
+from mosam.evaluation.scores import Scores
+from mosam.evaluation.tables import render
 
 ROWS = (Row("a", "sam2"), Row("b", "mosam"))
 

@@ -1,14 +1,22 @@
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from mosam.errors import MosamError
-from mosam.commands.experiment.study import Experiment, Row, experiment_table, load_experiment, run_experiment
+from mosam.commands.experiment.study import (
+    Experiment,
+    Row,
+    experiment_table,
+    load_experiment,
+    planned_runs,
+    run_experiment,
+)
 from mosam.commands.experiment.workers import track_one, track_rows
+from mosam.errors import MosamError
 from mosam.tracking.plan import RunOptions
 
-SHIPPED = Path(__file__).parents[1] / "experiments"
+SHIPPED = Path(__file__).parents[3] / "experiments"
 
 
 @pytest.mark.parametrize(("name", "split"), [("policies", "test"), ("ablation", "val")])
@@ -30,6 +38,40 @@ def test_a_wrong_name_is_told_before_any_process_starts(tmp_path):
     with pytest.raises(MosamError, match="unknown tracker 'nope'"):
         track_rows(experiment, RunOptions("", results=tmp_path / "none"), workers=2)
     assert not (tmp_path / "none").exists()
+
+
+def test_workers_track_the_runs_that_are_scored(tmp_path, monkeypatch):
+    """What the file says of prompt and settings holds for both, and unsupported rows have no run."""
+    rows = (Row("a", "sam2"), Row("theirs", "", unsupported="no code"), Row("b", "samurai"))
+    experiment = Experiment(
+        "t", "toy", rows, ("jf_mean",), split="val", prompt="box", settings="published", seeds=(0, 1)
+    )
+    options = RunOptions("", device="cpu", model="random:nano", limit=1, results=tmp_path)
+    planned = planned_runs(experiment, options)
+    assert [(row.label, seed) for row, seed, _ in planned] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+    assert {(one.prompt, one.settings, one.split) for _, _, one in planned} == {("box", "published", "val")}
+    assert planned_runs(replace(experiment, unsupported="no code"), options) == []
+    tracked = []
+
+    class Pool:
+        def __init__(self, *arguments, **named):
+            pass
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def submit(self, work, one):
+            tracked.append(one)
+            done = Future()
+            done.set_result({})
+            return done
+
+    monkeypatch.setattr("mosam.commands.experiment.workers.ProcessPoolExecutor", Pool)
+    track_rows(experiment, options, workers=2)
+    assert tracked == [one for _, _, one in planned]
 
 
 def test_one_run_tells_errors_that_travel(tmp_path):

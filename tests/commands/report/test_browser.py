@@ -8,10 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from report.pages import made_lasot, tracked
+from commands.report.pages import made_lasot, tracked
 
 from mosam.commands.report import ReportOptions, build_report
-from mosam.commands.report.gather import Places
 
 pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
@@ -26,7 +25,7 @@ def page_file(tmp_path_factory):
     for tracker, shift in (("mosam", 3), ("sam2", 300)):
         tracked(folder, dataset, tracker, shift=shift, model="nano")
     path = folder / "page.html"
-    path.write_text(build_report([folder / "results"], ReportOptions(places=Places(data=folder))))
+    path.write_text(build_report([folder / "results"], ReportOptions(data=folder)))
     return path
 
 

@@ -8,18 +8,18 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from commands.report.pages import Page, made_lasot, made_scores, tracked
 from hypothesis import given
 from hypothesis import strategies as st
-from report.pages import Page, made_lasot, made_scores, tracked
 
 from mosam.cli import run_command
-from mosam.errors import DataError, MissingDataError
-from mosam.evaluation.figures import FIGURES
-from mosam.evaluation.scores import load_scores, save_scores
 from mosam.commands.report import ReportOptions, build_report
 from mosam.commands.report.build import CONTRAST, DARK, _contrast, _lightened, _parts
 from mosam.commands.report.gather import Gatherer, Places
 from mosam.commands.report.sequences import POINTS, Job, _encode, _path, view_sequences
+from mosam.errors import DataError, MissingDataError
+from mosam.evaluation.figures import FIGURES
+from mosam.evaluation.scores import load_scores, save_scores
 
 NASTY = "<img src=x onerror=alert(1)>&\"'</script>"
 

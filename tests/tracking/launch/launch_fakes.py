@@ -11,10 +11,10 @@ from pathlib import Path
 
 from fakes import FakeEngine, FakeModel, FakePolicy, SquareDataset, SquareVideo
 
-from mosam.tracking import run as runner
 from mosam.codecs import CodecOptions
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
+from mosam.tracking import run as runner
 from mosam.tracking.launch.site import Site
 
 NAMES = {f"s{length:02d}": length for length in (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17)}

@@ -10,10 +10,10 @@ from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
 from mosam.results.handover import READY, WORK, WorkerSink
+from mosam.results.store import SequenceRecord, read_record
 from mosam.tracking.launch.local import _Parent, cpu_places, gpu_places, run_workers
 from mosam.tracking.launch.site import Place
 from mosam.tracking.schedule import MAX_ATTEMPTS, Leases
-from mosam.results.store import SequenceRecord, read_record
 
 
 class Run:

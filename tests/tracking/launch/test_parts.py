@@ -18,11 +18,11 @@ from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MosamError
 from mosam.results.handover import READY
+from mosam.results.store import StoreError, read_record
 from mosam.tracking.launch import parts
 from mosam.tracking.launch.parts import Launcher, Task, do_part, run_parts
 from mosam.tracking.launch.site import Place, check_shared
 from mosam.tracking.schedule import MAX_ATTEMPTS, share
-from mosam.results.store import StoreError, read_record
 
 
 class Threads(Launcher):

@@ -1,0 +1,234 @@
+"""Commands made of dataclasses whose fields are options, and groups that load a command only when it is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import click
+
+from mosam.system.options import KEY, REQUIRED, Option
+
+WIDTH = 80  # columns of the help, whatever the terminal's
+_HELP = {"help_option_names": ["--help"], "max_content_width": WIDTH, "terminal_width": WIDTH}
+
+
+class Entry(NamedTuple):
+    """A command of a group: where it is, and its line in the list of commands."""
+
+    module: str
+    about: str
+
+
+class Commands(click.Group):
+    """A group whose commands are imported when they are called; the list of commands imports none.
+
+    Args:
+        name: of the group.
+        entries: commands by name, in the order of the help; each module has a `command` of that name in `COMMANDS`.
+        about: the group's own help.
+    """
+
+    def __init__(self, name: str, entries: Mapping[str, Entry], about: str, **more: Any):
+        super().__init__(name, help=about, short_help=about, no_args_is_help=True, context_settings=_HELP, **more)
+        self.entries = dict(entries)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names, in the order of the help."""
+        return list(self.entries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, loaded now; None for an unknown name."""
+        entry = self.entries.get(cmd_name)
+        if entry is None:
+            return None
+        made: click.Command = importlib.import_module(entry.module).COMMANDS[cmd_name]
+        made.short_help = entry.about
+        return made
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.about) for name, entry in self.entries.items()])
+
+
+def command(
+    *classes: type, table: dict[str, click.Command], name: str | None = None, **replaced: Option
+) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Makes a command of a function that takes one filled dataclass for each class.
+
+    Args:
+        classes: dataclasses with options; a field that two of them share is one option, whose value both get.
+        table: where the command is entered, by name.
+        name: of the command; None = the function's.
+        replaced: options shown otherwise in this command, by field.
+    Returns:
+        a decorator that leaves the function as it is; the function's result is the exit code, None = 0.
+    """
+
+    def enter(function: Callable[..., int | None]) -> Callable[..., int | None]:
+        own = name or function.__name__.strip("_")
+        fields = [(cls, *_options(cls, replaced)) for cls in classes]
+
+        def call(**values: Any) -> int:
+            made = [cls(**{key: values[key] for key in options}) for cls, options, _ in fields]
+            return function(*made) or 0
+
+        parameters: dict[str, click.Parameter] = {}
+        for _, options, hints in fields:
+            for key, option in options.items():
+                parameters.setdefault(key, _parameter(key, option, hints[key]))
+        table[own] = _Command(
+            own, callback=call, params=list(parameters.values()), help=function.__doc__, context_settings=_HELP
+        )
+        return function
+
+    return enter
+
+
+def _options(cls: type, replaced: Mapping[str, Option]) -> tuple[dict[str, Option], dict[str, Any]]:
+    """Options of a dataclass by field, and the types of its fields."""
+    options = {
+        field.name: replaced.get(field.name, field.metadata[KEY])
+        for field in dataclasses.fields(cls)
+        if KEY in field.metadata
+    }
+    return options, get_type_hints(cls)
+
+
+def _parameter(key: str, option: Option, annotation: Any) -> click.Parameter:
+    """A click parameter of an option."""
+    kind, many = _plain(annotation)
+    required = option.default is REQUIRED
+    named: dict[str, Any] = {"metavar": option.metavar, "type": _type(kind, option)}
+    if many:
+        named["multiple" if not option.positional else "nargs"] = True if not option.positional else -1
+    if not required and not many:
+        named["default"] = option.default
+    if option.positional:
+        return _Argument(key, option, **named)
+    if kind is bool:
+        named = {"default": option.default, "is_flag": True}
+    flag = f"--{option.name or key.replace('_', '-')}"
+    if kind is bool and option.default is not False:
+        flag = f"{flag}/--no-{flag[2:]}"
+    return click.Option([key, flag], required=required, help=_help(option), show_default=False, **named)
+
+
+class _Command(click.Command):
+    """A command whose help describes its arguments as it does its options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Arguments, then options."""
+        arguments = [param for param in self.get_params(ctx) if isinstance(param, _Argument)]
+        if arguments:
+            with formatter.section("Arguments"):
+                formatter.write_dl([(param.make_metavar(ctx), param.about) for param in arguments])
+        super().format_options(ctx, formatter)
+
+
+class _Argument(click.Argument):
+    """An argument that says what it is."""
+
+    def __init__(self, key: str, option: Option, **named: Any):
+        many = named.get("nargs") == -1
+        word = option.metavar or key.upper() + ("..." if many else "")
+        required = option.default is REQUIRED
+        if not required and option.metavar is None:
+            word = f"[{word}]"
+        super().__init__([key], required=required, **{**named, "metavar": word})
+        self.about = _help(option)
+
+
+def _plain(annotation: Any) -> tuple[Any, bool]:
+    """The type of one value, and whether there may be several."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(annotation) if kind is not type(None)]
+        return _plain(str if str in kinds else kinds[0])
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0], True
+    return annotation, False
+
+
+def _type(kind: Any, option: Option) -> Any:
+    if kind is int and (option.least is not None or option.most is not None):
+        least, most = (None if end is None else int(end) for end in (option.least, option.most))
+        return click.IntRange(least, most)
+    if kind is float and (option.least is not None or option.most is not None):
+        return click.FloatRange(option.least, option.most)
+    if kind in (int, float):
+        return kind
+    if kind is Path:
+        return click.Path(path_type=Path)
+    return _Words(option.complete) if option.complete is not None else str
+
+
+def _help(option: Option) -> str:
+    """The sentence, and what holds where nothing is given."""
+    usual = option.usual
+    default = option.default
+    if (
+        usual is None
+        and default is not REQUIRED
+        and default is not None
+        and default != ()
+        and type(default) is not bool
+    ):
+        usual = str(default)
+    return option.help if usual is None else f"{option.help}  [default: {usual}]"
+
+
+class _Words(click.ParamType):
+    """Text for which a shell can offer words."""
+
+    name = "text"
+
+    def __init__(self, what: str):
+        self._what = what
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        """Words that begin so."""
+        from click.shell_completion import CompletionItem
+
+        before, _, last = incomplete.rpartition(",")
+        before += "," if before else ""
+        return [CompletionItem(before + word) for word in known_words(self._what) if word.startswith(last)]
+
+
+def every_command(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """A command and all below it, each with the words that call it."""
+    yield words, group
+    if isinstance(group, Commands):
+        for name in group.entries:
+            inner = group.get_command(click.Context(group), name)
+            assert inner is not None
+            yield from every_command(inner, (*words, name))
+
+
+def known_words(what: str) -> Iterable[str]:
+    """What an option may be, for a shell to offer: names of a registry, or the words themselves."""
+    if what == "dataset":
+        from mosam.datasets.base import DATASETS
+
+        return list(DATASETS)
+    if what == "tracker":
+        from mosam.policies.base import POLICIES
+
+        return list(POLICIES)
+    if what == "protocol":
+        from mosam.evaluation.protocols.base import PROTOCOLS
+
+        return list(PROTOCOLS)
+    if what == "figure":
+        from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
+
+        return ["all", *FIGURES, *SEQUENCE_FIGURES]
+    if what == "model":
+        from mosam.model.networks import NETWORKS
+
+        return list(NETWORKS)
+    return what.split(",")

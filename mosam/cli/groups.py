@@ -1,0 +1,40 @@
+"""The groups of commands: data, model, vot."""
+
+from __future__ import annotations
+
+import click
+
+from mosam.cli.build import Commands, Entry
+
+_DATA, _MODEL, _VOT = "mosam.cli.data", "mosam.cli.model", "mosam.cli.vot"
+
+COMMANDS: dict[str, click.Command] = {
+    "data": Commands(
+        "data",
+        {
+            "list": Entry(_DATA, "Name every benchmark there is a loader for."),
+            "check": Entry(_DATA, "Look for everything wrong with a copy on disk."),
+            "pack": Entry(_DATA, "Put frames and annotation into one LMDB."),
+            "make": Entry(_DATA, "Write a small generated tree of a benchmark."),
+        },
+        "Benchmarks: list, check, pack or make a copy.",
+    ),
+    "model": Commands(
+        "model",
+        {
+            "list": Entry(_MODEL, "Name the models."),
+            "fetch": Entry(_MODEL, "Download a checkpoint and check it; resumes."),
+            "info": Entry(_MODEL, "Describe a model and where its weights come from."),
+        },
+        "Networks and checkpoints.",
+    ),
+    "vot": Commands(
+        "vot",
+        {
+            "init": Entry(_VOT, "Write a workspace of the VOT toolkit."),
+            "track": Entry(_VOT, "Be the tracker the toolkit starts."),
+            "evaluate": Entry(_VOT, "Have the toolkit run and analyze."),
+        },
+        "The VOT toolkit: workspaces, and the tracker it starts.",
+    ),
+}
