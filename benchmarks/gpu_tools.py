@@ -190,7 +190,7 @@ def steady_calls(
         "encode": encode,
         "attend": lambda: (net.attend(features, index, read),),
         "decode": decode,
-        "memorise": lambda: (net.memorise(features, index, values, present),),
+        "memorize": lambda: (net.memorize(features, index, values, present),),
     }
 
 

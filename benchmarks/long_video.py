@@ -24,7 +24,7 @@ RATE = 25
 
 
 def make_video(path: Path, minutes: float, size: tuple[int, int]) -> None:
-    """A bright square that wanders over a grey picture."""
+    """A bright square that wanders over a gray picture."""
     import av
 
     height, width = size

@@ -93,11 +93,11 @@ class ArchivePath:
         return ArchivePath(self.archive, self.inner.rpartition("/")[0])
 
     def with_name(self, name: str) -> ArchivePath:
-        """A neighbour."""
+        """A neighbor."""
         return self.parent / name
 
     def with_suffix(self, suffix: str) -> ArchivePath:
-        """A neighbour with another last suffix."""
+        """A neighbor with another last suffix."""
         return self.with_name(self.stem + suffix)
 
     def relative_to(self, other: ArchivePath) -> PurePosixPath:

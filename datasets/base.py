@@ -180,7 +180,7 @@ class DatasetInfo:
     void_label: int | None = None
     no_truth: tuple[str, ...] = ()
     archive_folder: str | None = None
-    licence: str = "see the benchmark's page"
+    license: str = "see the benchmark's page"
     source: str = ""
     metrics: tuple[str, ...] = ()
     tree: str = ""

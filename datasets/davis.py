@@ -179,7 +179,7 @@ class Davis2016(_Davis):
         protocol="davis2017",
         result_format="davis",
         official_counts={"train": 30, "val": 20},
-        licence="research use; the benchmark's page says more",
+        license="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2016/code.html",
         metrics=_METRICS,
         tree=_TREE.format(year="2016", split="{train,val}"),
@@ -205,7 +205,7 @@ class Davis2017(_Davis):
         void_label=255,
         no_truth=("test-dev", "test-challenge"),
         archive_folder="",
-        licence="research use; the benchmark's page says more",
+        license="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2017/code.html",
         metrics=_METRICS,
         tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}")

@@ -30,7 +30,7 @@ class Didi(RegionDataset):
         official_counts={"test": 180},
         frame_name_format="%08d",
         frame_index_base=1,
-        licence="research use; each sequence keeps the terms of its source",
+        license="research use; each sequence keeps the terms of its source",
         source="https://github.com/jovanavidenovic/DAM4SAM",
         metrics=("quality", "accuracy", "robustness", "nre", "dre", "adq"),
         tree=f"{TREE}\n    {FIRST_MASK}         (the first frame's mask)",

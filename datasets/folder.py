@@ -57,7 +57,7 @@ class Folder(Dataset):
         prompts=("given", "mask", "box"),
         protocol="pytracking",
         result_format="toy",
-        licence="your own",
+        license="your own",
         source="your own",
         metrics=("success_auc", "precision", "norm_precision"),
         tree="""\

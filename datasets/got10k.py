@@ -42,7 +42,7 @@ class Got10k(Dataset):
         frame_index_base=1,
         no_truth=("test",),
         archive_folder="",
-        licence="CC BY-NC-SA 4.0",
+        license="CC BY-NC-SA 4.0",
         source="http://got-10k.aitestunion.com/",
         metrics=("ao", "sr50", "sr75"),
         tree="""\

@@ -47,7 +47,7 @@ class Lasot(Dataset):
         box_origin=1,
         frame_name_format="%08d",
         frame_index_base=1,
-        licence="research use; the benchmark's page says more",
+        license="research use; the benchmark's page says more",
         source="http://vision.cs.stonybrook.edu/~lasot/",
         metrics=("success_auc", "precision", "norm_precision", "op50", "op75"),
         tree="""\

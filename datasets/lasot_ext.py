@@ -31,7 +31,7 @@ class LasotExt(Lasot):
         official_counts={"test": 150},
         frame_name_format="%08d",
         frame_index_base=1,
-        licence="research use; the benchmark's page says more",
+        license="research use; the benchmark's page says more",
         source="http://vision.cs.stonybrook.edu/~lasot/",
         metrics=("success_auc", "precision", "norm_precision", "op50", "op75"),
         tree="""\

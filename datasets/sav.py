@@ -120,7 +120,7 @@ class Sav(Dataset):
         protocol="sav",
         result_format="sav",
         official_counts={"val": 155, "test": 150, "train": 50583},
-        licence="CC BY 4.0",
+        license="CC BY 4.0",
         source="https://ai.meta.com/datasets/segment-anything-video/",
         metrics=("jf_mean", "j_mean", "f_mean"),
         tree="""\

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from mosam.types import Image, Size
 
 TEXTURE_SIDE = 96
-# A texture spans this many radii around the centre, so that a deformed outline stays inside it.
+# A texture spans this many radii around the center, so that a deformed outline stays inside it.
 TEXTURE_REACH = 1.7
-GROUND_DISTANCE = 110  # of a thing's mean colour from the background's, in grey levels
+GROUND_DISTANCE = 110  # of a thing's mean color from the background's, in gray levels
 BODY_DISTANCE = 75  # and from the other things'
 JUMP = 0.2  # share of the frame height; nothing moves so far in one frame but by reappearing
 _FRACTION_BITS = 5  # of a texture coordinate; what cv2.remap takes in its integer maps
@@ -36,7 +36,7 @@ class Body:
         texture: (TEXTURE_SIDE, TEXTURE_SIDE, 3) uint8.
         outline: (V, 2) float64 corners around the origin, in radii.
         radius: pixels.
-        path: (T, 2) float64 centre, pixels.
+        path: (T, 2) float64 center, pixels.
         angle: (T,) radians.
         scale: (T,) factor on the radius.
         wave: amplitude (share of the radius), number of lobes and radians per frame of the moving deformation.
@@ -125,11 +125,11 @@ def label(scene: Scene, frame_index: int) -> Labels:
 
 def place(camera: NDArray[np.float64], size: Size, path: NDArray[np.float64]) -> NDArray[np.float64]:
     """(T, 2) scene positions whose picture through `camera` (T, 4) is the screen path `path` (T, 2)."""
-    centre = np.array([size[1], size[0]]) / 2
-    offset = (path - centre) / np.exp(camera[:, 3:4])
+    center = np.array([size[1], size[0]]) / 2
+    offset = (path - center) / np.exp(camera[:, 3:4])
     cos, sin = np.cos(camera[:, 2]), np.sin(camera[:, 2])
     turned = np.stack([cos * offset[:, 0] + sin * offset[:, 1], -sin * offset[:, 0] + cos * offset[:, 1]], axis=1)
-    return turned + centre + camera[:, :2]
+    return turned + center + camera[:, :2]
 
 
 def _expose(scene: Scene, time: float) -> Image:
@@ -137,9 +137,9 @@ def _expose(scene: Scene, time: float) -> Image:
     height, width = scene.size
     x, y, turn, zoom = _at(scene.camera, time)
     inverse = _rotation(-turn) / np.exp(zoom)
-    centre = np.array([width, height]) / 2
-    canvas_centre = np.array([scene.canvas.shape[1], scene.canvas.shape[0]]) / 2
-    offset = canvas_centre + np.array([x, y]) - inverse @ centre
+    center = np.array([width, height]) / 2
+    canvas_center = np.array([scene.canvas.shape[1], scene.canvas.shape[0]]) / 2
+    offset = canvas_center + np.array([x, y]) - inverse @ center
     image = _look_up(scene.canvas, inverse, offset, (0, 0, width, height))
     frame_index = round(time)
     for body in scene.bodies:
@@ -159,33 +159,33 @@ def _draw(image: Image, scene: Scene, body: Body, time: float) -> None:
     (x0, y0), (x1, y1) = low.tolist(), high.tolist()
     mask = np.zeros((y1 - y0, x1 - x0), dtype=np.uint8)
     cv2.fillPoly(mask, [polygon - low * unit], 255, lineType=cv2.LINE_8, shift=_POLYGON_BITS)
-    centre, turn, radius = _pose(scene, body, time)
+    center, turn, radius = _pose(scene, body, time)
     inverse = _rotation(-turn) * (TEXTURE_SIDE / (2 * TEXTURE_REACH * radius))
-    patch = _look_up(body.texture, inverse, TEXTURE_SIDE / 2 - inverse @ centre, (x0, y0, x1, y1))
+    patch = _look_up(body.texture, inverse, TEXTURE_SIDE / 2 - inverse @ center, (x0, y0, x1, y1))
     cv2.copyTo(patch, mask, image[y0:y1, x0:x1])  # writes through the view
 
 
 def _pose(scene: Scene, body: Body, time: float) -> tuple[NDArray[np.float64], float, float]:
-    """Centre on the screen, rotation and radius in pixels as the camera sees them."""
+    """Center on the screen, rotation and radius in pixels as the camera sees them."""
     x, y, turn, zoom = _at(scene.camera, time)
-    centre = np.array([scene.size[1], scene.size[0]]) / 2
+    center = np.array([scene.size[1], scene.size[0]]) / 2
     magnify = float(np.exp(zoom))
     jump = np.abs(np.diff(body.path[int(time) : int(time) + 2], axis=0)).max(initial=0.0)
     # A body that comes back elsewhere is never in between.
     where = _at(body.path, round(time) if jump > JUMP * scene.size[0] else time)
-    seen = centre + _rotation(turn) @ (where - centre - (x, y)) * magnify
+    seen = center + _rotation(turn) @ (where - center - (x, y)) * magnify
     return seen, turn + float(_at(body.angle, time)), body.radius * float(_at(body.scale, time)) * magnify
 
 
 def _polygon(scene: Scene, body: Body, time: float) -> NDArray[np.int32]:
     """(V, 2) outline on the screen in fixed point."""
-    centre, turn, radius = _pose(scene, body, time)
+    center, turn, radius = _pose(scene, body, time)
     amplitude, lobes, speed = body.wave
     corners = body.outline
     if amplitude:
         theta = np.arctan2(corners[:, 1], corners[:, 0])
         corners = corners * (1 + amplitude * np.cos(lobes * theta + speed * time))[:, None]
-    corners = corners @ (_rotation(turn).T * radius) + centre
+    corners = corners @ (_rotation(turn).T * radius) + center
     return np.rint(corners * (1 << _POLYGON_BITS)).astype(np.int32)
 
 
@@ -223,12 +223,12 @@ def _rotation(angle: float) -> NDArray[np.float64]:
     return np.array([[cos, -sin], [sin, cos]])
 
 
-def body_texture(rng: np.random.Generator, colours: Sequence[NDArray[np.int64]]) -> Image:
-    """Square texture of one of four kinds (noise, stripes, checks, dots) in two colours.
+def body_texture(rng: np.random.Generator, colors: Sequence[NDArray[np.int64]]) -> Image:
+    """Square texture of one of four kinds (noise, stripes, checks, dots) in two colors.
 
     Args:
         rng: source of the pattern.
-        colours: two (3,) RGB colours in 0 .. 255.
+        colors: two (3,) RGB colors in 0 .. 255.
     Returns:
         (TEXTURE_SIDE, TEXTURE_SIDE, 3) uint8.
     """
@@ -249,17 +249,17 @@ def body_texture(rng: np.random.Generator, colours: Sequence[NDArray[np.int64]])
         weight = np.where(dx * dx + dy * dy < (period * 3 // 10) ** 2, 255, 0)
     grain = value_noise(rng, (side, side), octaves=(12, 24))
     weight = (weight * 6 + grain * 2) // 8
-    return mix(weight, colours)
+    return mix(weight, colors)
 
 
-def background(rng: np.random.Generator, size: Size, colour: NDArray[np.int64], *, contrast: float) -> Image:
-    """Textured canvas: coarse and fine value noise between colours around one, with stripes or checks laid over it.
+def background(rng: np.random.Generator, size: Size, color: NDArray[np.int64], *, contrast: float) -> Image:
+    """Textured canvas: coarse and fine value noise between colors around one, with stripes or checks laid over it.
 
     Args:
         rng: source of the pattern.
         size: (height, width) of the canvas.
-        colour: (3,) RGB, its mean.
-        contrast: 1 = nearly all colours within 60 grey levels of the mean in every channel, 0 = one colour.
+        color: (3,) RGB, its mean.
+        contrast: 1 = nearly all colors within 60 gray levels of the mean in every channel, 0 = one color.
     Returns:
         (height, width, 3) uint8.
     """
@@ -279,7 +279,7 @@ def background(rng: np.random.Generator, size: Size, colour: NDArray[np.int64], 
     high, other = (rng.integers(40, 91, size=3, dtype=np.int32) * rng.choice([-1, 1], size=3) for _ in range(2))
     image = (first[..., None] * high + second[..., None] * other) // 255
     mean = image.sum(axis=(0, 1), dtype=np.int64).astype(np.int32) // (height * width)
-    image = colour.astype(np.int32) + ((image - mean) * round(contrast * 256) >> 8)
+    image = color.astype(np.int32) + ((image - mean) * round(contrast * 256) >> 8)
     image = np.clip(image, 0, 255).astype(np.uint8)
     return cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR_EXACT)
 
@@ -297,34 +297,34 @@ def value_noise(rng: np.random.Generator, size: Size, *, octaves: Sequence[int])
     return (total - low) * 255 // max(high - low, 1)
 
 
-def mix(weight: NDArray[np.int32], colours: Sequence[NDArray[np.int64]]) -> Image:
-    """(H, W, 3) uint8 between two colours, 0 = the first, 255 = the second."""
-    low, high = (colour.astype(np.int32) for colour in colours)
+def mix(weight: NDArray[np.int32], colors: Sequence[NDArray[np.int64]]) -> Image:
+    """(H, W, 3) uint8 between two colors, 0 = the first, 255 = the second."""
+    low, high = (color.astype(np.int32) for color in colors)
     return (low + weight[..., None] * (high - low) // 255).astype(np.uint8)
 
 
-def scene_colours(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
-    """(1 + count, 3) RGB: the background's mean colour, then one of each thing in front of it.
+def scene_colors(rng: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """(1 + count, 3) RGB: the background's mean color, then one of each thing in front of it.
 
     A thing differs from the background by at least `GROUND_DISTANCE` and from the others by `BODY_DISTANCE`, Euclidean
-    in grey levels (where 32 draws give no such colour, by as much as they give): what moves through a video is seldom
+    in gray levels (where 32 draws give no such color, by as much as they give): what moves through a video is seldom
     painted like what it moves over, and a small model that had to tell them apart by their outlines alone learns that
     first and tracking last.
     """
-    colours = rng.integers(40, 216, size=(1, 3))
+    colors = rng.integers(40, 216, size=(1, 3))
     for _ in range(count):
         drawn = rng.integers(25, 231, size=(32, 3))
-        squares = ((drawn[:, None] - colours[None]) ** 2).sum(axis=2)
-        needed = np.full(len(colours), BODY_DISTANCE**2)
+        squares = ((drawn[:, None] - colors[None]) ** 2).sum(axis=2)
+        needed = np.full(len(colors), BODY_DISTANCE**2)
         needed[0] = GROUND_DISTANCE**2
         far = (squares >= needed).all(axis=1)
         pick = int(np.argmax(far)) if far.any() else int(np.argmax((squares * 1000 // needed).min(axis=1)))
-        colours = np.concatenate([colours, drawn[pick][None]])
-    return colours
+        colors = np.concatenate([colors, drawn[pick][None]])
+    return colors
 
 
-def body_colours(rng: np.random.Generator, mean: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Two colours on both sides of `mean`, 18 to 33 grey levels from it in every channel."""
+def body_colors(rng: np.random.Generator, mean: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Two colors on both sides of `mean`, 18 to 33 gray levels from it in every channel."""
     shift = rng.integers(18, 34, size=3) * rng.choice([-1, 1], size=3)
     return [np.clip(mean - shift, 0, 255), np.clip(mean + shift, 0, 255)]
 

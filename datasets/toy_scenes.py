@@ -18,12 +18,12 @@ from mosam.datasets.toy_render import (
     Body,
     Scene,
     background,
-    body_colours,
+    body_colors,
     body_texture,
     label,
     paint,
     random_outline,
-    scene_colours,
+    scene_colors,
 )
 from mosam.datasets.toy_render import place as place_path
 from mosam.types import Image, Size
@@ -45,7 +45,7 @@ class Recipe:
         targets: annotated objects.
         others: unrelated objects that nobody tracks.
         twins: look-alikes of the first target, with its pattern.
-        unlike: how far the colours of a twin are from its model's, in grey levels.
+        unlike: how far the colors of a twin are from its model's, in gray levels.
         meet: whether twins keep crossing the first target (else they go their own way).
         cross: whether the targets run through one another.
         radius: smallest and largest radius of an object.
@@ -111,11 +111,11 @@ def build_scene(rng: np.random.Generator, recipe: Recipe, frames: int, size: Siz
     """A scene of `frames` frames that follows the recipe; equal generators give equal scenes."""
     height, width = size
     camera, shake = _camera(rng, recipe, frames, size)
-    ground, *colours = scene_colours(rng, recipe.targets + recipe.others + 2 + recipe.posts)
-    movers = _movers(rng, recipe, frames, size, colours)
+    ground, *colors = scene_colors(rng, recipe.targets + recipe.others + 2 + recipe.posts)
+    movers = _movers(rng, recipe, frames, size, colors)
     front: list[Body] = []
     if recipe.hide != "no":
-        movers[0], front = _hide(rng, recipe, movers[0], size, colours)
+        movers[0], front = _hide(rng, recipe, movers[0], size, colors)
     if recipe.late:
         last = recipe.targets - 1
         shown = np.arange(frames) >= frames // 3
@@ -123,7 +123,7 @@ def build_scene(rng: np.random.Generator, recipe: Recipe, frames: int, size: Siz
     depth = rng.permutation(len(movers))
     if recipe.cross:  # the larger goes behind, so that nobody is covered entirely
         depth = np.argsort([-body.radius for body in movers], kind="stable")
-    front += [_post(rng, recipe, frames, size, number, colours) for number in range(recipe.posts)]
+    front += [_post(rng, recipe, frames, size, number, colors) for number in range(recipe.posts)]
     bodies = [movers[number] for number in depth] + front
     bodies = [replace(body, path=place_path(camera, size, body.path)) for body in bodies]
     camera = camera.copy()
@@ -250,29 +250,29 @@ def absence_starts(recipe: Recipe, frames: int) -> list[int]:
     return [round(gap * (k + 1)) + k * recipe.absence for k in range(recipe.absences)]
 
 
-Colours = list[NDArray[np.int64]]  # of the things in front of the background, each taken by the one that uses it
+Colors = list[NDArray[np.int64]]  # of the things in front of the background, each taken by the one that uses it
 
 
-def _movers(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, colours: Colours) -> list[Body]:
+def _movers(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, colors: Colors) -> list[Body]:
     """Targets (numbered from 1), then twins of the first, then unrelated objects, on screen paths."""
-    bodies = [_mover(rng, recipe, frames, size, number + 1, colours.pop()) for number in range(recipe.targets)]
+    bodies = [_mover(rng, recipe, frames, size, number + 1, colors.pop()) for number in range(recipe.targets)]
     if recipe.cross:
         bodies = [_crossing(rng, recipe, body, number, size) for number, body in enumerate(bodies)]
     first, mean = bodies[0], np.zeros(3, dtype=np.int64)  # a twin gets its model's texture
     twins = [_twin(rng, recipe, first, _mover(rng, recipe, frames, size, 0, mean)) for _ in range(recipe.twins)]
-    others = [_mover(rng, recipe, frames, size, 0, colours.pop()) for _ in range(recipe.others)]
+    others = [_mover(rng, recipe, frames, size, 0, colors.pop()) for _ in range(recipe.others)]
     return bodies + twins + others
 
 
 def _mover(
-    rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, object_id: int, colour: NDArray[np.int64]
+    rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, object_id: int, color: NDArray[np.int64]
 ) -> Body:
     low, high = recipe.radius
     turn = recipe.spin * (1 if rng.random() < 0.5 else -1)
     steps = np.arange(frames)
     return Body(
         object_id=object_id,
-        texture=body_texture(rng, body_colours(rng, colour)),
+        texture=body_texture(rng, body_colors(rng, color)),
         outline=random_outline(rng),
         radius=float(rng.uniform(low, high)) * size[0],
         path=_wander(rng, recipe, frames, size),
@@ -323,9 +323,7 @@ def _twin(rng: np.random.Generator, recipe: Recipe, model: Body, body: Body) -> 
     return replace(body, texture=texture, outline=outline, radius=model.radius * rng.uniform(0.9, 1.1), path=path)
 
 
-def _hide(
-    rng: np.random.Generator, recipe: Recipe, body: Body, size: Size, colours: Colours
-) -> tuple[Body, list[Body]]:
+def _hide(rng: np.random.Generator, recipe: Recipe, body: Body, size: Size, colors: Colors) -> tuple[Body, list[Body]]:
     """Takes the body away for the recipe's absences; returns it and the walls that hide it."""
     frames = len(body.path)
     steps = np.arange(frames)
@@ -348,7 +346,7 @@ def _hide(
         share = np.maximum(before, after)[:, None]
         share = share * share * (3 - 2 * share)
         path = path * share + away * (1 - share)
-    walls = [_wall(rng, recipe, body, place, frames, colours) for place in places] if recipe.hide == "wall" else []
+    walls = [_wall(rng, recipe, body, place, frames, colors) for place in places] if recipe.hide == "wall" else []
     if walls and not recipe.elsewhere and recipe.absences == 1:
         walls = walls[:1]
     return replace(body, path=path, shown=shown), walls
@@ -370,21 +368,21 @@ def _hiding_places(rng: np.random.Generator, recipe: Recipe, body: Body, size: S
 
 
 def _wall(
-    rng: np.random.Generator, recipe: Recipe, body: Body, place: NDArray[np.float64], frames: int, colours: Colours
+    rng: np.random.Generator, recipe: Recipe, body: Body, place: NDArray[np.float64], frames: int, colors: Colors
 ) -> Body:
     half = body.radius * float(body.scale.max()) * (1.65 + recipe.deform)
     outline = _RECTANGLE * np.array([1.0, rng.uniform(1.0, 1.5)])
-    texture = body_texture(rng, body_colours(rng, colours.pop()))
+    texture = body_texture(rng, body_colors(rng, colors.pop()))
     return _still(texture, outline, half, np.broadcast_to(place, (frames, 2)).copy())
 
 
-def _post(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, number: int, colours: Colours) -> Body:
+def _post(rng: np.random.Generator, recipe: Recipe, frames: int, size: Size, number: int, colors: Colors) -> Body:
     """A pillar from top to bottom, narrower than the objects."""
     height, width = size
     half = 0.5 * recipe.radius[0] * height * rng.uniform(0.6, 1.0)
     x = width * ((number + 0.5) / max(recipe.posts, 1) + rng.uniform(-0.1, 0.1))
     outline = _RECTANGLE * np.array([1.0, 0.75 * height / half])
-    texture = body_texture(rng, body_colours(rng, colours.pop()))
+    texture = body_texture(rng, body_colors(rng, colors.pop()))
     return _still(texture, outline, half, np.broadcast_to(np.array([x, height / 2]), (frames, 2)).copy())
 
 

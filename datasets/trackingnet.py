@@ -34,7 +34,7 @@ class TrackingNet(Dataset):
         frame_name_format="%d",
         no_truth=("test",),
         archive_folder="",
-        licence="Apache-2.0 (annotation); the videos keep the terms of YouTube",
+        license="Apache-2.0 (annotation); the videos keep the terms of YouTube",
         source="https://tracking-net.org/",
         metrics=("success_auc", "precision", "norm_precision"),
         tree="""\

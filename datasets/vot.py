@@ -502,7 +502,7 @@ def _info(
         frame_index_base=1,
         no_truth=no_truth,
         archive_folder="" if no_truth else None,
-        licence=_TERMS,
+        license=_TERMS,
         source=f"https://www.votchallenge.net/vot{'s' if year >= 2023 else ''}{year}/",
         metrics=metrics,
         tree=TREE,

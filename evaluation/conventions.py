@@ -44,7 +44,7 @@ class BoxConventions:
         first_frame: the first box is replaced by the `truth`, taken `as written`, or `left out`.
         absent_frames: frames without the object are a `miss`, `left out` (of the denominator too), or `scored` against
             whatever the annotation says there.
-        bad_truth: a visible frame whose true box is not positive in all numbers is a `miss`, but a hit in normalised
+        bad_truth: a visible frame whose true box is not positive in all numbers is a `miss`, but a hit in normalized
             precision; a `hit` in both precisions; or taken `as written`.
         empty_boxes: a box without width or height `repeat`s the one before, or counts `as written`.
         pixels: boxes are `continuous`, rounded to `whole` numbers, or cut to the `picture`.

@@ -148,7 +148,7 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
         return [(root.resolve().name if isinstance(root, Path) else root.stem, root)]
     folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
     folders = [folder for folder in folders if not _is_the_benchmark(folder, dataset)]
-    runs = [run for folder in folders if (run := _recognise(folder, dataset)) is not None]
+    runs = [run for folder in folders if (run := _recognize(folder, dataset)) is not None]
     runs = runs or _look_deeper(root, folders, dataset)
     if not runs:
         raise MissingDataError(
@@ -180,7 +180,7 @@ def _look_deeper(root: Path, folders: Iterable[Path], dataset: Dataset) -> list[
     return found
 
 
-def _recognise(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
+def _recognize(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
     if is_run(folder):
         settings = read_record(folder).settings
         mine = (

@@ -41,7 +41,7 @@ SHEET_SEQUENCES = (
 )  # fmt: skip
 SHEET_FRAMES = 7
 TILE = (160, 120)  # width, height
-COLOURS = ((255, 60, 60), (255, 230, 40), (60, 200, 255))
+COLORS = ((255, 60, 60), (255, 230, 40), (60, 200, 255))
 
 
 class Forgetful(Sam2Backbone):
@@ -140,7 +140,7 @@ def report(model: Sam2Backbone, *, split: str, seed: int, only: str | None = Non
 
 
 def contact_sheet(model: Sam2Backbone, *, split: str = "val", policy: str = "sam2") -> Image:
-    """Frames of several sequences in rows: the true outline dotted in white, the predicted mask tinted in colour."""
+    """Frames of several sequences in rows: the true outline dotted in white, the predicted mask tinted in color."""
     import cv2
 
     dataset = load_dataset("toy", split=split)
@@ -166,8 +166,8 @@ def _drawn(image: Image, found: dict[int, Mask], truth: dict[int, Mask]) -> Imag
 
     picture = image.copy()
     for object_id, mask in found.items():
-        colour = np.array(COLOURS[(object_id - 1) % len(COLOURS)])
-        picture[mask] = (picture[mask] * 0.45 + colour * 0.55).astype(np.uint8)
+        color = np.array(COLORS[(object_id - 1) % len(COLORS)])
+        picture[mask] = (picture[mask] * 0.45 + color * 0.55).astype(np.uint8)
     dots = np.indices(image.shape[:2]).sum(axis=0) % 6 < 4
     for mask in truth.values():
         edge = mask & ~cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0).astype(bool)

@@ -75,7 +75,7 @@ class Settings:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps of the whole run."""
+        """Optimizer steps of the whole run."""
         return sum(stage.length for stage in self.stages)
 
     def at(self, step: int) -> tuple[Stage, float]:
@@ -214,7 +214,7 @@ class Trainer:
             self._pool.shutdown(cancel_futures=True)
 
     def train_step(self) -> dict[str, float]:
-        """One optimiser step; returns the numbers of its log line."""
+        """One optimizer step; returns the numbers of its log line."""
         settings, step = self.settings, self.step
         rate = settings.rate(step)
         for optimizer in (*self.optimizers, self.helping):

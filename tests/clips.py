@@ -1,4 +1,4 @@
-"""Small videos of the kinds that go wrong, made with PyAV: a red square on grey whose left edge is at 10 + 2t."""
+"""Small videos of the kinds that go wrong, made with PyAV: a red square on gray whose left edge is at 10 + 2t."""
 
 from __future__ import annotations
 

@@ -36,9 +36,9 @@ class FakeBackbone:
 
     def encode(self, pixels):
         self.encoded_frames += len(pixels)
-        grey = pixels.mean(dim=1, keepdim=True).round()
-        top = F.avg_pool2d(grey, 16).round().expand(-1, WIDTH, -1, -1).contiguous()
-        return ImageFeatures(top, (F.avg_pool2d(grey, 4).round(), F.avg_pool2d(grey, 8).round()))
+        gray = pixels.mean(dim=1, keepdim=True).round()
+        top = F.avg_pool2d(gray, 16).round().expand(-1, WIDTH, -1, -1).contiguous()
+        return ImageFeatures(top, (F.avg_pool2d(gray, 4).round(), F.avg_pool2d(gray, 8).round()))
 
     def prompt_tokens(self, prompts, sizes):
         points, labels = [], []
@@ -112,7 +112,7 @@ class FakeBackbone:
     def pointer(self, tokens, present):
         return torch.where(present[:, None], tokens, -1.0)
 
-    def memorise(self, features, rows, mask_values, present):
+    def memorize(self, features, rows, mask_values, present):
         out = []
         for i, row in enumerate(rows):
             cells = F.avg_pool2d(mask_values[i], 16).flatten()

@@ -37,7 +37,7 @@ class Case:
         prompts: object id, frame and kind (`mask`, `box` or `click`) of each prompt; a later prompt of the same object
             is given when its frame is reached.
         frames: length of the clip.
-        post_processing: stability fallback and binarised memory of prompted frames.
+        post_processing: stability fallback and binarized memory of prompted frames.
         fill_holes: area of the holes filled, 0 = off.
     """
 

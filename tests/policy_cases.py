@@ -88,7 +88,7 @@ class Case:
         name: key in the stored files.
         policy: ours that does the same, and the file the numbers are in.
         prompt: `box` or `mask`, on frame 0.
-        post_processing: binarised memory of prompted frames, stability fallback.
+        post_processing: binarized memory of prompted frames, stability fallback.
         holes: and holes filled.
         resize: filter that brings frames to the input size.
         iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.

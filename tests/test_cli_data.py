@@ -88,7 +88,7 @@ def test_list_says_where_each_benchmark_comes_from(mosam):
     for name in DATASETS:
         info = DATASETS[name].info
         (line,) = (line for line in out.splitlines() if line.startswith(f"{name} "))
-        for text in (info.title, info.licence, info.source, info.default_split):
+        for text in (info.title, info.license, info.source, info.default_split):
             assert text in line
 
 

@@ -316,7 +316,7 @@ def test_label_maps_read_without_pillow_read_as_pillow_reads_them(tmp_path_facto
 def test_label_maps_are_read_without_pillow():
     labels = np.arange(48, dtype=np.uint8).reshape(6, 8)
     np.testing.assert_array_equal(images._plain_png(png(labels)), labels)
-    assert images._plain_png(png(labels, "L")) is None  # Pillow filters the rows of grey pictures
+    assert images._plain_png(png(labels, "L")) is None  # Pillow filters the rows of gray pictures
 
 
 def test_a_picture_that_inflates_beyond_what_it_declares_is_not_read_that_way():
@@ -329,10 +329,10 @@ def test_a_picture_that_inflates_beyond_what_it_declares_is_not_read_that_way():
 
 def test_other_image_kinds(tmp_path):
     labels = np.array([[0, 1], [2, 3]], np.uint8)
-    Image.fromarray(labels).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), labels)
-    Image.fromarray(np.dstack([labels] * 3)).save(tmp_path / "rgb-grey.png")
-    np.testing.assert_array_equal(read_labels(tmp_path / "rgb-grey.png"), labels)
+    Image.fromarray(labels).save(tmp_path / "gray.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "gray.png"), labels)
+    Image.fromarray(np.dstack([labels] * 3)).save(tmp_path / "rgb-gray.png")
+    np.testing.assert_array_equal(read_labels(tmp_path / "rgb-gray.png"), labels)
     color = np.zeros((1, 2, 3), np.uint8)
     color[0, 1] = (7, 1, 2)
     Image.fromarray(color).save(tmp_path / "long.png")

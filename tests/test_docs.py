@@ -56,7 +56,7 @@ def parse(words: list[str]) -> None:
         context = command.make_context(name, list(words), parent=context, resilient_parsing=resilient)
         if not hasattr(command, "resolve_command"):
             return
-        rest = [*getattr(context, "_protected_args", getattr(context, "protected_args", [])), *context.args]
+        rest = [*context._protected_args, *context.args]
         if not rest:
             return
         name, command, words = command.resolve_command(context, rest)

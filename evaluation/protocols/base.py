@@ -172,7 +172,7 @@ class WatchedMasks:
         more = f" and {len(strays) - NAMED_LABELS} more" if len(strays) > NAMED_LABELS else ""
         ids = ", ".join(map(str, self._sequence.object_ids[:NAMED_IDS]))
         ids += ", ..." if len(self._sequence.object_ids) > NAMED_IDS else ""
-        remedy = "" if self._known else "; no object is in any file: write object ids, not 255, grey values or colors"
+        remedy = "" if self._known else "; no object is in any file: write object ids, not 255, gray values or colors"
         plural = "s" if len(strays) > 1 else ""
         return (f"label{plural} {', '.join(parts)}{more} no object's (objects: {ids}), taken for nothing{remedy}",)
 

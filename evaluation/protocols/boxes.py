@@ -131,7 +131,7 @@ class Pytracking(_Curves):
 
     The first box is replaced by the truth. A box without width or height repeats the one before; negative sizes and NaN
     are refused. A frame counts as a miss where the object is absent or one of the four true numbers is not positive
-    (but in normalised precision a visible frame of that kind is a hit, since its error is set to -1); it stays in the
+    (but in normalized precision a visible frame of that kind is a hit, since its error is set to -1); it stays in the
     denominator.
 
     Attributes:
@@ -190,7 +190,7 @@ class LasotMatlab(_Curves):
 class Pysot(_Curves):
     """The pysot toolkit's one-pass evaluation: as `lasot`, but boxes are taken as they are, the first one too.
 
-    Its test of the center error is on the true center instead of the true box, for normalised precision on the center
+    Its test of the center error is on the true center instead of the true box, for normalized precision on the center
     in sizes of the object.
     """
 
@@ -211,7 +211,7 @@ class Pysot(_Curves):
 class Got10kSuccess(_Curves):
     """The GOT-10k toolkit's LaSOT and OTB curves: absence is not looked at, only frames annotated NaN do not count.
 
-    Its headline normalised precision is `norm_precision_auc`, the mean of the curve.
+    Its headline normalized precision is `norm_precision_auc`, the mean of the curve.
     """
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:

@@ -29,7 +29,7 @@ def data_list() -> None:
         info = DATASETS[name].info
         splits = [info.default_split, *(split for split in info.splits if split != info.default_split)]
         counted = [f"{split} ({count})" if (count := info.official_counts.get(split)) else split for split in splits]
-        about = (", ".join(info.prompts), info.protocol, ", ".join(info.metrics), info.licence, info.source)
+        about = (", ".join(info.prompts), info.protocol, ", ".join(info.metrics), info.license, info.source)
         rows.append((name, info.title, info.task, _shorten(counted), *about))
     print(aligned(rows))
 

@@ -23,7 +23,7 @@ def model_list() -> None:
     for info in list_models():
         here = "shipped" if info.name == SHIPPED and info.here else "yes" if info.here else "no"
         size = f"{info.bytes / 1e6:.0f}" if info.bytes else ""
-        rows.append((info.name, f"{info.image}", size, here, info.source.removeprefix("hub: "), info.licence))
+        rows.append((info.name, f"{info.image}", size, here, info.source.removeprefix("hub: "), info.license))
     print(aligned(rows))
     note("also: a hub id, a folder, a sam2.1_hiera_*.pt file, or random:NAME for weights drawn from a seed")
 

@@ -58,7 +58,7 @@ def read_labels(path: Readable, *, rgb: bool = True) -> NDArray[np.integer]:
         path: the file.
         rgb: also take RGB images, as some annotation is stored.
     Returns:
-        (H, W) uint8 for palette and grey images; of RGB ones the grey value where the three are equal everywhere, else
+        (H, W) uint8 for palette and gray images; of RGB ones the gray value where the three are equal everywhere, else
         int32 `R + 256 G + 65536 B`.
     Raises:
         MissingDataError: no such file.
@@ -105,7 +105,7 @@ def _remedy(mode: str) -> str:
 
 
 def _plain_png(data: bytes) -> NDArray[np.uint8] | None:
-    """(H, W) pixels of a PNG as nearly all label maps are: 8 bits, palette or grey, rows stored as they are.
+    """(H, W) pixels of a PNG as nearly all label maps are: 8 bits, palette or gray, rows stored as they are.
 
     None for every other file, whole or damaged: Pillow reads it or says what is wrong. What Pillow does beside
     inflating takes as long again.

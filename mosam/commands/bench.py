@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
 
-STAGES = ("read", "decode", "resize", "encode", "attend", "decode masks", "memorise", "other", "write")
+STAGES = ("read", "decode", "resize", "encode", "attend", "decode masks", "memorize", "other", "write")
 CPU_FRAMES, GPU_FRAMES = 20, 100  # of a clip that are timed where nobody says how many
 FILL = 8  # frames until the memory slots are full: the prompted one and seven tracked
 QUALITY = 90
@@ -70,7 +70,7 @@ class BenchResult:
     @property
     def network_ms(self) -> float:
         """Milliseconds of a frame in the network."""
-        return sum(self.stages.get(name, 0.0) for name in ("encode", "attend", "decode masks", "memorise"))
+        return sum(self.stages.get(name, 0.0) for name in ("encode", "attend", "decode masks", "memorize"))
 
     @property
     def achieved(self) -> float:

@@ -81,7 +81,7 @@ class _Written:
     entry: Entry
     state: object
     trail: deque[Shown]
-    binarise: bool
+    binarize: bool
     store: bool
     log: dict[str, object]
     decodes: Decodes | None = None
@@ -353,7 +353,7 @@ class Engine:
                     entry=entry,
                     state=track.hypotheses[0].state if track.started else None,
                     trail=track.hypotheses[0].trail if track.started else deque(),
-                    binarise=self.parity.cond_memory != "official",
+                    binarize=self.parity.cond_memory != "official",
                     store=True,
                     log={"prompt": prompt.kind},
                     exact=self._exact(start),
@@ -375,7 +375,7 @@ class Engine:
         return starts
 
     def _exact(self, prompt: Prompt) -> Tensor | None:
-        """The port memorises a mask prompt as given, not through its low-resolution logits."""
+        """The port memorizes a mask prompt as given, not through its low-resolution logits."""
         if self.parity.cond_memory != "hf" or prompt.mask is None:
             return None
         return self.runner.exact_prompt([prompt])[0]
@@ -479,7 +479,7 @@ class Engine:
             entry=entry,
             state=choice.state,
             trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
-            binarise=False,
+            binarize=False,
             store=choice.memory != "skip",
             log=_plan_log(row.plan, candidate, choice, guide) if self.log else {},
             decodes=offer.decodes,
@@ -505,7 +505,7 @@ class Engine:
         if self.parity.binarize_scope == "frame":
             prompted = {w.video for w in written if w.entry.kind == "prompt"}
             for w in written:
-                w.binarise = w.binarise or w.video in prompted
+                w.binarize = w.binarize or w.video in prompted
         self._encode([w for w in written if w.store], features)
         masks = _StepMasks(self, written)
         for members in _by_track(written):
@@ -515,7 +515,7 @@ class Engine:
                 update = self._tell(w, masks)
                 if update.reencode:
                     w.entry.kind = "anchor"
-                    w.binarise, w.low, w.index = True, self.runner.shown(w.low[w.index][None, None])[0], 0
+                    w.binarize, w.low, w.index = True, self.runner.shown(w.low[w.index][None, None])[0], 0
                     self._write_features([w], features)
                 if update.log and self.log:
                     w.log.update(update.log)
@@ -564,9 +564,9 @@ class Engine:
             self.bank.reliability.write(rows, self.runner.reliability(torch.stack([w.low[w.index] for w in written])))
 
     def _write_features(self, written: Sequence[_Written], features: ImageFeatures) -> None:
-        jobs = [MemoryJob(w.frame_row, w.low, w.index, w.score, w.binarise, w.exact, w.remask) for w in written]
+        jobs = [MemoryJob(w.frame_row, w.low, w.index, w.score, w.binarize, w.exact, w.remask) for w in written]
         rows = [w.entry.feature_row for w in written]
-        self.bank.features.write([row for row in rows if row is not None], self.runner.memorise(features, jobs))
+        self.bank.features.write([row for row in rows if row is not None], self.runner.memorize(features, jobs))
 
     # what is shown
 

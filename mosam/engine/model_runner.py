@@ -105,8 +105,8 @@ class MemoryJob:
         frame_row: row of the frame batch.
         low: (K, mask, mask) logits, of which candidate `index` is taken.
         score: () presence logit.
-        binarise: memorise `logit > 0` instead of its sigmoid.
-        exact: (1, image, image) logits to memorise instead (the port's mask prompts), or None.
+        binarize: memorize `logit > 0` instead of its sigmoid.
+        exact: (1, image, image) logits to memorize instead (the port's mask prompts), or None.
         remask: low-resolution pixels of lower reliability become sure background first, or None.
     """
 
@@ -114,7 +114,7 @@ class MemoryJob:
     low: Tensor
     index: int
     score: Tensor
-    binarise: bool = False
+    binarize: bool = False
     exact: Tensor | None = None
     remask: float | None = None
 
@@ -508,35 +508,35 @@ class ModelRunner:
         pointer_bias = pointer_hidden.repeat_interleave(each, dim=1)
         return torch.cat([slot_bias.flatten(1), pointer_bias], dim=1)
 
-    def memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
+    def memorize(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
         """(N, tokens, memory) bfloat16, one for each job."""
         made: list[Tensor | None] = [None] * len(jobs)
         for group in _groups([job.low.shape[0] for job in jobs]):
             for members, memory in self._in_parts(
-                group, lambda part: self._memorise(features, [jobs[i] for i in part])
+                group, lambda part: self._memorize(features, [jobs[i] for i in part])
             ):
                 for i, one in zip(members, memory, strict=True):
                     made[i] = one
         return torch.stack([one for one in made if one is not None])
 
-    def _memorise(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
+    def _memorize(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
         frame_rows, taken, flags = self._indices(
-            [job.frame_row for job in jobs], [job.index for job in jobs], [int(job.binarise) for job in jobs]
+            [job.frame_row for job in jobs], [job.index for job in jobs], [int(job.binarize) for job in jobs]
         )
         high = self._high(jobs, taken)
-        if all(job.binarise for job in jobs):
+        if all(job.binarize for job in jobs):
             values = (high > 0).float()
-        elif any(job.binarise for job in jobs):
-            binarise = flags.bool()
-            values = torch.where(binarise[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
+        elif any(job.binarize for job in jobs):
+            binarize = flags.bool()
+            values = torch.where(binarize[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
         else:
             values = torch.sigmoid(high)
         values = values * MEMORY_SCALE + MEMORY_BIAS
         score = torch.stack([job.score for job in jobs])
-        return self.model.memorise(features, frame_rows, values, score > 0)
+        return self.model.memorize(features, frame_rows, values, score > 0)
 
     def _high(self, jobs: Sequence[MemoryJob], taken: Tensor) -> Tensor:
-        """(N, 1, image, image) logits to memorise, of candidate `taken` of each job."""
+        """(N, 1, image, image) logits to memorize, of candidate `taken` of each job."""
         low = torch.stack([_sure(job) for job in jobs])
         each = torch.arange(len(jobs), device=low.device)
         if low.device.type == "cpu":
@@ -549,7 +549,7 @@ class ModelRunner:
         return high
 
     def exact_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
-        """(R, 1, image, image) +-10 logits of mask prompts at network input size (the port memorises these)."""
+        """(R, 1, image, image) +-10 logits of mask prompts at network input size (the port memorizes these)."""
         return self.model.mask_prompt(prompts).float() * (2 * PROMPT_LOGIT) - PROMPT_LOGIT
 
     def shown(self, low: Tensor) -> Tensor:

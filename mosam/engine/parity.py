@@ -24,12 +24,12 @@ class Parity:
 
     Attributes:
         cond_memory: memory of a prompted frame: `official` = low-resolution logits up-sampled, sigmoid; `official_post`
-            = the same, holes filled and binarised (library default, SAMURAI, DAM4SAM); `hf` = exact mask, binarised.
+            = the same, holes filled and binarized (library default, SAMURAI, DAM4SAM); `hf` = exact mask, binarized.
         cond_pointer: pointer of a mask-prompted frame from the `single` mask token, or from the best of `multi`.
         pointer_norm: what divides pointer distances; `policy` = each policy's own rule.
         stability: replace an unstable single mask by the best of three (official with post-processing).
         fill_holes: holes of up to so many low-resolution pixels are filled in what is shown; 0 = off (official: 8, 0).
-        binarize_scope: in `hf`, a prompt on a frame binarises the memory of every object on it (`frame`).
+        binarize_scope: in `hf`, a prompt on a frame binarizes the memory of every object on it (`frame`).
     Raises:
         ValueError: a value that is not one of these.
     """

@@ -134,7 +134,7 @@ class Backbone(Protocol):
     tokens_per_pointer: int
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        """uint8 RGB frames of any sizes -> (B, 3, image, image) normalised pixels on the device."""
+        """uint8 RGB frames of any sizes -> (B, 3, image, image) normalized pixels on the device."""
 
     def encode(self, pixels: Tensor) -> ImageFeatures:
         """Image features of a batch of frames."""
@@ -174,13 +174,13 @@ class Backbone(Protocol):
     def release(self) -> None:
         """Give back what is kept for speed alone, after memory ran out."""
 
-    def memorise(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
+    def memorize(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
         """Memory of masks.
 
         Args:
             features: of the frame batch; the raw top map is used.
             rows: (R,) int64 into the batch.
-            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarised form.
+            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarized form.
             present: (R,) bool; False adds the no-object vector.
         Returns:
             (R, tokens, memory) bfloat16.

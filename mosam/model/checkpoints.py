@@ -33,7 +33,7 @@ ORIGINS = ("hub", "meta")
 SHIPPED = "nano"
 RANDOM_PREFIX = "random:"
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
-SAM_LICENCE = OUR_LICENCE = "Apache-2.0"
+SAM_LICENSE = OUR_LICENSE = "Apache-2.0"
 HUB_FILES = ("config.json", "model.safetensors")
 LIBRARY_TYPE = "sam2_video"
 
@@ -45,7 +45,7 @@ class ModelInfo:
     Attributes:
         name: the short name where there is one.
         source: where the weights come from, in words.
-        licence: SPDX identifier, or "unknown" for a file of the user's.
+        license: SPDX identifier, or "unknown" for a file of the user's.
         parameters: learned values, or None where only the weights could tell and they are not on this machine.
         image: side of the input, pixels; None likewise.
         grid: side of the top feature map; None likewise.
@@ -58,7 +58,7 @@ class ModelInfo:
 
     name: str
     source: str
-    licence: str
+    license: str
     parameters: int | None = None
     image: int | None = None
     grid: int | None = None
@@ -76,15 +76,15 @@ class _Loaded:
     name: str
     model: Any
     source: str
-    licence: str
+    license: str
     random: bool = False
 
 
 def list_models() -> list[ModelInfo]:
     """The models that have a name, without reading any weights."""
-    shipped = ModelInfo(SHIPPED, "shipped with mosam, trained on generated videos", OUR_LICENCE, here=_place(SHIPPED))
+    shipped = ModelInfo(SHIPPED, "shipped with mosam, trained on generated videos", OUR_LICENSE, here=_place(SHIPPED))
     hub = [
-        ModelInfo(size, f"hub: {HUB_PREFIX}{size}", SAM_LICENCE, here=_place(size), bytes=published_file(size).bytes)
+        ModelInfo(size, f"hub: {HUB_PREFIX}{size}", SAM_LICENSE, here=_place(size), bytes=published_file(size).bytes)
         for size in PUBLISHED
     ]
     return [_with_shape(info, NETWORKS[info.name]) for info in (shipped, *hub)]
@@ -227,7 +227,7 @@ def model_info(name: str) -> ModelInfo:
     return ModelInfo(
         loaded.name,
         loaded.source,
-        loaded.licence,
+        loaded.license,
         parameters=sum(p.numel() for p in loaded.model.parameters()),
         image=config.image_size,
         grid=config.vision_config.backbone_feature_sizes[-1][0],
@@ -305,7 +305,7 @@ def save_weights(model: Any, network: Network, folder: Path, name: str, notes: d
     path = folder / f"{name}.safetensors"
     with replacing(path) as partial:
         save_file(state, partial)
-    record = {"network": network.to_json(), "licence": OUR_LICENCE, "sha256": weights_hash(state), "notes": notes}
+    record = {"network": network.to_json(), "license": OUR_LICENSE, "sha256": weights_hash(state), "notes": notes}
     write_text(folder / f"{name}.json", json.dumps(record, indent=2) + "\n")
     return path
 
@@ -325,7 +325,7 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
         size = name.removeprefix(RANDOM_PREFIX)
         if size not in NETWORKS:
             raise UnknownNameError("model size", size, NETWORKS, where=name)
-        return _Loaded(name, build_random(NETWORKS[size], seed), f"random weights, seed {seed}", OUR_LICENCE, True)
+        return _Loaded(name, build_random(NETWORKS[size], seed), f"random weights, seed {seed}", OUR_LICENSE, True)
     if name == SHIPPED:
         return _load_ours(WEIGHTS_FOLDER / f"{SHIPPED}.safetensors", SHIPPED)
     published = _published_size(name)
@@ -333,7 +333,7 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
         repository = HUB_PREFIX + published
         file = None if _cached_hub_folder(repository) else find_file(published)
         if file is not None:
-            return replace(_load_meta(file), name=published, licence=SAM_LICENCE)
+            return replace(_load_meta(file), name=published, license=SAM_LICENSE)
         return replace(_load_folder(_hub_folder(repository, local_only=local_only), repository), name=published)
     path = Path(name).expanduser()
     if path.is_dir():
@@ -427,9 +427,9 @@ def _load_folder(folder: Path, name: str) -> _Loaded:
     finally:
         logging.set_verbosity(verbosity)
     _complete(model, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder))
-    licence = SAM_LICENCE if name.startswith("facebook/") else "unknown"
+    license = SAM_LICENSE if name.startswith("facebook/") else "unknown"
     source = f"hub: {name}, revision {folder.name[:12]}" if folder.parent.name == "snapshots" else f"folder {folder}"
-    return _Loaded(name if source.startswith("hub") else folder.name, model.float().eval(), source, licence)
+    return _Loaded(name if source.startswith("hub") else folder.name, model.float().eval(), source, license)
 
 
 def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str) -> None:
@@ -468,7 +468,7 @@ def _load_ours(path: Path, name: str) -> _Loaded:
     model = _build(library_config(network))
     _fill(model, weights, where=str(path))
     source = "shipped with mosam" if name == SHIPPED else f"file {path}"
-    return _Loaded(name, model.eval(), source, record.licence)
+    return _Loaded(name, model.eval(), source, record.license)
 
 
 def _load_meta(path: Path) -> _Loaded:
@@ -508,7 +508,7 @@ class _Described:
     """What `save_weights` writes beside weights."""
 
     network: Any
-    licence: str = "unknown"
+    license: str = "unknown"
 
 
 def _reason(error: Exception) -> str:

@@ -20,7 +20,7 @@ ROPE_BASE = 10000.0
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over axis 1 of (B, C, H, W), written out as in SAM 2's `LayerNorm2d`."""
+    """Layer normalization over axis 1 of (B, C, H, W), written out as in SAM 2's `LayerNorm2d`."""
 
     def __init__(self, norm: nn.LayerNorm):
         super().__init__()
@@ -30,9 +30,9 @@ class ChannelNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same shape."""
-        centred = x - x.mean(1, keepdim=True)
-        variance = centred.pow(2).mean(1, keepdim=True)
-        normed = centred / torch.sqrt(variance + self.eps)
+        centered = x - x.mean(1, keepdim=True)
+        variance = centered.pow(2).mean(1, keepdim=True)
+        normed = centered / torch.sqrt(variance + self.eps)
         return self.weight[:, None, None] * normed + self.bias[:, None, None]
 
 
@@ -129,7 +129,7 @@ def _turn_quarter(x: Tensor) -> Tensor:
 def sine_map(grid: int, channels: int) -> Tensor:
     """Fixed 2-D position code of a square grid, (grid * grid, channels) fp32: half of the channels for y, half for x.
 
-    Source: SAM 2 `PositionEmbeddingSine` (normalised), temperature 10000; computed in fp32 whatever the compute type.
+    Source: SAM 2 `PositionEmbeddingSine` (normalized), temperature 10000; computed in fp32 whatever the compute type.
     """
     half = channels // 2
     place = torch.arange(1, grid + 1, dtype=torch.float32)

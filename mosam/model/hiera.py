@@ -20,7 +20,7 @@ def pyramid(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:
 
     Args:
         encoder: a `Sam2VisionModel`.
-        pixels: (B, 3, image, image) normalised.
+        pixels: (B, 3, image, image) normalized.
     Returns:
         Three maps (B, width, h, w), highest resolution first: strides 4, 8 and 16.
     """

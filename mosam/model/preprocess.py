@@ -25,7 +25,7 @@ POSITIVE, BOX_CORNERS, NO_POINT = 1, (2, 3), -1  # point labels of the prompt en
 def load_pixels(
     images: Sequence[np.ndarray], side: int, *, resize: Resize, device: torch.device, on_device: bool | None = None
 ) -> Tensor:
-    """Resize and normalise frames.
+    """Resize and normalize frames.
 
     Args:
         images: uint8 RGB (H, W, 3), each of its own size; the aspect ratio is not kept.
@@ -33,7 +33,7 @@ def load_pixels(
         resize: `pil_bicubic` on uint8 (SAM 2, SAMURAI, SAM2Long; bit-equal to the official loader), `tv_bilinear`
             without antialias (DAM4SAM), `tv_bilinear_aa` with it (`transformers`).
         device: where the result goes.
-        on_device: upload the frames as they are and resize them there, within one grey level of the same on the host;
+        on_device: upload the frames as they are and resize them there, within one gray level of the same on the host;
             None = on a GPU.
     Returns:
         (B, 3, side, side) float32.
@@ -42,13 +42,13 @@ def load_pixels(
     """
     if device.type == "cuda" if on_device is None else on_device:
         pixels = torch.cat([_resized_there(image, side, resize, device) for image in images])
-        return _normalise(pixels, resize)
+        return _normalize(pixels, resize)
     pixels = torch.stack([_resized(image, side, resize) for image in images]).to(device, non_blocking=True)
-    return _normalise(pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format), resize)
+    return _normalize(pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format), resize)
 
 
-def _normalise(pixels: Tensor, resize: Resize) -> Tensor:
-    """(B, 3, side, side) float32 grey levels (in [0, 1] where the filter works on those), changed in place."""
+def _normalize(pixels: Tensor, resize: Resize) -> Tensor:
+    """(B, 3, side, side) float32 gray levels (in [0, 1] where the filter works on those), changed in place."""
     if resize != "tv_bilinear":  # DAM4SAM divides first
         pixels.div_(255)
     mean, std = _statistics(pixels.device)
@@ -77,7 +77,7 @@ def _resized_there(image: np.ndarray, side: int, resize: Resize, device: torch.d
     for size in (
         (planes.shape[2], side),
         (side, side),
-    ):  # as on 8 bits: columns, then rows, in whole grey levels
+    ):  # as on 8 bits: columns, then rows, in whole gray levels
         if planes.shape[2:] != size:
             planes = F.interpolate(planes, size=size, mode=mode, antialias=True, align_corners=False)
             planes = planes.round_().clamp_(0, 255)

@@ -14,7 +14,7 @@ from torch import nn
 
 from mosam.model.meta_format import FOURIER_COPIES
 
-NORM_SPREAD = 0.1  # of the scale (around 1) and shift (around 0) of normalisations, and of all biases
+NORM_SPREAD = 0.1  # of the scale (around 1) and shift (around 0) of normalizations, and of all biases
 VECTOR_STD = 0.2  # of embeddings and free vectors: token tables, position tables, no-object vectors
 BLOCK_SCALE_STD = 0.3  # of the scale of a memory encoder block
 MATRIX_GAIN = 1.0  # std of a matrix is this / sqrt(inputs)

@@ -119,7 +119,7 @@ class Sam2Backbone:
             "encode": self._encode,
             "attend": self._attend,
             "decode": self._decode,
-            "memorise": self._memorise,
+            "memorize": self._memorize,
         }
         self._calls: dict[str, Work] = dict(calls)
         if recorder is not None:
@@ -174,7 +174,7 @@ class Sam2Backbone:
     # Inputs
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
-        """uint8 RGB frames of any sizes -> (B, 3, image, image) normalised pixels on the device."""
+        """uint8 RGB frames of any sizes -> (B, 3, image, image) normalized pixels on the device."""
         return load_pixels(images, self.sizes.image, resize=self.resize, device=self.device)
 
     def prompt_tokens(self, prompts: Sequence[Prompt], sizes: Sequence[Size]) -> PromptTokens:
@@ -401,21 +401,21 @@ class Sam2Backbone:
         gate = present[:, None].float()
         return gate * pointers + (1 - gate) * self.model.no_object_pointer
 
-    def memorise(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
+    def memorize(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
         """Memory of masks.
 
         Args:
             features: of the frame batch; the raw top map is used.
             rows: (R,) int64 into the batch.
-            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarised form.
+            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarized form.
             present: (R,) bool; False adds the no-object vector.
         Returns:
             (R, tokens, memory) bfloat16.
         """
-        (memory,) = self._calls["memorise"](features.top, rows, mask_values, present)
+        (memory,) = self._calls["memorize"](features.top, rows, mask_values, present)
         return memory
 
-    def _memorise(self, top: Tensor, rows: Tensor, mask_values: Tensor, present: Tensor) -> tuple[Tensor]:
+    def _memorize(self, top: Tensor, rows: Tensor, mask_values: Tensor, present: Tensor) -> tuple[Tensor]:
         encoder = self.model.memory_encoder
         top = top.contiguous()  # the layout in which the official program rounds
         with self._compute():

@@ -1,6 +1,6 @@
 """What a motion estimator is: two small protocols, and how one is named.
 
-Motion is estimated between two neighbouring pictures without knowing any object, so it is computed once for all objects
+Motion is estimated between two neighboring pictures without knowing any object, so it is computed once for all objects
 and ahead of time. A trained point tracker or flow network plugs in by name: registered here, or as
 `package.module:Class` of the user's own.
 """

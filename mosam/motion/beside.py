@@ -1,7 +1,7 @@
 """What was seen beside an object, carried along by the flow: a place that shows it does not show the object.
 
 The object's mask tells object from surroundings on every frame on which it is seen. The flow carries the surroundings
-on, frame by frame, also while the object is hidden. A look-alike that was in view all along arrives labelled; the
+on, frame by frame, also while the object is hidden. A look-alike that was in view all along arrives labeled; the
 object, coming out from behind something or back into the picture, shows pixels that nobody has seen before.
 
 Not in the paper; every number is our choice (see `docs/policies.md`).
@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.motion.field import Motion, cell_centres, sample
+from mosam.motion.field import Motion, cell_centers, sample
 
 RATE = 0.3  # of learning from one frame; the frame of a prompt is believed at once
 
@@ -28,7 +28,7 @@ def carry(beside: NDArray[np.float32], motion: Motion | None) -> NDArray[np.floa
     """
     if motion is None or motion.backward is None or motion.consistent is None:
         return np.zeros_like(beside)
-    moved = sample(beside, cell_centres(len(beside)) + motion.backward, outside=0.0)
+    moved = sample(beside, cell_centers(len(beside)) + motion.backward, outside=0.0)
     return np.where(motion.consistent, moved, np.float32(0))
 
 

@@ -125,24 +125,24 @@ def build_estimators(sparse: str, dense: str) -> tuple[PointEstimator | None, Fl
 
 
 @lru_cache(maxsize=4)
-def cell_centres(side: int) -> NDArray[np.float32]:
+def cell_centers(side: int) -> NDArray[np.float32]:
     """(side, side, 2) x, y of the cells of a grid over the picture, as fractions; always the same array, read-only.
 
-    >>> cell_centres(2)[0, 1].tolist()
+    >>> cell_centers(2)[0, 1].tolist()
     [0.75, 0.25]
     """
     line = (np.arange(side, dtype=np.float32) + 0.5) / side
     x, y = np.meshgrid(line, line)
-    centres: NDArray[np.float32] = np.stack([x, y], axis=-1, dtype=np.float32)
-    centres.flags.writeable = False
-    return centres
+    centers: NDArray[np.float32] = np.stack([x, y], axis=-1, dtype=np.float32)
+    centers.flags.writeable = False
+    return centers
 
 
 def sample(picture: NDArray, places: NDArray[np.float32], *, outside: float | None = None) -> NDArray:
     """Bilinear values of a picture (h, w) or (h, w, 2) at (..., 2) fractional places.
 
     Args:
-        picture: values at cell centres.
+        picture: values at cell centers.
         places: x, y as fractions of the picture.
         outside: value outside the picture; None = that of the nearest pixel.
     """
@@ -162,10 +162,10 @@ def _sample_flow(
     """Backward flow on a grid of cells, and where following it and coming back ends near the start."""
     h, w = backward.shape[:2]
     scale = np.array([w, h], dtype=np.float32)
-    centres = cell_centres(side)
-    there = sample(backward, centres).astype(np.float32, copy=False)
+    centers = cell_centers(side)
+    there = sample(backward, centers).astype(np.float32, copy=False)
     fractions = there / scale
-    back = sample(forward, centres + fractions)
+    back = sample(forward, centers + fractions)
     gap, length = _squared(there + back), _squared(there) + _squared(back)
     return fractions, gap < CONSISTENCY_SHARE * length + CONSISTENCY_PIXELS
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.motion.field import Motion, MotionPair, cell_centres, sample
+from mosam.motion.field import Motion, MotionPair, cell_centers, sample
 from mosam.types import Forecast, MotionNeeds
 
 ERODE_PIXELS = 2  # of the working picture: points nearer to the outline than this may belong to the background
@@ -123,7 +123,7 @@ def _dense(motion: Motion, probability: NDArray[np.float32], mask: NDArray[np.bo
     """The previous probability pulled along the backward flow."""
     if motion.backward is None or motion.consistent is None:
         return None
-    moved = sample(probability, cell_centres(len(mask)) + motion.backward, outside=0.0)
+    moved = sample(probability, cell_centers(len(mask)) + motion.backward, outside=0.0)
     here = moved > 0.5
     area = int(here.sum())
     if area == 0:

@@ -84,7 +84,7 @@ class Entry:
         frame: clip index.
         kind: `prompt` (conditioning frame), `anchor` (promoted to one) or `track`.
         object_score: presence logit.
-        iou: predicted IoU of the mask that was memorised; 1 for a mask prompt.
+        iou: predicted IoU of the mask that was memorized; 1 for a mask prompt.
         area: its pixels at low resolution; 0 = absent.
         feature_row: row of its memory in the feature pool; None = not stored or given back.
         pointer_row: row of its object pointer in the pointer pool, likewise.
@@ -125,7 +125,7 @@ class SlotRead:
 
 @dataclass(frozen=True, slots=True)
 class PointerRead:
-    """One object pointer to attend to, `position` frames away (signed, before normalisation)."""
+    """One object pointer to attend to, `position` frames away (signed, before normalization)."""
 
     entry: Entry
     position: float
@@ -224,7 +224,7 @@ class Choice:
         candidate: index into the candidates.
         state: the state to go on with.
         memory: `sigmoid` as SAM 2 does on tracked frames, `skip` where the memory can never be read.
-        remask: pixels with reliability below this become sure background before memorising; None = off.
+        remask: pixels with reliability below this become sure background before memorizing; None = off.
         absent: the object is not there, whatever the candidate says: its mask is blanked, its presence logit negated.
         log: what to record of this frame.
     """
@@ -255,7 +255,7 @@ class Update:
         state: the state to go on with.
         features: entries whose memory may still be read.
         pointers: entries whose pointer may still be read.
-        reencode: encode this frame's memory again from the binarised low-resolution mask (DAM4SAM's promotion).
+        reencode: encode this frame's memory again from the binarized low-resolution mask (DAM4SAM's promotion).
         log: what to record of this frame, added to the choice's.
     """
 
@@ -348,7 +348,7 @@ class MemoryPolicy(ABC):
 
     @abstractmethod
     def wrote(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
-        """Frame `t` is memorised as `entry`: the next state and what it keeps."""
+        """Frame `t` is memorized as `entry`: the next state and what it keeps."""
 
 
 def load_policy(name: str, **options: Any) -> MemoryPolicy:

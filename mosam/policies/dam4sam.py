@@ -122,7 +122,7 @@ class Dam4Sam(MemoryPolicy):
         return ReadPlan(tuple(slots), tuple(pointers), span)
 
     def choose(self, states: Sequence[Dam4SamState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
-        """Highest predicted IoU; a frame without the object is never read, so it is not memorised."""
+        """Highest predicted IoU; a frame without the object is never read, so it is not memorized."""
         best = int(np.argmax([candidate.iou for candidate in candidates]))
         return [Choice(best, states[0], memory="sigmoid" if candidates[best].area > 0 else "skip")]
 

@@ -1,4 +1,4 @@
-"""Constant-velocity Kalman filter of a box: centre, aspect ratio and height, as SAMURAI uses it.
+"""Constant-velocity Kalman filter of a box: center, aspect ratio and height, as SAMURAI uses it.
 
 The state is (cx, cy, a, h) and its velocities per frame, `a = w / h`, in pixels of the network input; float64. The
 noise is proportional to the height, so the filter does not depend on the size of the picture.

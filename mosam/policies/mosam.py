@@ -68,7 +68,7 @@ class MosamConfig:
         tpos: temporal vectors by `rank` or by `age` (clipped).
         pointers: `admitted` = newest frames that were good enough, age clipped; `visible`; `sam2` = all recent ones.
         pix_mode: what unreliable pixels lose: `bias` = weight in attention, `drop` = all of it, `remask` = their
-            foreground before memorising, `off` = nothing.
+            foreground before memorizing, `off` = nothing.
         pix_tau: reliability below which a pixel is filtered.
         pix_beta: strength of the bias.
         mgp: motion-guided prompting: `candidate` = a prompted mask competes, `always` = it wins whenever there is

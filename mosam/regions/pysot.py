@@ -30,7 +30,7 @@ def pysot_overlaps(first: Trajectory, second: Trajectory, size: Size) -> NDArray
         (T,) in [0, 1]; NaN where either is a code.
     Raises:
         ValueError: masks or points, or different lengths.
-    Source: STVIR/pysot, `toolkit/utils/src/region.c`; written from its behaviour and checked against its numbers.
+    Source: STVIR/pysot, `toolkit/utils/src/region.c`; written from its behavior and checked against its numbers.
     """
     overlaps = np.full(len(first), np.nan)
     for rows, a, b in _polygon_groups(first, second):

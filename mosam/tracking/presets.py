@@ -23,7 +23,7 @@ class Conditions:
     Attributes:
         precision: type the network computes in.
         resize: filter that brings frames to the network's input size.
-        post_processing: the official program's hole filling, stability fallback and binarised prompt memory.
+        post_processing: the official program's hole filling, stability fallback and binarized prompt memory.
         holes: post-processing fills holes; DAM4SAM's program discards the result.
     """
 

@@ -73,14 +73,14 @@ def evaluate(
     experiments: str | None = None,
     run: bool = True,
 ) -> str:
-    """Has the toolkit run trackers and analyse their results.
+    """Has the toolkit run trackers and analyze their results.
 
     Args:
         workspace: its folder.
         environment: that holds the toolkit.
         trackers: names in `trackers.ini`; none = all of them.
         experiments: of the stack, comma-separated; None = all.
-        run: run the trackers; else only analyse.
+        run: run the trackers; else only analyze.
     Returns:
         the toolkit's overall numbers, one a line.
     Raises:

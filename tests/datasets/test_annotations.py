@@ -246,7 +246,7 @@ def test_empty_first_mask(tmp_path):
         _truth(tmp_path / "b", [label_map({255: (0, 0, 2, 2)})], void_label=255)
 
 
-def test_palette_colours_saved_as_rgb_are_explained(tmp_path):
+def test_palette_colors_saved_as_rgb_are_explained(tmp_path):
     pixels = np.zeros((*SIZE, 3), dtype=np.uint8)
     pixels[:2, :2] = (128, 0, 0)
     pixels[5:, 5:] = (0, 128, 0)

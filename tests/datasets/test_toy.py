@@ -5,7 +5,7 @@ import pytest
 
 from mosam.datasets.base import load_dataset
 from mosam.datasets.toy import SCENARIOS, ToyTruth, export, longest_run, scenario_recipe, visible_shares
-from mosam.datasets.toy_render import BODY_DISTANCE, GROUND_DISTANCE, body_colours, label, paint, scene_colours
+from mosam.datasets.toy_render import BODY_DISTANCE, GROUND_DISTANCE, body_colors, label, paint, scene_colors
 from mosam.datasets.toy_scenes import Recipe, build_scene, random_recipe, training_clip
 from mosam.errors import MosamError, UnknownNameError
 from mosam.geometry import mask_to_box
@@ -46,11 +46,11 @@ def test_pixels_are_the_same_on_every_machine(val):
 def test_things_differ_from_the_background_and_from_one_another():
     rng = np.random.default_rng(0)
     for _ in range(50):
-        colours = scene_colours(rng, 4).astype(float)
-        apart = np.linalg.norm(colours[:, None] - colours[None], axis=2)
+        colors = scene_colors(rng, 4).astype(float)
+        apart = np.linalg.norm(colors[:, None] - colors[None], axis=2)
         assert apart[0, 1:].min() >= GROUND_DISTANCE
         assert apart[1:, 1:][~np.eye(4, dtype=bool)].min() >= BODY_DISTANCE
-        low, high = body_colours(rng, colours[1].astype(np.int64))
+        low, high = body_colors(rng, colors[1].astype(np.int64))
         assert np.abs(high - low).max() <= 66
 
 
@@ -147,7 +147,7 @@ def test_box_prompts_are_the_boxes_of_the_truth():
 
 
 def test_a_mask_has_the_pixels_its_body_paints():
-    """Painting the scene with the body in another colour changes the visible pixels and no other."""
+    """Painting the scene with the body in another color changes the visible pixels and no other."""
     scene = build_scene(np.random.default_rng(3), Recipe(targets=2, others=1), 12, (120, 160))
     number = next(n for n, body in enumerate(scene.bodies) if body.object_id == 1)
     body = scene.bodies[number]

@@ -20,7 +20,7 @@ def test_small_holes_are_filled_and_large_ones_stay():
     assert (fill_holes(ring(3), 9)[0, 0, 6:9, 6:9] == FILLED_LOGIT).all()
 
 
-def test_diagonal_neighbours_are_one_component():
+def test_diagonal_neighbors_are_one_component():
     low = torch.full((1, 1, 8, 8), 3.0)
     for i in range(4):
         low[0, 0, i + 2, i + 2] = -1.0

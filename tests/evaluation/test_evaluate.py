@@ -167,7 +167,7 @@ def test_every_way_to_name_results(tmp_path, cups):
     assert find_runs(str(results), cups) == find_runs(results, cups)
 
 
-def test_one_sequence_is_enough_to_be_recognised(tmp_path, cups):
+def test_one_sequence_is_enough_to_be_recognized(tmp_path, cups):
     write(tmp_path / "T" / "a", NAMES[4:])
     (tmp_path / "T" / "b").mkdir()
     (tmp_path / "T" / "b" / "readme.txt").write_text("no results")

@@ -53,7 +53,7 @@ def test_graphs_are_used_and_change_no_bit(device, precision, ahead, monkeypatch
     assert {name for name, call in net._calls.items() if isinstance(call, Graphed) and call.made} >= {
         "encode",
         "decode",
-        "memorise",
+        "memorize",
     }
     assert found.decisions == expected.decisions
     assert least_iou(found, expected) == 1

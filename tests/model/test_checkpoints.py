@@ -175,7 +175,7 @@ def test_without_network_one_line_says_what_to_do(name, no_network):
 
 def test_what_is_known_without_weights(no_network):
     info = model_info("tiny")
-    assert (info.parameters, info.weights_hash, info.licence) == (38962498, None, "Apache-2.0")
+    assert (info.parameters, info.weights_hash, info.license) == (38962498, None, "Apache-2.0")
     assert [model.name for model in list_models()] == ["nano", "tiny", "small", "base-plus", "large"]
 
 

@@ -21,28 +21,28 @@ HASH = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT; `server.behaviour` says how badly."""
+    """Serves CONTENT; `server.behavior` says how badly."""
 
     def do_GET(self):
         server, data = self.server, CONTENT
         server.requests.append(self.headers.get("Range"))
-        if server.behaviour == "missing":
+        if server.behavior == "missing":
             self.send_error(404)
             return
-        if server.behaviour == "broken":
+        if server.behavior == "broken":
             self.send_error(503)
             return
         start = 0
-        if self.headers.get("Range") and server.behaviour != "no ranges":
+        if self.headers.get("Range") and server.behavior != "no ranges":
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
             self.send_response(206)
         else:
             self.send_response(200)
-        if server.behaviour == "changed":
+        if server.behavior == "changed":
             data = data[:-1] + b"!"
         self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
-        if server.behaviour == "drops":  # a third of the file, then the line is cut
+        if server.behavior == "drops":  # a third of the file, then the line is cut
             self.wfile.write(data[start : start + len(data) // 3])
             self.wfile.flush()
             self.close_connection = True
@@ -56,7 +56,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch, tmp_path):
     listening = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    listening.behaviour, listening.requests = "good", []
+    listening.behavior, listening.requests = "good", []
     threading.Thread(target=listening.serve_forever, daemon=True).start()
     for name in (*fetch.OFFLINE_VARIABLES, "http_proxy", "HTTP_PROXY"):
         monkeypatch.delenv(name, raising=False)
@@ -83,15 +83,15 @@ def test_a_file_is_fetched_once_and_checked(server, tmp_path):
 
 
 def test_a_line_that_is_cut_is_taken_up_where_it_broke(server):
-    server.behaviour = "drops"
+    server.behavior = "drops"
     assert fetch_file("tiny").read_bytes() == CONTENT
     third = len(CONTENT) // 3
     assert server.requests == [None, f"bytes={third}-", f"bytes={2 * third}-", f"bytes={3 * third}-"]
 
 
-@pytest.mark.parametrize("behaviour", ["good", "no ranges"])
-def test_what_an_earlier_try_left_is_used_where_the_server_can(server, tmp_path, behaviour):
-    server.behaviour = behaviour
+@pytest.mark.parametrize("behavior", ["good", "no ranges"])
+def test_what_an_earlier_try_left_is_used_where_the_server_can(server, tmp_path, behavior):
+    server.behavior = behavior
     part = tmp_path / "cache" / "checkpoints" / "sam2.1_hiera_tiny.pt.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(CONTENT[:1000])
@@ -108,7 +108,7 @@ def test_a_part_that_is_too_long_is_thrown_away(server, tmp_path):
 
 
 def test_another_content_is_refused_and_deleted(server, tmp_path):
-    server.behaviour = "changed"
+    server.behavior = "changed"
     with pytest.raises(MismatchError, match=f"expected SHA-256 {HASH}, got [0-9a-f]{{64}}; the download is deleted"):
         fetch_file("tiny")
     assert find_file("tiny") is None
@@ -122,9 +122,9 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(server):
     assert len(server.requests) == 2
 
 
-@pytest.mark.parametrize(("behaviour", "requests"), [("missing", 1), ("broken", 5)])
-def test_a_server_that_has_it_not_is_named(server, behaviour, requests):
-    server.behaviour = behaviour
+@pytest.mark.parametrize(("behavior", "requests"), [("missing", 1), ("broken", 5)])
+def test_a_server_that_has_it_not_is_named(server, behavior, requests):
+    server.behavior = behavior
     with pytest.raises(MissingDataError, match=r"weights/sam2\.1_hiera_tiny\.pt: could not be downloaded \(the server"):
         fetch_file("tiny")
     assert len(server.requests) == requests
@@ -202,7 +202,7 @@ def test_metas_file_in_the_cache_is_the_model_of_that_name(server, monkeypatch, 
 
     monkeypatch.setattr(checkpoints, "_load_meta", load)
     loaded = checkpoints._load("tiny", seed=0, local_only=False)
-    assert (loaded.name, loaded.licence) == ("tiny", "Apache-2.0")
+    assert (loaded.name, loaded.license) == ("tiny", "Apache-2.0")
     assert seen == [find_file("tiny")]
 
 

@@ -118,7 +118,7 @@ def test_a_network_of_graphs_tracks_bit_for_bit_as_without(tracker):
             outputs = engine.step({video: frame[:, :: (-1) ** n] for n, video in enumerate(videos)})
             found += [outputs[video].objects[1].mask for video in videos]
             if t == len(frames) - 1 and recorder is not None:
-                assert {name for name, call in model._calls.items() if call.made} >= {"encode", "decode", "memorise"}
+                assert {name for name, call in model._calls.items() if call.made} >= {"encode", "decode", "memorize"}
                 model.release()
                 assert not any(call.made for call in model._calls.values())
         return np.array(found)

@@ -26,7 +26,7 @@ def test_bicubic_is_the_official_loader_bit_for_bit(image):
     assert torch.equal(load_pixels([image], 64, resize="pil_bicubic", device=CPU)[0], expected)
 
 
-def test_all_grey_levels_divide_as_in_double_precision():
+def test_all_gray_levels_divide_as_in_double_precision():
     levels = np.arange(256, dtype=np.uint8)
     image = np.stack([np.tile(levels, (256, 1))] * 3, axis=2)
     pixels = load_pixels([image], 256, resize="pil_bicubic", device=CPU)
@@ -92,7 +92,7 @@ SHAPES = [(90, 130), (64, 64), (40, 51), (301, 64), (64, 200), (720, 1280)]
 
 @pytest.mark.parametrize("resize", RESIZES)
 @pytest.mark.parametrize("shape", SHAPES)
-def test_resize_on_the_device_is_within_a_grey_level_of_that_on_the_host(resize, shape):
+def test_resize_on_the_device_is_within_a_gray_level_of_that_on_the_host(resize, shape):
     """The device's arithmetic on tensors of the processor; noise of full contrast is the hardest picture there is."""
     rng = np.random.default_rng(1)
     noise = rng.integers(0, 2, (*shape, 3)) * 255

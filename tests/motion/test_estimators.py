@@ -3,7 +3,7 @@ import pytest
 
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, PointTracks, find_estimator
-from mosam.motion.field import MotionSettings, MotionStream, build_estimators, cell_centres, sample
+from mosam.motion.field import MotionSettings, MotionStream, build_estimators, cell_centers, sample
 from mosam.policies.base import load_policy
 from mosam.policies.mosam import SCENE_CUT
 
@@ -92,13 +92,13 @@ def test_both_can_be_left_out():
     assert np.isnan(motion.survival)
 
 
-def test_sample_reads_cell_centres():
+def test_sample_reads_cell_centers():
     picture = np.arange(12, dtype=np.float32).reshape(3, 4)
     y, x = np.mgrid[:3, :4]
     places = np.stack([(x + 0.5) / 4, (y + 0.5) / 3], axis=-1).astype(np.float32)
     assert np.allclose(sample(picture, places), picture)
     assert sample(picture, np.full((1, 1, 2), 2.0, np.float32), outside=-1.0) == -1
-    assert cell_centres(4).shape == (4, 4, 2)
+    assert cell_centers(4).shape == (4, 4, 2)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (11, 40), (700, 9)])

@@ -42,7 +42,7 @@ def pair(*positions: tuple[int, int], sparse: str = "lk", dense: str = "dis-medi
     return result
 
 
-def centre(box: np.ndarray) -> np.ndarray:
+def center(box: np.ndarray) -> np.ndarray:
     return (box[:2] + box[2:]) / 2 * (W, H)
 
 
@@ -53,7 +53,7 @@ def centre(box: np.ndarray) -> np.ndarray:
 )
 def test_a_moving_object_is_forecast_where_it_went(sparse, dense, pixels, overlap):
     seen = forecast(pair((80, 60), (88, 56), sparse=sparse, dense=dense), probability(80, 60), NEEDS)
-    assert np.allclose(centre(seen.box), (118, 86), atol=pixels)
+    assert np.allclose(center(seen.box), (118, 86), atol=pixels)
     assert seen.trust > 0.7
     wanted = probability(88, 56) > 0.5
     assert (seen.expected & wanted).sum() / (seen.expected | wanted).sum() > overlap
@@ -74,9 +74,9 @@ def test_points_are_spread_and_no_more_than_asked():
 def test_extrapolated_uses_earlier_frames_only():
     needs = MotionNeeds("lk", "dis-medium", 3, "extrapolated")
     steady = pair((80, 60), (88, 60), (96, 60))
-    assert np.allclose(centre(forecast(steady, probability(88, 60), needs).box), (126, 90), atol=3)
+    assert np.allclose(center(forecast(steady, probability(88, 60), needs).box), (126, 90), atol=3)
     turned = pair((80, 60), (88, 60), (80, 60))  # it turns back on the last frame, which must not be known
-    assert np.allclose(centre(forecast(turned, probability(88, 60), needs).box), (126, 90), atol=3)
+    assert np.allclose(center(forecast(turned, probability(88, 60), needs).box), (126, 90), atol=3)
     assert forecast(pair((80, 60), (88, 60)), probability(80, 60), needs) is None
 
 

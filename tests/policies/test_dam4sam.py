@@ -147,7 +147,7 @@ def test_counts_from_the_start_of_the_track():
         assert a.plans[0].span == b.plans[0].span
 
 
-def test_frames_without_the_object_are_never_read_nor_memorised():
+def test_frames_without_the_object_are_never_read_nor_memorized():
     frames = [((t // 7) % 2 == 0, 0.9, 1.0, False) for t in range(100)]
     for step, (present, *_) in zip(run(frames), frames, strict=True):
         read = {f for f, _ in (*slots(step.plans[0]), *pointers(step.plans[0]))} - {0}

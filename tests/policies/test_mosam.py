@@ -305,7 +305,7 @@ def test_what_lies_beside_needs_the_flow_to_this_frame(options, kept):
     assert load_policy("mosam", **options).motion().beside == kept
 
 
-def test_absent_frames_are_not_memorised():
+def test_absent_frames_are_not_memorized():
     [choice] = load_policy("mosam").choose([state()], 10, offers([(0.5, None)] * 3, score=-1.0))
     assert choice.memory == "skip"
     [kept] = load_policy("mosam", selection="off").choose([state()], 10, offers([(0.5, None)] * 3, score=-1.0))

@@ -64,7 +64,7 @@ MEASURES = {
 
 @dataclasses.dataclass
 class Made:
-    """A workspace that `make vot` has run and analysed."""
+    """A workspace that `make vot` has run and analyzed."""
 
     kind: str
     root: Path
@@ -157,7 +157,7 @@ def nearly_equal(a, b, *, pixels):
     return a[0] == b[0] and all((x ^ y).sum() <= pixels for x, y in pairs)
 
 
-def test_the_toolkit_analyses_what_our_runner_wrote(workspaces, tmp_path):
+def test_the_toolkit_analyzes_what_our_runner_wrote(workspaces, tmp_path):
     from mosam import load_model, load_policy, run
     from mosam.cli import run_command
 

@@ -15,8 +15,8 @@ from mosam.motion.field import Motion
 from mosam.types import FrameOutput, Image, Mask, Size
 
 FILL = 0.45  # share of an object's color in its pixels
-WHITE, BLACK, GREY = (255, 255, 255), (0, 0, 0), (150, 150, 150)
-# Okabe and Ito's colors, brightest first: told apart on dark and light pictures, and by colour-blind people.
+WHITE, BLACK, GRAY = (255, 255, 255), (0, 0, 0), (150, 150, 150)
+# Okabe and Ito's colors, brightest first: told apart on dark and light pictures, and by color-blind people.
 COLORS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (204, 121, 167), (213, 94, 0), (0, 114, 178))
 POINT_COLOR, FLOW_COLOR = (255, 255, 0), (0, 255, 255)
 FLOW_STEP = 40  # pixels between the arrows of a drawn flow
@@ -136,7 +136,7 @@ def memory_strip(
     Args:
         width: of the band.
         frames: frame numbers by object id.
-        thumbnails: small pictures of frames; one that is not there any more is drawn as a grey field.
+        thumbnails: small pictures of frames; one that is not there any more is drawn as a gray field.
         size: (height, width) of a thumbnail.
         now: the frame that was tracked.
     """
@@ -149,7 +149,7 @@ def memory_strip(
             x = 34 + place * (step + 4)
             part = row[2 : 2 + height, x : x + step]
             shown = thumbnails.get(number)
-            part[:] = GREY if shown is None else shown[: part.shape[0], : part.shape[1]]
+            part[:] = GRAY if shown is None else shown[: part.shape[0], : part.shape[1]]
             write(row, f"{number - now}", (x, 2), WHITE, size=12)
         write(row, str(object_id), (6, height // 2 - 8), color_of(object_id), size=14)
         rows.append(row)

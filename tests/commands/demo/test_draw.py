@@ -5,7 +5,7 @@ import pytest
 
 from mosam.commands.demo.draw import (
     COLORS,
-    GREY,
+    GRAY,
     WIDEST,
     color_of,
     draw_field,
@@ -84,14 +84,14 @@ def test_motion_box_points_and_reasons():
     assert (told[:80] == 100).all()
 
 
-def test_the_strip_shows_remembered_frames_and_grey_for_forgotten_ones():
+def test_the_strip_shows_remembered_frames_and_gray_for_forgotten_ones():
     small = thumbnail(np.full((120, 160, 3), 200, np.uint8))
     band = memory_strip(400, {1: [0, 4, 5]}, {0: small, 5: small}, small.shape[:2], 6)
     assert band.shape == (small.shape[0] + 4, 400, 3)
     y = small.shape[0] - 3
     first, second, third = (band[y, 34 + n * (small.shape[1] + 4) + 40].tolist() for n in range(3))
     assert first == third == [200] * 3
-    assert second == list(GREY)
+    assert second == list(GRAY)
     assert len(memory_strip(400, {}, {}, (10, 10), 0)) == 0
 
 

@@ -71,7 +71,7 @@ def test_whether_the_first_prediction_counts(tmp_path, protocol, counts):
     ("protocol", "success", "precision", "norm"),
     [
         # frame 1 visible with a bad true box, frame 2 absent, frames 0 and 3 hit; 4 frames
-        pytest.param("pytracking", 2, 2, 3, id="PyTracking: a bad true box hits in normalised precision only"),
+        pytest.param("pytracking", 2, 2, 3, id="PyTracking: a bad true box hits in normalized precision only"),
         pytest.param("lasot", 2, 3, 3, id="MATLAB: it hits in both precisions"),
         pytest.param("pysot", 2, 3, 3, id="pysot: as MATLAB"),
     ],

@@ -177,16 +177,16 @@ NO_DAVIS = ["vos-benchmark", "lvos", "mose-v2", "ytvos", "toy-vot"]
 
 
 @pytest.mark.parametrize("protocol", NO_DAVIS)
-@pytest.mark.parametrize("grey", [255, 38])
-def test_labels_that_no_object_has_are_named_and_count_for_nothing(tmp_path, protocol, grey):
-    """0 and 255, and a palette lost to grey: 0 to the official programs, too."""
+@pytest.mark.parametrize("gray", [255, 38])
+def test_labels_that_no_object_has_are_named_and_count_for_nothing(tmp_path, protocol, gray):
+    """0 and 255, and a palette lost to gray: 0 to the official programs, too."""
     truth = Truth([{1: square(5)}] * 6)
-    write_maps(tmp_path / "clip", [Image.fromarray(square(5).astype(np.uint8) * grey)] * 6)
+    write_maps(tmp_path / "clip", [Image.fromarray(square(5).astype(np.uint8) * gray)] * 6)
     result = score(tmp_path, protocol, truth, [])
     assert max(result.values["j_mean" if "j_mean" in result.values else "accuracy"], 0) < 0.01
     (note,) = result.notes
-    assert re.match(rf"label {grey} \(in 0000[01].png and \d other files\) no object's \(objects: 1\)", note)
-    assert "write object ids, not 255, grey values or colors" in note
+    assert re.match(rf"label {gray} \(in 0000[01].png and \d other files\) no object's \(objects: 1\)", note)
+    assert "write object ids, not 255, gray values or colors" in note
 
 
 def test_an_extra_label_beside_right_ones_is_named(tmp_path):

@@ -32,7 +32,7 @@ class Threads(Launcher):
     place = Place()
 
     def __init__(self, lost=(), change=lambda part: part):
-        self.lost, self.change, self.count, self.cancelled = set(lost), change, 0, False
+        self.lost, self.change, self.count, self.canceled = set(lost), change, 0, False
         self.pool = ThreadPoolExecutor(1)  # the fakes replace a name of a module
 
     def split(self, jobs, rows):
@@ -48,7 +48,7 @@ class Threads(Launcher):
         return tasks
 
     def cancel(self):
-        self.cancelled = True
+        self.canceled = True
         self.pool.shutdown()
 
 
@@ -91,7 +91,7 @@ def test_parts_give_what_one_process_gives(tmp_path, plain):
     assert results(result.path) == plain
     assert hidden(result.path) == []
     assert launcher.count == 4
-    assert launcher.cancelled
+    assert launcher.canceled
     # also those that a task finished before the parent looked at the folder
     assert Counter((e.sequence, e.event) for e in events if e.event in ("done", "kept")) == Counter(
         (name, "done") for name in NAMES
