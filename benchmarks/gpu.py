@@ -116,19 +116,26 @@ class Plan:
         return self._models[key]
 
     def child(self, words: list[str], seconds: float, **environment: str) -> tuple[str, str | None]:
-        """The last line that a Python program prints, and why it failed or None."""
+        """The last line that a Python program prints, and why it failed or None; all it says is kept in a file."""
         limit = max(5.0, min(seconds, self.left - 2))
         place = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
         try:
             done = subprocess.run(
                 [sys.executable, *words], capture_output=True, text=True, timeout=limit, env=place, check=False
             )
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
+            said = [part.decode(errors="replace") for part in (error.stdout, error.stderr) if isinstance(part, bytes)]
+            self._keep_output(words, *said)
             return "", f"no end within {limit:.0f} s"
+        self._keep_output(words, done.stdout, done.stderr)
         last = (done.stdout.strip().splitlines() or [""])[-1]
         if done.returncode == 0:
             return last, None
         return last, (done.stderr.strip().splitlines() or [last or f"exit code {done.returncode}"])[-1][:300]
+
+    def _keep_output(self, words: list[str], *texts: str) -> None:
+        with (self.out / f"{self._section or 'child'}.txt").open("a", encoding="utf-8") as file:
+            file.write("\n".join([" ".join(words), *texts]) + "\n")
 
     def run(self, name: str, section: Section) -> None:
         """One section, whatever becomes of it."""

@@ -303,7 +303,7 @@ def wins(plan: Plan) -> None:
 
 
 def oom(plan: Plan) -> None:
-    """Out of memory: the rows of later calls recover, and a run ends well."""
+    """Out of memory: rows of a call go down, and come back (that a run ends well is among the tests)."""
     if not plan.cuda:
         plan.say("  left out: needs CUDA")
         return
@@ -313,11 +313,12 @@ def oom(plan: Plan) -> None:
     for gib in (3.0, 1.2):
         try:
             torch.cuda.set_per_process_memory_fraction((base + gib * 2**30) / total)
-            stepper = tools.Stepper(net, 16, 1, plan.size)
-            rows = []
-            for _ in range(80):
-                stepper.step()
-                rows.append(stepper.engine.runner.max_rows)
+            with tools.graphs_of(net):
+                stepper = tools.Stepper(net, 16, 1, plan.size)
+                rows = []
+                for _ in range(80):
+                    stepper.step()
+                    rows.append(stepper.engine.runner.max_rows)
             peak = torch.cuda.max_memory_reserved() / 2**30
             plan.row(gib_beside_weights=gib, least_rows=min(rows), rows_at_the_end=rows[-1], reserved_gib=peak)
         except Exception as error:
@@ -354,7 +355,8 @@ def trackers(plan: Plan) -> None:
     for tracker in ("sam2", "samurai", "dam4sam", "sam2long", "mosam"):
         for lanes in (1,) if plan.quick else (1, 8):
             plan.free()
-            fps, host = tools.speed_of(net, lanes, 1, plan.size, quick=plan.quick, tracker=tracker)
+            with tools.graphs_of(net):
+                fps, host = tools.speed_of(net, lanes, 1, plan.size, quick=plan.quick, tracker=tracker)
             plan.row(tracker=tracker, lanes=lanes, fps=fps, host_ms=host)
 
 
@@ -370,9 +372,9 @@ SECTIONS = {
     "workers": Section(workers, 40, 120),
     "tests": Section(tests, 40, 180),
     "oom": Section(oom, 10, 40),
-    "flat": Section(flat, 20, 90),
+    "flat": Section(flat, 20, 120),
     "trackers": Section(trackers, 12, 60),
-    "compile": Section(compile, 200, 400),
+    "compile": Section(compile, 170, 400),
     "batches": Section(batches, 60, 200),
     "vos": Section(vos, 100, 400),
 }

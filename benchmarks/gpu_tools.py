@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
     from mosam.policies.base import MemoryPolicy
     from mosam.tracking.launch.site import Place, Site
+    from mosam.tracking.run import Progress
 
 FILL = 28  # frames until 7 slots and 16 pointers are full and each shape's graph is recorded
 QUICK_FILL = 9
@@ -285,6 +286,32 @@ def uneven_masks(plan: Plan, net: Any, *, ahead: bool = False, ragged: str = "bu
         for n in on:
             found += [o.mask for output in engine.drain(videos[n]) for _, o in sorted(output.objects.items())]
     return found
+
+
+class Throughput:
+    """Frames per second from the moment on at which all lanes are filled: workers are not ready at the same time.
+
+    Args:
+        lanes: of all workers.
+    """
+
+    def __init__(self, lanes: int):
+        self._lanes, self._begun, self._since, self._before, self._end = lanes, 0, 0.0, 0, 0.0
+        self._frames: dict[str, int] = {}
+
+    def __call__(self, event: Progress) -> None:
+        """What a run tells."""
+        self._end = time.perf_counter()
+        if event.event == "frame":
+            self._frames[event.sequence] = event.frames
+        elif event.event == "start":
+            self._begun += 1
+            if self._begun == self._lanes:
+                self._since, self._before = self._end, sum(self._frames.values())
+
+    def fps(self, frames: int) -> float:
+        """Of a run of so many frames."""
+        return (frames - self._before) / (self._end - self._since)
 
 
 @dataclass(frozen=True)

@@ -124,3 +124,17 @@ def test_what_is_switched_off_comes_back(modules):
             gpu_tools.speed_of(net, 1, 1, (96, 160), quick=True)
     assert (net._calls, net._rotary._kernel, norms._kernel, blocked.fitting_kernel) == before
     assert float(gpu_tools.error_of(torch.ones(3), torch.ones(3))) == 0
+
+
+def test_throughput_counts_from_the_moment_when_all_workers_are_ready(modules, monkeypatch):
+    from types import SimpleNamespace
+
+    import gpu_tools
+
+    clock = iter([0.0, 1.0, 10.0, 11.0, 20.0])
+    monkeypatch.setattr(gpu_tools.time, "perf_counter", lambda: next(clock))
+    seen = gpu_tools.Throughput(lanes=2)
+    events = [("start", "a", 0), ("frame", "a", 30), ("start", "b", 0), ("frame", "b", 5), ("done", "a", 100)]
+    for event, sequence, frames in events:
+        seen(SimpleNamespace(event=event, sequence=sequence, frames=frames))
+    assert seen.fps(200) == (200 - 30) / (20 - 10)
