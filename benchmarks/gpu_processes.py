@@ -75,14 +75,14 @@ def workers(plan: Plan) -> None:
     from mosam.tracking.launch.local import cpu_places, gpu_places, run_workers
 
     plan.forget_models()
-    clips, frames = (2, 3) if plan.quick else (32, 40)
+    clips, frames = (4, 6) if plan.quick else (32, 70)
     for model, lanes in [(plan.tiny, 1)] if plan.quick else [(plan.tiny, 16), (plan.large, 16)]:
         with tempfile.TemporaryDirectory() as name:
             work = tools.ClipWork(Path(name) / "clips", clips, frames, plan.size, model)
             len(work.dataset)  # makes the clips
             for count in (1, 2):
                 places = gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else cpu_places(count)
-                seen = tools.Throughput(max(1, lanes // count) * count)
+                seen = tools.Throughput(max(1, lanes // count) * count, warm=1 if plan.quick else 28)
                 out = Path(name) / f"out-{count}"
                 done = run_workers(work, places, out=out, max_lanes=max(1, lanes // count), progress=seen)
                 plan.row(

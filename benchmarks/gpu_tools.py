@@ -289,28 +289,30 @@ def uneven_masks(plan: Plan, net: Any, *, ahead: bool = False, ragged: str = "bu
 
 
 class Throughput:
-    """Frames per second from the moment on at which all lanes are filled: workers are not ready at the same time.
+    """Frames per second from the moment on at which all lanes are warm: workers are not ready at the same time.
 
     Args:
         lanes: of all workers.
+        warm: frames of a sequence after which its lane is.
     """
 
-    def __init__(self, lanes: int):
-        self._lanes, self._begun, self._since, self._before, self._end = lanes, 0, 0.0, 0, 0.0
+    def __init__(self, lanes: int, warm: int):
+        self._lanes, self._warm, self._since, self._before, self._end = lanes, warm, 0.0, 0, 0.0
         self._frames: dict[str, int] = {}
 
     def __call__(self, event: Progress) -> None:
         """What a run tells."""
         self._end = time.perf_counter()
-        if event.event == "frame":
-            self._frames[event.sequence] = event.frames
-        elif event.event == "start":
-            self._begun += 1
-            if self._begun == self._lanes:
-                self._since, self._before = self._end, sum(self._frames.values())
+        if event.event != "frame":
+            return
+        self._frames[event.sequence] = event.frames
+        if not self._since and sum(frames >= self._warm for frames in self._frames.values()) >= self._lanes:
+            self._since, self._before = self._end, sum(self._frames.values())
 
     def fps(self, frames: int) -> float:
-        """Of a run of so many frames."""
+        """Of a run of so many frames; NaN where the lanes were never warm."""
+        if not self._since:
+            return float("nan")
         return (frames - self._before) / (self._end - self._since)
 
 

@@ -126,15 +126,15 @@ def test_what_is_switched_off_comes_back(modules):
     assert float(gpu_tools.error_of(torch.ones(3), torch.ones(3))) == 0
 
 
-def test_throughput_counts_from_the_moment_when_all_workers_are_ready(modules, monkeypatch):
+def test_throughput_counts_from_the_moment_when_all_lanes_are_warm(modules, monkeypatch):
     from types import SimpleNamespace
 
     import gpu_tools
 
     clock = iter([0.0, 1.0, 10.0, 11.0, 20.0])
     monkeypatch.setattr(gpu_tools.time, "perf_counter", lambda: next(clock))
-    seen = gpu_tools.Throughput(lanes=2)
-    events = [("start", "a", 0), ("frame", "a", 30), ("start", "b", 0), ("frame", "b", 5), ("done", "a", 100)]
+    seen = gpu_tools.Throughput(lanes=2, warm=5)
+    events = [("frame", "a", 30), ("frame", "b", 4), ("frame", "b", 5), ("start", "c", 0), ("done", "a", 100)]
     for event, sequence, frames in events:
         seen(SimpleNamespace(event=event, sequence=sequence, frames=frames))
-    assert seen.fps(200) == (200 - 30) / (20 - 10)
+    assert seen.fps(200) == (200 - 35) / (20 - 10)
