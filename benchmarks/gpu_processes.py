@@ -75,7 +75,7 @@ def workers(plan: Plan) -> None:
     from mosam.tracking.launch.local import cpu_places, gpu_places, run_workers
 
     plan.forget_models()
-    clips, frames = (4, 6) if plan.quick else (32, 70)
+    clips, frames = (3, 24) if plan.quick else (32, 70)
     for model, lanes in [(plan.tiny, 1)] if plan.quick else [(plan.tiny, 16), (plan.large, 16)]:
         with tempfile.TemporaryDirectory() as name:
             work = tools.ClipWork(Path(name) / "clips", clips, frames, plan.size, model)
