@@ -72,7 +72,8 @@ def _peer(
 
 def workers(plan: Plan) -> None:
     """Two worker processes on one GPU (`--gpus 0,0`) against one, from JPEG files to label maps."""
-    from mosam.tracking.launch.local import cpu_places, gpu_places, run_workers
+    from mosam.tracking.launch.local import gpu_places, run_workers
+    from mosam.tracking.launch.site import Place
 
     plan.forget_models()
     clips, frames = (3, 24) if plan.quick else (32, 70)
@@ -81,7 +82,7 @@ def workers(plan: Plan) -> None:
             work = tools.ClipWork(Path(name) / "clips", clips, frames, plan.size, model)
             len(work.dataset)  # makes the clips
             for count in (1, 2):
-                places = gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else cpu_places(count)
+                places = gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else [Place("cpu", 1, 1 / count)] * count
                 seen = tools.Throughput(max(1, lanes // count) * count, warm=1 if plan.quick else 28)
                 out = Path(name) / f"out-{count}"
                 done = run_workers(work, places, out=out, max_lanes=max(1, lanes // count), progress=seen)
