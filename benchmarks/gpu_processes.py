@@ -82,7 +82,9 @@ def workers(plan: Plan) -> None:
             work = tools.ClipWork(Path(name) / "clips", clips, frames, plan.size, model)
             len(work.dataset)  # makes the clips
             for count in (1, 2):
-                places = gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else [Place("cpu", 1, 1 / count)] * count
+                places = (
+                    gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else [Place("cpu", 1, 1 / count)] * count
+                )
                 seen = tools.Throughput(max(1, lanes // count) * count, warm=1 if plan.quick else 28)
                 out = Path(name) / f"out-{count}"
                 done = run_workers(work, places, out=out, max_lanes=max(1, lanes // count), progress=seen)
