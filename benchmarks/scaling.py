@@ -110,7 +110,8 @@ class Waiting:
 
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
-        from mosam.tracking import run as runner
+        from mosam.model.backbone import BackboneSizes
+        from mosam.tracking import loop
         from mosam.tracking.launch.site import Site
         from mosam.types import FrameOutput
 
@@ -121,8 +122,11 @@ class Waiting:
 
         class Model:
             name, weights_hash, random, device, dtype = "waiting", "", True, Device(), "torch.float32"
+            sizes = BackboneSizes(64, 4, 16, 8, 4, 7, 16, 3)
 
         class Engine:
+            ahead = False
+
             def __init__(self) -> None:
                 self.numbers, self.frames = itertools.count(), {}
 
@@ -151,7 +155,7 @@ class Waiting:
             def close(self, video: int) -> list:
                 return self.frames.pop(video)
 
-        runner._new_engine = lambda *arguments: Engine()
+        loop._new_engine = lambda *arguments: Engine()
         return Site(self.dataset, Model(), self.policy, Parity(), CodecOptions())  # type: ignore[arg-type]
 
 

@@ -107,15 +107,31 @@ class FakeDevice:
     type: str = "cpu"
 
 
+@dataclass(frozen=True)
+class FakeSizes:
+    """Sizes of a very small network, see `mosam.model.backbone.BackboneSizes`."""
+
+    image: int = 16
+    grid: int = 2
+    mask: int = 4
+    width: int = 8
+    memory: int = 4
+    slots: int = 7
+    pointers: int = 16
+    candidates: int = 3
+    tokens: int = 4
+
+
 @dataclass
 class FakeModel:
-    """What the runner records of a network."""
+    """What a run reads of a network."""
 
     name: str = "fake"
     weights_hash: str = "0" * 64
     random: bool = False
     device: FakeDevice = FakeDevice()
     dtype: str = "torch.float32"
+    sizes: FakeSizes = FakeSizes()
 
 
 class FakeEngine:
@@ -123,6 +139,8 @@ class FakeEngine:
 
     `fail(frames, frame)` is called for every image with the length of its video and may raise.
     """
+
+    ahead = False
 
     def __init__(self, *, delay=0, fail=None):
         self.delay, self.fail = delay, fail or (lambda video, frame: None)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mosam.errors import printable
 
 if TYPE_CHECKING:
-    from mosam.tracking.run import Progress
+    from mosam.tracking.events import Progress
 
 
 class Speed:
@@ -223,7 +223,7 @@ def download_view(name: str) -> Iterator[Callable[[int, int], None]]:
 def describe(event: Progress) -> str | None:
     """An event as a line, or None where it is not worth one.
 
-    >>> from mosam.tracking.run import Progress
+    >>> from mosam.tracking.events import Progress
     >>> describe(Progress("done", "bird-2", 3, 24, frames=90, length=90, seconds=4.5))
     '[3/24] bird-2: 90 frames, 20.0 fps'
     """

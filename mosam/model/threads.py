@@ -22,12 +22,14 @@ def suitable_threads(model: Backbone) -> Iterator[None]:
     host only copies frames, and threads spin for a while after each copy (on an H100's host with 16 of them one lane at
     36 frames per second kept 6.5 cores busy). `OMP_NUM_THREADS` wins.
     """
+    gpu = model.device.type != "cpu"
+    if "OMP_NUM_THREADS" in os.environ or not (gpu or model.sizes.grid <= SMALL_GRID):
+        yield
+        return
     import torch
 
-    gpu = model.device.type != "cpu"
     before = torch.get_num_threads()
-    if (gpu or model.sizes.grid <= SMALL_GRID) and "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)
     try:
         yield
     finally:

@@ -61,14 +61,14 @@ class WorkerSink:
         self._settings, self._token, self._report = settings, token, report
 
     def partial(self, name: str) -> Path:
-        """See `mosam.tracking.run.Sink`."""
+        """See `mosam.tracking.events.ResultSink`."""
         with writing(self.folder):
             return self._inside.make_folder(self._place(WORK, name), new=True)
 
     def commit(
         self, name: str, paths: Iterable[str], record: SequenceRecord, *, unhashed: Iterable[str] = ()
     ) -> SequenceRecord:
-        """See `mosam.tracking.run.Sink`."""
+        """See `mosam.tracking.events.ResultSink`."""
         paths, folder = list(paths), self.folder / self._place(WORK, name)
         digest = content_hash(folder, paths)
         if digest is None:
@@ -79,12 +79,12 @@ class WorkerSink:
         return record
 
     def fail(self, name: str, record: SequenceRecord) -> None:
-        """See `mosam.tracking.run.Sink`."""
+        """See `mosam.tracking.events.ResultSink`."""
         self.partial(name)
         self._leave(name, record)
 
     def discard(self, name: str) -> None:
-        """See `mosam.tracking.run.Sink`."""
+        """See `mosam.tracking.events.ResultSink`."""
         self._inside.remove(self._place(WORK, name), quiet=True)
 
     def _place(self, kind: str, name: str) -> str:
@@ -120,14 +120,14 @@ def is_ready(folder: Path, name: str, run: str) -> bool:
     return any(ready.startswith(place_of(READY, name, f"{run}-")) for ready in ready_folders(folder))
 
 
-def collect(store: RunStore, ready: str, names: Container[object], tell: Callable[..., None]) -> str | None:
+def collect(store: RunStore, ready: str, names: Container[object], report: Callable[..., None]) -> str | None:
     """Moves a complete sequence to its place and into the record.
 
     Args:
         store: of the run.
         ready: one of `ready_folders`.
         names: of the sequences this call is about; others are left where they are.
-        tell: called with `done` or `failed`, see `mosam.tracking.run.Tell`.
+        report: called with `done` or `failed`, see `mosam.tracking.events.Report`.
     Returns:
         the sequence's name; None where it is not needed or was damaged on the way.
     Raises:
@@ -155,7 +155,7 @@ def collect(store: RunStore, ready: str, names: Container[object], tell: Callabl
     if record.status == "failed":
         _refuse(store, ready)
         store.fail(name, record)
-        tell("failed", name, reason=record.reason, **frames)
+        report("failed", name, reason=record.reason, **frames)
         return name
     paths = _intact(store, ready, name, record)
     if not paths:
@@ -164,7 +164,7 @@ def collect(store: RunStore, ready: str, names: Container[object], tell: Callabl
     log = log_path(name)
     logs = [log] if store.inside.kind(f"{ready}/{log}") == "file" else []
     store.take(ready, name, paths, record, drop=[OUTCOME], unhashed=logs)
-    tell("done", name, **frames)
+    report("done", name, **frames)
     return name
 
 

@@ -16,8 +16,9 @@ from mosam.policies.base import load_policy, parse_tracker
 from mosam.results.store import run_name
 from mosam.system import options as shared
 from mosam.system.options import option
+from mosam.tracking.events import Progress
 from mosam.tracking.presets import Conditions, conditions, default_model, default_tracker
-from mosam.tracking.run import Progress, RunResult, run
+from mosam.tracking.run import RunResult, run
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset

@@ -1,68 +1,34 @@
-"""Walks a dataset: frames -> engine -> result files, several sequences at a time, each kept or failed on its own."""
+"""`mosam.run`: checks what it is given, opens the run's folder, finds the sequences left to do, and tracks them.
+
+The tracking itself is `mosam.tracking.loop`. Launchers (`mosam.tracking.launch`) use the other functions here.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
-from mosam.results.frame_log import FrameLogWriter, log_path
+from mosam.errors import MismatchError
 from mosam.results.handover import take_over
-from mosam.results.store import RunRecord, RunSettings, RunStore, SequenceRecord, StoreError, writing
+from mosam.results.store import RunRecord, RunSettings, RunStore
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
-from mosam.tracking.modes import ONCE, PLAYS, Pass, Play
+from mosam.tracking.events import Progress, ProgressReporter, Report
+from mosam.tracking.loop import annotation_hash, frames_hash, track_sequences
+from mosam.tracking.modes import ONCE
 from mosam.tracking.schedule import Job, JobQueue, Lanes, longest_first
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
-    from mosam.datasets.base import Dataset, FrameSource, Sequence
+    from mosam.datasets.base import Dataset
     from mosam.engine.parity import Parity
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
-    from mosam.types import FrameOutput, Image
 
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
-
-Event = Literal["kept", "redo", "start", "frame", "done", "failed", "note"]
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """One thing that happened during a run.
-
-    Attributes:
-        event: `kept` (done before and intact), `redo` (to be done again), `start`, `frame`, `done`, `failed`, or `note`
-            (something to know about the run; `reason` says what).
-        sequence: its name.
-        finished: sequences that are done or have failed, kept ones included.
-        total: sequences of the run.
-        frames: frames of this sequence tracked so far.
-        length: frames there are to track; 0 where not known.
-        seconds: engine time spent on it so far.
-        reason: why it failed or is done again.
-        ahead: frames of the whole run that are still to be tracked; 0 where not known.
-        longest: the most of them that one sequence has.
-    """
-
-    event: Event
-    sequence: str
-    finished: int
-    total: int
-    frames: int = 0
-    length: int = 0
-    seconds: float = 0.0
-    reason: str | None = None
-    ahead: int = 0
-    longest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +101,14 @@ def run(
     lanes, note = choose_lanes(model, policy, max_lanes)
     store = open_store(dataset, settings, environment_of(model, lanes), out=out, overwrite=overwrite)
     with store:
-        teller = Teller(len(dataset), progress)
+        reporter = ProgressReporter(len(dataset), progress)
         take_over(store, dataset, overwrite=overwrite)
         if note is not None:
-            teller.tell("note", "", reason=note)
-        jobs = describe_jobs(dataset, find_work(dataset, store, teller.tell), policy, ordered=lanes > 1)
-        teller.expect(jobs)
+            reporter.report("note", "", reason=note)
+        jobs = describe_jobs(dataset, find_work(dataset, store, reporter.report), policy, ordered=lanes > 1)
+        reporter.expect(jobs)
         queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
-        walk(dataset, model, policy, parity, options, store, Lanes(queue, lanes), teller.tell, log=log)
+        track_sequences(dataset, model, policy, parity, options, store, Lanes(queue, lanes), reporter.report, log=log)
         return result_of(dataset, store)
 
 
@@ -187,7 +153,7 @@ def result_of(dataset: Dataset, store: RunStore) -> RunResult:
     return RunResult(store.folder, done, failed, store.record)
 
 
-def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
+def find_work(dataset: Dataset, store: RunStore, report: Report) -> list[str]:
     """Names of the sequences that still have to be done; what is finished and intact is kept.
 
     Raises:
@@ -196,7 +162,7 @@ def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
     from mosam.codecs import CODECS
 
     for note in store.notes:
-        tell("note", "", reason=note)
+        report("note", "", reason=note)
     codec, left = CODECS[dataset.info.result_format], []
     for name in dataset:
         record = store.record.sequences.get(name)
@@ -205,22 +171,22 @@ def find_work(dataset: Dataset, store: RunStore, tell: Tell) -> list[str]:
             paths = codec.paths(sequence)
             why = store.check(name, paths)
             if why is None:
-                if record.annotation != _annotation(dataset, name):
+                if record.annotation != annotation_hash(dataset, name):
                     raise MismatchError(
                         f"{store.folder}: {name} was tracked from another annotation than is there now; choose another "
                         "folder with --results, or throw the old results away with --overwrite"
                     )
-                if record.pictures is not None and record.pictures != _pictures(sequence):
+                if record.pictures is not None and record.pictures != frames_hash(sequence):
                     raise MismatchError(
                         f"{store.folder}: {name} was tracked from other pictures than are there now; put those back, "
                         "choose another folder with --results, or throw the old results away with --overwrite"
                     )
-                tell("kept", name)
+                report("kept", name)
                 continue
             store.forget(name, paths)
-            tell("redo", name, reason=why)
+            report("redo", name, reason=why)
         elif record is not None:
-            tell("redo", name, reason=f"failed before: {record.reason}")
+            report("redo", name, reason=f"failed before: {record.reason}")
         left.append(name)
     return left
 
@@ -246,127 +212,10 @@ def describe_jobs(dataset: Dataset, names: Iterable[str], policy: MemoryPolicy, 
     return longest_first(jobs) if ordered else jobs
 
 
-class Tell(Protocol):
-    """Takes an event of a sequence."""
-
-    def __call__(
-        self,
-        event: Event,
-        name: str,
-        *,
-        frames: int = 0,
-        length: int = 0,
-        seconds: float = 0.0,
-        reason: str | None = None,
-    ) -> None:
-        """See `Progress`."""
-
-
-class Teller:
-    """Turns events of sequences into progress of a run.
-
-    Args:
-        total: sequences of the run.
-        progress: called with each, or None.
-    """
-
-    def __init__(self, total: int, progress: Callable[[Progress], None] | None):
-        self._total, self._progress, self._finished = total, progress, 0
-        self._ahead: dict[str, int] = {}
-        self._lengths: dict[str, int] = {}
-
-    def expect(self, jobs: Iterable[Job]) -> None:
-        """Says how long the sequences are, for the time left."""
-        self._lengths = {job.name: job.frames for job in jobs}
-        self._ahead = dict(self._lengths)
-
-    def tell(
-        self,
-        event: Event,
-        name: str,
-        *,
-        frames: int = 0,
-        length: int = 0,
-        seconds: float = 0.0,
-        reason: str | None = None,
-    ) -> None:
-        """See `Tell`."""
-        if event in ("kept", "done", "failed"):
-            self._finished += 1
-            self._ahead.pop(name, None)
-        elif name in self._ahead:
-            self._ahead[name] = max(0, self._lengths[name] - frames)
-        if self._progress is None:
-            return
-        ahead, longest = sum(self._ahead.values()), max(self._ahead.values(), default=0)
-        self._progress(
-            Progress(event, name, self._finished, self._total, frames, length, seconds, reason, ahead, longest)
-        )
-
-
-class Sink(Protocol):
-    """Where results of a sequence go: the run's store, or a worker's way to it. See `mosam.results.store.RunStore`."""
-
-    @property
-    def folder(self) -> Path:
-        """The run's folder, for errors."""
-
-    def partial(self, name: str) -> Path:
-        """A new empty folder to write the results of one sequence into."""
-
-    def commit(
-        self, name: str, paths: Iterable[str], record: SequenceRecord, *, unhashed: Iterable[str] = ()
-    ) -> SequenceRecord:
-        """The files of a sequence are complete."""
-
-    def fail(self, name: str, record: SequenceRecord) -> None:
-        """A sequence failed."""
-
-    def discard(self, name: str) -> None:
-        """Drops the unfinished results of a sequence."""
-
-
-def walk(
-    dataset: Dataset,
-    model: Backbone,
-    policy: MemoryPolicy,
-    parity: Parity,
-    options: CodecOptions,
-    sink: Sink,
-    lanes: Lanes,
-    tell: Tell,
-    *,
-    log: bool = False,
-) -> None:
-    """Tracks what the lanes' source gives until it gives nothing more.
-
-    Args:
-        dataset: where sequences come from.
-        model, policy, parity, options, log: as for `run`.
-        sink: where results go.
-        lanes: what is tracked when.
-        tell: called on every event, from this thread.
-    """
-    from mosam.codecs import CODECS
-
-    def new_engine() -> Any:
-        return _new_engine(model, policy, parity, max(1, lanes.rows // policy.hypotheses), log)
-
-    with _suitable_threads(model), _behind(CODECS[dataset.info.result_format]) as codec:
-        _Walk(dataset, sink, codec, options, new_engine, lanes, tell, log, policy.hypotheses).go()
-
-
-def _behind(codec: Any) -> contextlib.AbstractContextManager[Any]:
-    """Masks are written in the background; boxes cost nothing."""
-    from mosam.codecs.background import in_background, writer_threads
-
-    return in_background(codec, threads=writer_threads() if codec.masks else 1)
-
-
 def choose_lanes(
     model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"] | None, *, free: int | None = None
 ) -> tuple[int, str | None]:
-    """Rows of a batch, and a line to tell where they are not what was asked for.
+    """Rows of a batch, and a note for the user where they differ from what was asked for.
 
     Args:
         model: on its device.
@@ -378,8 +227,6 @@ def choose_lanes(
 
     if max_lanes is None:
         max_lanes = "auto" if model.device.type == "cuda" else 1
-    if not hasattr(model, "sizes"):  # a network of a test
-        return (1 if max_lanes == "auto" else max_lanes), None
     if max_lanes == 1:
         return 1, None
     return capacity.choose_lanes(max_lanes, capacity.measure_capacity(model, policy, free=free))
@@ -436,362 +283,3 @@ def environment_of(model: Backbone, max_lanes: int) -> dict[str, Any]:
 
     compiled = {"compiled": True} if getattr(model, "compiled", False) else {}
     return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes, **compiled}
-
-
-def _annotation(dataset: Dataset, name: str) -> str:
-    return dataset.select([name]).annotation_hash()
-
-
-def _pictures(sequence: Sequence) -> str | None:
-    from mosam.datasets.fingerprint import fingerprint_frames
-
-    return fingerprint_frames(sequence.source)
-
-
-def _suitable_threads(model: Backbone) -> contextlib.AbstractContextManager[None]:
-    if not hasattr(model, "sizes"):  # a network of a test
-        return contextlib.nullcontext()
-    from mosam.model.threads import suitable_threads
-
-    return suitable_threads(model)
-
-
-def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes: int, log: bool) -> Any:
-    from mosam.engine.engine import Engine
-
-    return Engine(model, policy, parity=parity, max_lanes=max_lanes, log=log)
-
-
-@dataclass(slots=True, eq=False)
-class _Job:
-    """A sequence in flight.
-
-    Attributes:
-        waiting: passes that can be played but are not yet.
-        lanes: passes being played.
-        read, seconds: frames given to the engine, and its time for them.
-    """
-
-    name: str
-    sequence: Sequence
-    annotation: str
-    pictures: str | None
-    play: Play
-    opened: float
-    waiting: deque[Pass]
-    log: Any = None
-    lanes: list[_Lane] = field(default_factory=list)
-    read: int = 0
-    seconds: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Lane:
-    """A pass in flight. `waiting` holds engine seconds of frames whose result is not final yet."""
-
-    job: _Job
-    played: Pass
-    video: Any
-    frames: Iterator[tuple[Image, Any]]
-    rows: int = 1
-    read: int = 0
-    written: int = 0
-    after: list[Any] = field(default_factory=list)  # read ahead of its turn
-    waiting: dict[int, float] = field(default_factory=dict)
-
-
-class _Walk:
-    """One pass over the sequences that still have to be done."""
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        sink: Sink,
-        codec: Any,
-        options: CodecOptions,
-        new_engine: Callable[[], Any],
-        lanes: Lanes,
-        tell: Tell,
-        log: bool = False,
-        hypotheses: int = 1,
-    ):
-        self._log = log
-        self._dataset = dataset
-        self._sink = sink
-        self._codec = codec
-        self._options = options
-        self._play = PLAYS[dataset.info.play]
-        self._new_engine = new_engine
-        self._lanes = lanes
-        self._progress = tell
-        self._hypotheses = hypotheses
-        self._engine: Any = None
-        self._jobs: list[_Job] = []
-
-    def go(self) -> None:
-        """Does what there is to do."""
-        try:
-            while self._fill():
-                frames = {
-                    lane.video: frame for lane in self._playing() if (frame := self._next_frame(lane)) is not None
-                }
-                if frames:
-                    self._step(frames)
-        finally:
-            for job in list(self._jobs):
-                self._leave(job)
-
-    def _playing(self) -> list[_Lane]:
-        return [lane for job in self._jobs for lane in job.lanes]
-
-    def _fill(self) -> bool:
-        """Fills the lanes: with passes of the open sequences first, then with new ones; False where none is open then.
-
-        A sequence that follows a failed batch is played one pass at a time.
-        """
-        while True:
-            used = sum(lane.rows for lane in self._playing())
-            room = self._lanes.rows - used if not (self._lanes.careful and used) else 0
-            ready = [job for job in self._jobs if job.waiting]
-            job = next((job for job in ready if not job.lanes or self._rows(job.waiting[0]) <= room), None)
-            if job is not None:
-                with self._failing_alone(job):
-                    self._play_next(job)
-            elif ready or room < 1 or (found := self._lanes.next()) is None:
-                return bool(self._jobs)
-            else:
-                self._open(found.name)
-
-    def _rows(self, played: Pass) -> int:
-        return len({prompt.object_id for prompt in played.prompts}) * self._hypotheses
-
-    def _open(self, name: str) -> None:
-        """Opens a sequence, without playing it."""
-        try:
-            job = self._start(name)
-        except StoreError:
-            raise
-        except Exception as error:
-            self._fail(name, error)
-            return
-        self._jobs.append(job)
-        self._tell("start", name, job)
-
-    def _start(self, name: str) -> _Job:
-        opened = time.perf_counter()
-        sequence = self._dataset[name]
-        if not sequence.prompts:
-            raise MissingDataError(f"{name}: expected a prompt for at least one object, found none")
-        with writing(self._sink.folder):
-            partial = self._sink.partial(name)
-            play = self._play(partial, sequence, self._codec, self._options)
-            log = FrameLogWriter(partial, name) if self._log else None
-        annotation, pictures = _annotation(self._dataset, name), _pictures(sequence)
-        return _Job(name, sequence, annotation, pictures, play, opened, deque(play.begin()), log=log)
-
-    def _play_next(self, job: _Job) -> None:
-        """Begins the next pass of a sequence."""
-        from mosam.datasets.frames import prefetch
-
-        if self._engine is None:
-            self._engine = self._new_engine()
-        played = job.waiting.popleft()
-        size, overlap = job.sequence.source.size(), self._codec.non_overlap
-        video = self._engine.open(played.prompts, num_frames=played.num_frames, size=size, non_overlap=overlap)
-        source = cast("FrameSource", _Watched(job.sequence.source, played.frames, self._engine.motion_stream()))
-        frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
-        job.lanes.append(_Lane(job, played, video, frames, self._rows(played)))
-
-    def _next_frame(self, lane: _Lane) -> tuple[Image, Any] | None:
-        """The next image of a pass and its motion; None where it could not be read and the sequence has failed."""
-        job = lane.job
-        if lane not in job.lanes:  # another pass of its sequence failed just now
-            return None
-        with self._failing_alone(job):
-            frame = _next_of(lane)
-            if frame is None:
-                raise MissingDataError(f"{job.name}: expected {len(job.sequence)} frames, found {lane.read}")
-            lane.read += 1
-            return frame
-        return None
-
-    def _step(self, frames: dict[Any, tuple[Image, Any]]) -> None:
-        batch = [lane for lane in self._playing() if lane.video in frames]
-        images = {lane.video: frames[lane.video][0] for lane in batch}
-        motion = {lane.video: pair for lane in batch if (pair := frames[lane.video][1]) is not None}
-        if not batch:
-            return
-        started = time.perf_counter()
-        try:
-            if getattr(self._engine, "ahead", False):
-                self._prepare(batch)
-            self._engine.step(images, motion)
-        except Exception as error:
-            self._step_failed(batch, error)
-            return
-        share = (time.perf_counter() - started) / len(batch)
-        for lane in batch:
-            job = lane.job
-            if lane not in job.lanes:
-                continue
-            job.seconds += share
-            job.read += 1
-            lane.waiting[lane.read - 1] = share
-            self._tell("frame", job.name, job)
-            with self._failing_alone(job):
-                goes_on = self._write(lane, self._engine.drain(lane.video))
-                if not goes_on or lane.read == len(lane.played.frames):
-                    self._end(lane, complete=goes_on)
-
-    def _prepare(self, batch: list[_Lane]) -> None:
-        """Lets the engine encode the frames after these, of every pass that has one."""
-        going_on = [lane for lane in batch if lane.read < len(lane.played.frames)]
-        for lane in going_on:
-            if not lane.after:
-                _look_ahead(lane)
-        images = {lane.video: lane.after[0][0] for lane in going_on if isinstance(lane.after[0], tuple)}
-        if images:
-            self._engine.prepare(images)
-
-    @contextlib.contextmanager
-    def _failing_alone(self, job: _Job) -> Iterator[None]:
-        """What goes wrong inside concerns one sequence: it fails, its memory is given back, the others go on."""
-        try:
-            yield
-        except StoreError:
-            raise
-        except Exception as error:
-            for lane in job.lanes:
-                with contextlib.suppress(Exception):  # the first error is the one to tell
-                    self._engine.close(lane.video)
-            self._fail(job.name, error, job)
-
-    def _step_failed(self, batch: list[_Lane], error: Exception) -> None:
-        """The engine is in an unknown state: a new one starts its sequences again, fewer at a time or one by one."""
-        from mosam.engine.capacity import is_out_of_memory, release_memory
-
-        device, self._engine = getattr(getattr(self._engine, "model", None), "device", None), None
-        alone = len(self._playing()) == 1
-        if alone:
-            self._fail(batch[0].job.name, error, batch[0].job)
-            if not self._jobs:
-                return
-        rows, used = self._lanes.rows, sum(lane.rows for lane in self._playing())
-        if is_out_of_memory(error) and not alone:
-            again, reason = self._lanes.back_off(used), f"out of memory with {rows} lanes"
-            reason += f", goes on with {self._lanes.rows}"
-        else:
-            again, reason = self._lanes.retry_alone(), f"a batch failed ({one_line(error)}), each is tried alone"
-        _log.debug("a batch of %d passes failed", len(batch), exc_info=error)
-        for job in list(self._jobs):
-            self._leave(job)
-            self._sink.discard(job.name)
-        self._tell("note", f"{len(again)} sequences", reason=reason)
-        if is_out_of_memory(error) and device is not None:
-            release_memory(device)
-
-    def _write(self, lane: _Lane, outputs: list[FrameOutput]) -> bool:
-        """Hands outputs that are final to the play; False where that ends the pass, and the rest does not count."""
-        job, played = lane.job, lane.played
-        with writing(self._sink.folder):
-            for output in outputs:
-                goes_on = job.play.add(played, output, lane.waiting.pop(output.frame_index))
-                if job.log is not None:
-                    job.log.add(output, **self._where(played, output))
-                lane.written += 1
-                if not goes_on:
-                    return False
-        return True
-
-    def _where(self, played: Pass, output: FrameOutput) -> dict[str, int]:
-        if self._dataset.info.play == ONCE:
-            return {}
-        return {"frame": played.frames[output.frame_index], "start": played.frames[0]}
-
-    def _end(self, lane: _Lane, *, complete: bool) -> None:
-        """Ends a pass, and its sequence where no other follows.
-
-        Args:
-            complete: all its frames were played.
-        """
-        job = lane.job
-        last = self._engine.close(lane.video)
-        if complete and self._write(lane, last) and lane.written != len(lane.played.frames):
-            raise MosamError(f"{job.name}: expected results of {len(lane.played.frames)} frames, got {lane.written}")
-        lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
-        job.lanes.remove(lane)
-        with writing(self._sink.folder):
-            job.waiting.extend(job.play.end(lane.played))
-        if not (job.waiting or job.lanes):
-            self._finish(job)
-
-    def _finish(self, job: _Job) -> None:
-        with writing(self._sink.folder):
-            job.play.finish()
-        self._leave(job)
-        record = SequenceRecord(
-            "done", job.read, job.seconds, time.perf_counter() - job.opened, job.annotation, job.pictures
-        )
-        logs = [log_path(job.name)] if job.log is not None else []
-        self._sink.commit(job.name, self._codec.paths(job.sequence), record, unhashed=logs)
-        self._lanes.close(job.name)
-        self._tell("done", job.name, job)
-
-    def _fail(self, name: str, error: Exception, job: _Job | None = None) -> None:
-        _log.debug("%s failed", name, exc_info=error)
-        if job is not None:
-            self._leave(job)
-        reason = one_line(error)
-        frames, seconds = (job.read, job.seconds) if job else (0, 0.0)
-        self._sink.fail(name, SequenceRecord("failed", frames, seconds, reason=reason))
-        self._lanes.close(name)
-        self._tell("failed", name, job, reason=reason)
-
-    def _leave(self, job: _Job) -> None:
-        """Stops reading for a sequence, and forgets it."""
-        self._codec.drop(job.name)
-        for lane in job.lanes:
-            lane.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
-        job.lanes.clear()
-        job.waiting.clear()
-        if job.log is not None:
-            job.log.close()
-        if job in self._jobs:
-            self._jobs.remove(job)
-
-    def _tell(self, event: Event, name: str, job: _Job | None = None, *, reason: str | None = None) -> None:
-        frames, length, seconds = (job.read, job.play.length, job.seconds) if job else (0, 0, 0.0)
-        self._progress(event, name, frames=frames, length=length, seconds=seconds, reason=reason)
-
-
-class _Watched:
-    """Frames of a pass with the motion that leads to each, for a reader thread that runs ahead of the network."""
-
-    def __init__(self, source: FrameSource, frames: range, stream: Any):
-        self._source, self._frames, self._stream = source, frames, stream
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def read(self, index: int) -> tuple[Image, Any]:
-        """A frame, and what the policy's motion stream says of it (None where it reads no motion); in order."""
-        image = self._source.read(self._frames[index])
-        return image, None if self._stream is None else self._stream.push(image)
-
-
-def _look_ahead(lane: _Lane) -> None:
-    """Reads one frame more; an error is kept until its turn."""
-    try:
-        lane.after.append(next(lane.frames, None))
-    except Exception as error:
-        lane.after.append(error)
-
-
-def _next_of(lane: _Lane) -> tuple[Image, Any] | None:
-    """The next frame, or the one that was read ahead."""
-    if not lane.after:
-        return next(lane.frames, None)
-    frame = lane.after.pop()
-    if isinstance(frame, Exception):
-        raise frame
-    return cast("tuple[Image, Any] | None", frame)

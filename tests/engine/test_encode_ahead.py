@@ -11,6 +11,7 @@ from fakes import LENGTHS, SquareDataset
 from mosam.engine.encode_ahead import PAUSE, EncodeAhead
 from mosam.engine.engine import Engine
 from mosam.policies.base import load_policy
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.types import Prompt
 
@@ -91,14 +92,14 @@ def test_a_run_that_encodes_ahead_writes_the_same_files(tmp_path, monkeypatch, l
     dataset, policy = SquareDataset(None), load_policy("sam2")
     dataset.broken = {"bird": frozenset({4})}
     plain = runner.run(dataset, FakeBackbone(), policy, out=tmp_path / "plain", max_lanes=lanes)
-    made = runner._new_engine
+    made = loop._new_engine
 
     def new_engine(*arguments):
         engine = made(*arguments)
         engine.ahead = True
         return engine
 
-    monkeypatch.setattr(runner, "_new_engine", new_engine)
+    monkeypatch.setattr(loop, "_new_engine", new_engine)
     ahead = runner.run(dataset, FakeBackbone(), policy, out=tmp_path / "ahead", max_lanes=lanes)
     assert ahead.failed == plain.failed == {"bird": "bird/00004.jpg: expected a whole picture, got half of one"}
     for name in set(LENGTHS) - {"bird"}:

@@ -8,19 +8,20 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from launch.launch_fakes import NAMES, FakeWork, results, undisturbed
+from launch_fakes import NAMES, FakeWork, results, undisturbed
 
 from mosam.errors import DataError
 from mosam.results.frame_log import log_path
 from mosam.results.handover import OUTCOME, READY, WORK, WorkerSink, place_of, take_over
 from mosam.results.store import RECORD, SequenceRecord, content_hash, hidden_name, read_record
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.tracking.run import open_store
 
 
 @pytest.fixture(autouse=True)
 def real_engine_afterwards(monkeypatch):
-    monkeypatch.setattr(runner, "_new_engine", runner._new_engine)
+    monkeypatch.setattr(loop, "_new_engine", loop._new_engine)
 
 
 @pytest.fixture(scope="module")

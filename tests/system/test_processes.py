@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from launch.launch_fakes import NAMES, FakeWork, results, undisturbed
+from launch_fakes import NAMES, FakeWork, results, undisturbed
 
 from mosam.results.store import read_record
 from mosam.system.processes import ENDING, asked_to_end, exit_code
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
@@ -22,23 +23,33 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="lo
 COMMAND = """
 import sys
 from pathlib import Path
-from mosam import cli, runner
+
+import click
+
+from mosam import cli, run
+from mosam.cli.build import Entry
 from mosam.tracking.launch.local import run_workers
 from mosam.tracking.launch.site import Place
-from launch.launch_fakes import FakeWork, Faults
+from launch_fakes import FakeWork, Faults
 from test_processes import SlowToLoad
 
 def tell(event):
     print(event.event, event.sequence, flush=True)
 
-@cli.app.command()
-def squares(out: Path, workers: int, loading: float):
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("workers", type=int)
+@click.argument("loading", type=float)
+def squares(out, workers, loading):
     if workers:
         work = SlowToLoad(Faults(slow=0.05), seconds=loading)
         run_workers(work, [Place(threads=1)] * workers, out=out, progress=tell)
     else:
         site = FakeWork(Faults(slow=0.05)).open(None)
-        runner.run(site.dataset, site.model, site.policy, out=out, progress=tell)
+        run(site.dataset, site.model, site.policy, out=out, progress=tell)
+
+COMMANDS = {"squares": squares}
+cli.app.entries["squares"] = Entry("__main__", "Track squares.")
 
 if __name__ == "__main__":
     sys.exit(cli.run_command(sys.argv[1:]))
@@ -63,14 +74,15 @@ class SlowToLoad(FakeWork):
 
 @pytest.fixture(autouse=True)
 def real_engine_afterwards(monkeypatch):
-    monkeypatch.setattr(runner, "_new_engine", runner._new_engine)
+    monkeypatch.setattr(loop, "_new_engine", loop._new_engine)
 
 
 @pytest.fixture
 def start(tmp_path):
     """Starts the command in a process group of its own."""
     (tmp_path / "command.py").write_text(COMMAND)
-    tests = str(Path(__file__).parent)
+    here = Path(__file__).parent
+    tests = os.pathsep.join([str(here), str(here.parent)])
     started = []
 
     def begin(workers, loading=0.0, before=()):
@@ -138,7 +150,10 @@ def test_signals_end_a_run_as_ctrl_c_does(start, tmp_path, number, workers):
     wait_for_done(process)
     process.send_signal(number)
     assert process.wait(20) == exit_code(number)
-    assert process.stderr.read() == "interrupted; finished sequences are kept, the same command goes on from there\n"
+    assert (
+        process.stderr.read().lstrip()
+        == "interrupted; finished sequences are kept, the same command goes on from there\n"
+    )
     run = tmp_path / "run"
     assert [p.name for p in run.iterdir() if p.name.startswith(".")] == []
     kept = read_record(run).done

@@ -17,6 +17,7 @@ from mosam.evaluation.evaluate import evaluate
 from mosam.regions.files import read_trajectory
 from mosam.regions.trajectory import Rectangle, Special
 from mosam.results.store import read_record
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.tracking.modes import Supervised
 from mosam.types import FrameOutput, ObjectOutput
@@ -29,7 +30,7 @@ class Track:
 
     def __init__(self, monkeypatch, folder):
         self.folder, self.engines, self.delay, self.fail = folder, [], 0, None
-        monkeypatch.setattr(runner, "_new_engine", self._new_engine)
+        monkeypatch.setattr(loop, "_new_engine", self._new_engine)
 
     def _new_engine(self, *args):
         self.engines.append(FakeEngine(delay=self.delay, fail=self.fail))
@@ -185,7 +186,7 @@ def test_a_batch_of_anchors_that_fails_is_tried_one_at_a_time(track, tmp_path):
         engine.step = step
         return engine
 
-    runner._new_engine = new_engine  # the fixture's monkeypatch puts the real one back
+    loop._new_engine = new_engine  # the fixture's monkeypatch puts the real one back
     assert track.run(dataset, max_lanes=4).done == ("a", "b")
     assert len(track.files()) == 4
 

@@ -17,6 +17,7 @@ from mosam.engine.parity import Parity
 from mosam.errors import MismatchError, MosamError
 from mosam.policies.base import load_policy
 from mosam.results.store import StoreError, read_record
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 
 
@@ -26,7 +27,7 @@ class Session:
     def __init__(self, monkeypatch, folder):
         self.folder, self.engines, self.events = folder, [], []
         self.delay, self.fail = 0, None
-        monkeypatch.setattr(runner, "_new_engine", self._new_engine)
+        monkeypatch.setattr(loop, "_new_engine", self._new_engine)
 
     def _new_engine(self, *args):
         self.engines.append(FakeEngine(delay=self.delay, fail=self.fail))
@@ -155,7 +156,7 @@ def test_step_that_fails_only_in_a_batch_costs_no_sequence(session):
         engine.step = step
         return engine
 
-    runner._new_engine = new_engine  # the fixture's monkeypatch puts the real one back
+    loop._new_engine = new_engine  # the fixture's monkeypatch puts the real one back
     assert session.run(max_lanes=3).done == ("apple", "bird", "car")
 
 
@@ -241,7 +242,7 @@ def test_other_annotation_never_mixes(session):
 
 @pytest.mark.parametrize("kind", ["pictures", "video"])
 def test_pictures_changed_between_two_halves_of_a_run_are_noticed(monkeypatch, tmp_path, kind):
-    monkeypatch.setattr(runner, "_new_engine", lambda *args: FakeEngine())
+    monkeypatch.setattr(loop, "_new_engine", lambda *args: FakeEngine())
 
     def write(name, seed):
         if kind == "video":

@@ -24,18 +24,17 @@ from mosam.errors import MosamError, one_line
 from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, place_of, take_over
 from mosam.results.store import RunSettings, RunStore, SequenceRecord, StoreError
 from mosam.system.processes import packed, start_worker
+from mosam.tracking.events import Progress, ProgressReporter
 from mosam.tracking.launch.site import Place, Site, Work, cores, same_settings
+from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
-    Progress,
     RunResult,
-    Teller,
     choose_lanes,
     describe_jobs,
     environment_of,
     find_work,
     open_store,
     result_of,
-    walk,
 )
 from mosam.tracking.schedule import Job, Lanes, Leases
 
@@ -154,7 +153,7 @@ class _Parent:
         self._how, self._overwrite = (max_lanes, log), overwrite
         self._lease_seconds = lease_seconds
         self._run = secrets.token_hex(4)
-        self._teller = Teller(len(work.dataset), progress)
+        self._reporter = ProgressReporter(len(work.dataset), progress)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._numbers = 0
@@ -178,9 +177,9 @@ class _Parent:
             stack.callback(self._end_workers)  # before their folders go
             stack.callback(self._keep_finished)
             take_over(store, self._work.dataset, overwrite=self._overwrite)
-            left = find_work(self._work.dataset, store, self._teller.tell)
+            left = find_work(self._work.dataset, store, self._reporter.report)
             jobs = describe_jobs(self._work.dataset, left, self._work.policy)
-            self._teller.expect(jobs)
+            self._reporter.expect(jobs)
             self._leases = Leases(
                 jobs,
                 seconds=self._lease_seconds,
@@ -279,11 +278,11 @@ class _Parent:
             self._store.inside.remove(work, quiet=True)
         if worker.ready and open_now:
             names = ", ".join(open_now[:3]) + (" ..." if len(open_now) > 3 else "")
-            self._teller.tell("note", f"worker {worker.slot}", reason=f"lost ({why}); goes back: {names}")
+            self._reporter.report("note", f"worker {worker.slot}", reason=f"lost ({why}); goes back: {names}")
         for job in given_up:
             record = SequenceRecord("failed", reason=self._leases.given_up[job.name])
             self._store.fail(job.name, record)
-            self._teller.tell("failed", job.name, reason=record.reason)
+            self._reporter.report("failed", job.name, reason=record.reason)
 
     def _token(self, worker: int, lease: int) -> str:
         """Names an attempt at a sequence among all of all parents."""
@@ -332,14 +331,14 @@ class _Parent:
             worker.ready = True
             same_settings(self._settings, settings, f"worker {worker.slot}")
             if note is not None:
-                self._teller.tell("note", f"worker {worker.slot}", reason=note)
+                self._reporter.report("note", f"worker {worker.slot}", reason=note)
             if self._settings is None:
                 self._settings = settings
                 return settings, {**environment, "workers": [place.device for place in self._places]}
         elif kind == "broken":
             self._broken[worker.slot] = rest[0]
             if len(self._broken) < len(self._places):
-                self._teller.tell("note", f"worker {worker.slot}", reason=f"cannot be used: {rest[0]}")
+                self._reporter.report("note", f"worker {worker.slot}", reason=f"cannot be used: {rest[0]}")
         elif kind == "fatal":
             raise StoreError(rest[0])
         elif kind == "take":
@@ -350,7 +349,7 @@ class _Parent:
             arguments, named = rest
             if self._leases is not None:
                 self._leases.progress(arguments[1], named.get("frames", 0))
-            self._teller.tell(*arguments, **named)
+            self._reporter.report(*arguments, **named)
         return None
 
     def _take_result(self, worker: _Worker, number: int, ready: str) -> None:
@@ -362,10 +361,10 @@ class _Parent:
         job = self._leases.finish(number)
         if job is None:
             self._store.inside.remove(ready, quiet=True)
-        elif collect(self._store, ready, self._work.dataset, self._teller.tell) is None:
+        elif collect(self._store, ready, self._work.dataset, self._reporter.report) is None:
             record = SequenceRecord("failed", reason="its result files were damaged on the way")
             self._store.fail(job.name, record)
-            self._teller.tell("failed", job.name, reason=record.reason)
+            self._reporter.report("failed", job.name, reason=record.reason)
 
     def _keep_finished(self) -> None:
         """At the end, whatever ends it: results that a worker has already told of."""
@@ -431,9 +430,9 @@ def _worker_main(
         pipe.send(("ready", settings, environment, note))
         source = _PipeSource(pipe)
         sink = WorkerSink(Path(out), settings, source.token, source.report)
-        walk(
+        track_sequences(
             site.dataset, site.model, site.policy, site.parity, site.options, sink, Lanes(source, lanes),
-            _Reporter(pipe).tell, log=log,
+            _EventPipe(pipe).report, log=log,
         )  # fmt: skip
     except StoreError as error:
         with contextlib.suppress(OSError):
@@ -443,8 +442,8 @@ def _worker_main(
 
 
 def free_share(site: Site, place: Place) -> int | None:
-    """Bytes of memory for a worker among others; None = all that is free, or not known."""
-    if place.share >= 1 or not hasattr(site.model, "sizes"):
+    """Bytes of memory for a worker among others; None = all that is free."""
+    if place.share >= 1:
         return None
     from mosam.engine.capacity import free_memory
 
@@ -481,15 +480,15 @@ class _PipeSource:
         self._pipe.send(("result", self._tokens[name][1], ready))
 
 
-class _Reporter:
+class _EventPipe:
     """Events on their way to the parent, not more of them than a person can read."""
 
     def __init__(self, pipe: Connection):
         self._pipe = pipe
         self._told: dict[str, float] = {}
 
-    def tell(self, event: str, name: str, **named: Any) -> None:
-        """See `mosam.tracking.run.Tell`; the parent reports how a sequence ended, as it knows whether it counts."""
+    def report(self, event: str, name: str, **named: Any) -> None:
+        """See `mosam.tracking.events.Report`; the parent reports how a sequence ended: it knows whether it counts."""
         now = time.monotonic()
         if event in ("done", "failed") or (event == "frame" and now < self._told.get(name, 0.0) + TELL_EVERY):
             return

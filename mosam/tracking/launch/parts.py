@@ -20,18 +20,17 @@ from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, is_r
 from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
 from mosam.system.files import Inside
 from mosam.system.typed import read_json
+from mosam.tracking.events import Progress, ProgressReporter
 from mosam.tracking.launch.site import Place, Site, Work, check_shared, leave_probe, same_settings
+from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
-    Progress,
     RunResult,
-    Teller,
     choose_lanes,
     describe_jobs,
     environment_of,
     find_work,
     open_store,
     result_of,
-    walk,
 )
 from mosam.tracking.schedule import MAX_ATTEMPTS, Job, JobQueue, Lanes
 
@@ -92,7 +91,7 @@ def do_part(part: Part) -> str | None:
         left = [job for job in part.jobs if not is_ready(folder, job.name, part.run)]
         attempt = secrets.token_hex(4)
         sink = WorkerSink(folder, settings, lambda name: f"{part.run}-{attempt}", lambda *what: None)
-        walk(
+        track_sequences(
             site.dataset, site.model, site.policy, site.parity, site.options, sink, Lanes(JobQueue(left), lanes),
             lambda *arguments, **named: None, log=part.log,
         )  # fmt: skip
@@ -187,7 +186,7 @@ class _Rounds:
     ):
         self._work, self._launcher, self._folder, self._probe = work, launcher, folder, probe
         self._max_lanes, self._overwrite, self._log = max_lanes, overwrite, log
-        self._teller = Teller(len(work.dataset), progress)
+        self._reporter = ProgressReporter(len(work.dataset), progress)
         self._run = secrets.token_hex(4)
         self._expected: RunSettings | None = None
         self._problem: str | None = None
@@ -207,8 +206,8 @@ class _Rounds:
         ) as store:
             self._expected = settings
             take_over(store, self._work.dataset, overwrite=self._overwrite, but=self._run)
-            left = set(find_work(self._work.dataset, store, self._teller.tell))
-            self._teller.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
+            left = set(find_work(self._work.dataset, store, self._reporter.report))
+            self._reporter.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 left -= self._finish(store, tasks)
                 if not left or attempt == MAX_ATTEMPTS:
@@ -216,12 +215,12 @@ class _Rounds:
                 if self._problem is not None and len(left) == len(self._work.dataset):
                     raise MosamError(self._problem)  # nothing works anywhere
                 names = [name for name in self._work.dataset if name in left]
-                self._teller.tell("note", f"{len(names)} sequences", reason=f"submitted again ({self._reason()})")
+                self._reporter.report("note", f"{len(names)} sequences", reason=f"submitted again ({self._reason()})")
                 tasks = self._submit(names, attempts=attempt)
             for name in [name for name in self._work.dataset if name in left]:
                 record = SequenceRecord("failed", reason=f"{MAX_ATTEMPTS} tasks ended without it: {self._reason()}")
                 store.fail(name, record)
-                self._teller.tell("failed", name, reason=record.reason)
+                self._reporter.report("failed", name, reason=record.reason)
             clear(self._folder, WORK, READY, run=self._run)
             return result_of(self._work.dataset, store)
 
@@ -284,7 +283,7 @@ class _Rounds:
 
     def _collect(self, store: RunStore, ready: str) -> str | None:
         try:
-            return collect(store, ready, self._work.dataset, self._teller.tell)
+            return collect(store, ready, self._work.dataset, self._reporter.report)
         except MismatchError as error:  # one machine among many
             self._problem = str(error)
             return None

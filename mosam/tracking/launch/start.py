@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
 from mosam.policies.base import convert, parse_tracker
+from mosam.tracking.events import Progress
 from mosam.tracking.launch.site import Place, Site, Work
 from mosam.tracking.plan import PlannedRun, RunOptions, plan_runs
-from mosam.tracking.run import Progress, RunResult
+from mosam.tracking.run import RunResult
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset

@@ -6,7 +6,7 @@ import multiprocessing
 from collections import Counter
 
 import pytest
-from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
+from launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
 from mosam.results.handover import READY, WORK, WorkerSink

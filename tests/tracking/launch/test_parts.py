@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from launch.launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
+from launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
 
 from mosam.errors import MosamError
 from mosam.results.handover import READY

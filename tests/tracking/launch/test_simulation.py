@@ -85,7 +85,7 @@ def test_no_workers():
 
 
 def test_the_cost_is_that_of_measured_runs(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[3] / "benchmarks"))
     import scaling
 
     for model, lanes, seconds in (("large", 1, 1 / 22.9), ("large", 16, 16 / 63.8), ("tiny", 16, 16 / 101.3)):

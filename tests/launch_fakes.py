@@ -14,6 +14,7 @@ from fakes import FakeEngine, FakeModel, FakePolicy, SquareDataset, SquareVideo
 from mosam.codecs import CodecOptions
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
+from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.tracking.launch.site import Site
 
@@ -91,7 +92,7 @@ class FakeWork:
             if frame == 2 and frames == faults.raising:
                 raise ValueError("expected a square, got a circle")
 
-        runner._new_engine = lambda *arguments: Faulty(fail=fail)
+        loop._new_engine = lambda *arguments: Faulty(fail=fail)
         weights = {None: "0" * 64, "pid": f"{os.getpid():064d}"}.get(faults.weights, faults.weights)
         parity, options = Parity(), CodecOptions(box_from_mask="exclusive")
         return Site(self.dataset, FakeModel(weights_hash=weights), self.policy, parity, options)
@@ -107,12 +108,12 @@ def _first(path):
 
 def undisturbed(folder):
     """Result files of a run in one process, by name."""
-    before = runner._new_engine
+    before = loop._new_engine
     try:
         site = FakeWork().open(None)
         runner.run(site.dataset, site.model, site.policy, out=folder)
     finally:
-        runner._new_engine = before
+        loop._new_engine = before
     return results(folder)
 
 
