@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 from mosam.errors import MismatchError, MosamError, UnknownNameError
+from mosam.evaluation.columns import Column
 from mosam.evaluation.intervals import difference, interval
 from mosam.evaluation.layouts import FORMATS, MISSING, Table, ranks_as_shown, render
 from mosam.evaluation.metrics.bootstrap import LEVEL, Interval
+from mosam.evaluation.protocols.base import column_of, columns_of, protocols_called
 from mosam.evaluation.scores import Scores
 
 __all__ = [  # with what is laid out elsewhere
-    "ALL", "BRIEF", "COLUMNS", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence",
-    "choose_rows", "column_of", "compare", "comparison", "profile_table", "render", "require_comparable",
+    "ALL", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence",
+    "choose_rows", "column_of", "compare", "comparison", "main_column", "profile_table", "render", "require_comparable",
     "sequence_table", "tabulate", "tracker_name",
 ]  # fmt: skip
 
@@ -23,101 +25,6 @@ SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows
 NAMED = 5  # sequences that a note names
 BY = ("tracker", "attribute", "sequence")
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """How a value is shown.
-
-    Attributes:
-        heading: without the unit.
-        unit: `%` (the fraction times 100), or a unit that is only named.
-        digits: after the point.
-        lower: whether less is better; None where neither is, so that nothing is marked as best.
-    """
-
-    heading: str
-    unit: str = "%"
-    digits: int = 1
-    lower: bool | None = False
-
-    @property
-    def title(self) -> str:
-        """Heading with its unit."""
-        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
-
-    def show(self, value: float) -> str:
-        """The value as text, `-` where it is undefined."""
-        if math.isnan(value):
-            return MISSING
-        return f"{value * (100 if self.unit == '%' else 1):.{self.digits}f}"
-
-    def show_signed(self, value: float) -> str:
-        """A difference as text, with its sign."""
-        return ("+" if value >= 0 else "") + self.show(value)
-
-
-COLUMNS: Mapping[str, Column] = {
-    "success_auc": Column("AUC"),
-    "precision": Column("P"),
-    "norm_precision": Column("Pnorm"),
-    "norm_precision_auc": Column("Pnorm AUC"),
-    "mean_overlap": Column("Overlap"),
-    "op50": Column("OP50"),
-    "op75": Column("OP75"),
-    "ao": Column("AO"),
-    "sr50": Column("SR50"),
-    "sr75": Column("SR75"),
-    "jf_mean": Column("J&F"),
-    "j_mean": Column("J"),
-    "j_recall": Column("J recall"),
-    "j_decay": Column("J decay", lower=True),
-    "f_mean": Column("F"),
-    "f_recall": Column("F recall"),
-    "f_decay": Column("F decay", lower=True),
-    "v_mean": Column("V", lower=True),
-    "j_seen": Column("J seen"),
-    "j_unseen": Column("J unseen"),
-    "f_seen": Column("F seen"),
-    "f_unseen": Column("F unseen"),
-    "v_seen": Column("V seen", lower=True),
-    "v_unseen": Column("V unseen", lower=True),
-    "jf_objects": Column("J&F by object"),
-    "jf_disappear": Column("J&F away"),
-    "jf_reappear": Column("J&F back"),
-    "f_classic": Column("F"),
-    "jf_classic": Column("J&F"),
-    "presence": Column("Presence"),
-    "eao": Column("EAO", unit="", digits=3),
-    "accuracy": Column("Accuracy", unit="", digits=3),
-    "robustness": Column("Robustness", unit="", digits=3),
-    "failures": Column("Failures", unit="", digits=2, lower=True),
-    "quality": Column("Quality", unit="", digits=3),
-    "nre": Column("NRE", unit="", digits=3, lower=True),
-    "dre": Column("DRE", unit="", digits=3, lower=True),
-    "adq": Column("ADQ", unit="", digits=3),
-    "fps": Column("Speed", unit="frames/s"),
-}
-# One name means another number under some protocols; it must not look the same.
-HEADINGS: Mapping[str, Mapping[str, Column]] = {
-    "trackingnet": {"precision": Column("P area"), "norm_precision": Column("Pnorm area")},
-    "pysot": {"robustness": Column("Failures per 100 frames", unit="", digits=3, lower=True)},
-    "mose-v2": {
-        "jf_mean": Column("J&F adapted"),
-        "j_mean": Column("J adapted"),
-        "f_mean": Column("F adapted"),
-    },
-    "vot-lt": {
-        "precision": Column("Precision", unit="", digits=3),
-        "recall": Column("Recall", unit="", digits=3),
-        "f": Column("F", unit="", digits=3),
-    },
-}
-
-# What a table shows where no columns are asked for, so that it fits a terminal; protocols without a line show all.
-BRIEF: Mapping[str, tuple[str, ...]] = {
-    "toy": ("jf_mean", "success_auc", "precision", "presence", "fps"),
-}
 ALL = "all"
 
 
@@ -137,8 +44,8 @@ def tabulate(
     Args:
         scores: of one dataset, split and protocol.
         by: one of `BY`.
-        columns: names of values; None = those of `BRIEF` or all (in CSV always all), by attribute or sequence only the
-            first of them; `all` alone = all.
+        columns: names of values; None = the protocol's `brief` ones or all (in CSV always all), by attribute or
+            sequence only the first of them; `all` alone = all.
         rows: trackers, in order; see `choose_rows`.
         format, mark: see `render`.
         intervals, differences: see `comparison`; by tracker only.
@@ -166,7 +73,8 @@ def compare(
 
     Args:
         scores: of one dataset, split and protocol.
-        columns: names of values, in order; None = those of `BRIEF`, else all the scores have; `all` alone = all.
+        columns: names of values, in order; None = the protocol's `brief` ones, else all the scores have;
+            `all` alone = all.
         format: one of `FORMATS`.
         mark: whether the best and second of a column are marked; None = in LaTeX only.
     Raises:
@@ -268,14 +176,19 @@ def attribute_table(scores: Iterable[Scores], value: str) -> Table:
     return replace(table, ranks=_behind_names(table, _transposed(ranks, items), 0))
 
 
-def profile_table(item: Scores, columns: Sequence[str]) -> Table:
-    """Several numbers of one tracker, a row an attribute and one for all sequences.
+def main_column(values: Collection[str], protocol: str) -> Column | None:
+    """The number a benchmark is known by, of some values: the first main column, else the protocol's first, or None."""
+    main = [column for column in columns_of(protocol).values() if column.main]
+    own = [column for cls in protocols_called(protocol) for column in cls.columns]
+    return next((column for column in (*main, *own) if column.name in values), None)
 
-    Args:
-        item: with attributes.
-        columns: names of values.
-    """
-    chosen = _columns([item], columns)
+
+def profile_table(item: Scores) -> Table | None:
+    """One tracker by attribute, a row each and one for all sequences; None without attributes or profile columns."""
+    chosen = {name: column for name, column in columns_of(item.protocol).items() if column.profile}
+    chosen = {name: column for name, column in chosen.items() if name in item.overall}
+    if not (item.attributes and chosen):
+        return None
     names = sorted(item.attributes)
     rows = [[column.show(values.get(name, math.nan)) for name, column in chosen.items()]
             for values in (*(item.attributes[name] for name in names), item.overall)]  # fmt: skip
@@ -370,28 +283,12 @@ def choose_rows(scores: Iterable[Scores], rows: Sequence[str] | None) -> list[Sc
     return chosen if rows else items
 
 
-def column_of(name: str, protocol: str) -> Column:
-    """How a value is shown under a protocol; an unlisted one (`failures_occlusion`) as the name it begins with, if any.
-
-    Args:
-        name: of the value.
-        protocol: with its options.
-    """
-    listed = {**COLUMNS, **HEADINGS.get(protocol.partition("[")[0], {})}
-    if name in listed:
-        return listed[name]
-    stem, _, tag = name.partition("_")
-    if stem in ("eao", "accuracy", "failures") and stem in listed:
-        return replace(listed[stem], heading=f"{listed[stem].heading} {tag.replace('_', ' ')}")
-    return Column(name, "", 3, lower=None)
-
-
 def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, Column]:
     known = list(dict.fromkeys(name for item in items for name in item.overall))
     protocol = items[0].protocol
     if names is None or list(names) == [ALL]:
-        brief = [name for name in BRIEF.get(protocol, ()) if name in known]
-        return {name: column_of(name, protocol) for name in (brief if names is None else []) or known}
+        brief = [name for cls in protocols_called(protocol) for name in cls.brief if name in known]
+        names = (brief if names is None else []) or known
     for name in names:
         if name not in known:
             raise UnknownNameError("column", name, known, where=f"{items[0].dataset} {protocol}")

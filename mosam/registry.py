@@ -34,6 +34,7 @@ class Registry(Generic[T]):
         self._items: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
         self._scanned = package is None
+        self._complete: set[str] = set()  # names of which every variant is imported
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
         """Decorator that files its argument under `name` (and under `aliases`, which are not listed)."""
@@ -67,6 +68,17 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         self._scan()
         return iter(sorted(self._items))
+
+    def variants(self, name: str) -> list[T]:
+        """What is filed as `name` or `name:something`; none for an unknown name. Imports what spells out the name."""
+        if not self._scanned and name not in self._complete:
+            assert self._package is not None
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                if self._spells_out(module.name, name):
+                    importlib.import_module(f"{self._package}.{module.name}")
+            self._complete.add(name)
+        return [self._items[filed] for filed in sorted(self._items) if filed.partition(":")[0] == name]
 
     def _look_for(self, name: str) -> None:
         """Imports the modules that a name is likely to be in, else all: most commands need one of a package's dozen."""

@@ -46,16 +46,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.metrics": BASE,
     "evaluation.scores": BASE,
     "evaluation.layouts": BASE,
+    "evaluation.columns": {"evaluation.layouts"},
     "evaluation.failures": BASE | {"evaluation.metrics"},
     "evaluation.intervals": BASE | {"evaluation.scores", "evaluation.metrics"},
     "evaluation.tables": BASE
-    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"},
-    "evaluation": FILES | {"evaluation.metrics", "evaluation.scores"},
+    | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"}
+    | {"evaluation", "evaluation.columns"},
+    "evaluation": FILES | {"evaluation.metrics", "evaluation.scores", "evaluation.columns"},
     "evaluation.framewise": FILES | {"evaluation", "evaluation.metrics"},
     "evaluation.frame_table": FILES | {"evaluation", "evaluation.framewise", "evaluation.scores"},
     "evaluation.figures": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts", "evaluation.tables"}
-    | {"evaluation.failures", "evaluation.framewise"},
+    | {"evaluation.failures", "evaluation.framewise", "evaluation", "evaluation.columns"},
     "evaluation.explain_regions": FILES | {"evaluation", "evaluation.metrics", "evaluation.scores"},
     "evaluation.explain": FILES
     | {"evaluation", "evaluation.metrics", "evaluation.scores", "evaluation.tables", "evaluation.layouts"}

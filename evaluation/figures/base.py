@@ -14,8 +14,9 @@ from matplotlib.patches import Rectangle
 
 from mosam.errors import MosamError
 from mosam.evaluation.figures.style import HEIGHT, STYLE, WIDTH, Look, looks
+from mosam.evaluation.protocols.base import columns_of
 from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import Column, column_of, require_comparable, tracker_name
+from mosam.evaluation.tables import Column, column_of, main_column, require_comparable, tracker_name
 from mosam.registry import Registry
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 FIGURES: Registry[Callable[[Iterable[Scores]], Figure]] = Registry("figure", "mosam.evaluation.figures")
 # Of one sequence, from what trackers did on it: `SEQUENCE_FIGURES[kind](title or sequence, tracked sequences, ...)`.
 SEQUENCE_FIGURES: Registry[Callable[..., Figure]] = Registry("figure of a sequence", "mosam.evaluation.figures")
-# The number a benchmark is known by, the first that the scores have.
-MAIN = ("success_auc", "jf_mean", "ao", "eao", "f", "quality", "accuracy")
 Corner = Literal["lower left", "lower right", "upper right"]
 MANY = 4  # trackers; the legend of more stands beside the axes
 MARGIN = 0.15  # inches around it there
@@ -141,11 +140,13 @@ def shade(axes: Axes, low: float, high: float, color: str, *, along: tuple[float
 
 
 def main_value(items: Sequence[Scores], kind: str) -> str:
-    """The name of the number a benchmark is known by; MosamError where the scores have none of `MAIN`."""
-    for name in MAIN:
-        if any(name in item.overall for item in items):
-            return name
-    raise MosamError(f"figure {kind}: expected scores with one of {', '.join(MAIN)}, got none of {_protocol(items)}")
+    """The name of the number a benchmark is known by; MosamError where the scores have none."""
+    protocol = items[0].protocol
+    found = main_column({name for item in items for name in item.overall}, protocol)
+    if found is None:
+        known = ", ".join(name for name, column in columns_of(protocol).items() if column.main)
+        raise MosamError(f"figure {kind}: expected scores with one of {known}, got none of {_protocol(items)}")
+    return found.name
 
 
 def refuse(kind: str, wanted: str, items: Sequence[Scores]) -> MosamError:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from mosam.evaluation.columns import SPEED
 from mosam.evaluation.figures.base import (
     add_legend,
     figure,
@@ -17,7 +18,7 @@ from mosam.evaluation.figures.base import (
     refuse,
 )
 from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import COLUMNS, column_of, tracker_name
+from mosam.evaluation.tables import column_of, tracker_name
 
 TICKS = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
 
@@ -56,6 +57,6 @@ def speed_plot(scores: Sequence[Scores]) -> Figure:
     axes.margins(y=0.2)
     untimed = [tracker_name(item) for item in scores if item not in timed]
     below = f"\nwithout times: {', '.join(untimed)}" if untimed else ""
-    axes.set(title=heading(timed), xlabel=COLUMNS["fps"].title + below, ylabel=column.title)
+    axes.set(title=heading(timed), xlabel=SPEED.title + below, ylabel=column.title)
     add_legend(axes, column.title)
     return made

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
+from mosam.evaluation.columns import SHARED, Column, find_column
 from mosam.evaluation.metrics.bootstrap import drawn_counts
 from mosam.evaluation.metrics.speed import total_time
 from mosam.registry import Registry
@@ -236,10 +237,14 @@ class Protocol(ABC):
     Attributes:
         name: as registered.
         needs: `boxes`, `masks` or `regions`: what a result format must hold to be scored so.
+        columns: how its values are shown, the speed aside.
+        brief: names of those in a table for which no columns are asked, so that it fits a terminal; empty = all.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]]
+    columns: ClassVar[tuple[Column, ...]] = ()
+    brief: ClassVar[tuple[str, ...]] = ()
 
     @property
     def label(self) -> str:
@@ -364,6 +369,37 @@ def parse_protocol(text: str, *, task: str | None = None) -> Protocol:
         if option not in known:
             raise UnknownNameError("option", option, known, where=f"protocol {name}")
     return cls(**dict.fromkeys(options, True))
+
+
+def columns_of(label: str) -> dict[str, Column]:
+    """How the values of a protocol are shown, by name: its own columns, then those that protocols share.
+
+    Args:
+        label: of the protocol, with its options; it may be unknown.
+    """
+    own = (column for cls in protocols_called(label) for column in cls.columns)
+    found: dict[str, Column] = {}
+    for column in (*own, *SHARED):
+        found.setdefault(column.name, column)
+    return found
+
+
+def column_of(name: str, label: str) -> Column:
+    """How a value is shown under a protocol; one that it does not declare as under another protocol that does.
+
+    Args:
+        name: of the value.
+        label: of the protocol, with its options; it may be unknown.
+    """
+    if found := find_column(name, columns_of(label)):
+        return found
+    others = (column for filed in PROTOCOLS for column in PROTOCOLS[filed].columns if column.name == name)
+    return next(others, Column(name, name, "", 3, lower=None))
+
+
+def protocols_called(label: str) -> list[type[Protocol]]:
+    """Those of a label's name; several where each is for a task of its own, none where it is unknown."""
+    return PROTOCOLS.variants(label.partition("[")[0])
 
 
 def _mean_curve(name: str, scores: Listed[SequenceScore]) -> NDArray[np.float64]:

@@ -8,14 +8,15 @@ in its code and is checked against numbers it gave for real trackers.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.datasets.base import BoxTruth
 from mosam.errors import DataError, MismatchError
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.overlap import mean_overlap, overlap_precision
 from mosam.evaluation.metrics.precision import (
     NORM_PRECISION_AT,
@@ -87,6 +88,15 @@ def curve_values(frames: FrameErrors) -> tuple[dict[str, Mean], dict[str, NDArra
 class _Curves(Protocol):
     """A protocol that reads its numbers off the three curves."""
 
+    columns: ClassVar[tuple[cols.Column, ...]] = (
+        cols.SUCCESS,
+        cols.PRECISION,
+        cols.NORM_PRECISION,
+        cols.NORM_PRECISION_AUC,
+        cols.OP50,
+        cols.OP75,
+    )
+
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
         truth = box_truth(sequence)
@@ -139,6 +149,7 @@ class Pytracking(_Curves):
     """
 
     valid_only: bool = False
+    columns = (*_Curves.columns, cols.MEAN_OVERLAP)
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
         """See `_Curves.frame_errors`."""
@@ -236,6 +247,12 @@ class Got10k(Protocol):
     benchmark has no cover). Both boxes are cut to the picture where its size is known.
     """
 
+    columns = (
+        cols.AO,
+        cols.Column("sr50", "SR50"),
+        cols.Column("sr75", "SR75"),
+    )
+
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
         truth = box_truth(sequence)
@@ -259,6 +276,12 @@ class TrackingNet(Protocol):
     Every number of both boxes is rounded first, row 0 is replaced by the truth, success is not strict (`>=`), and the
     curves are integrated with trapezoids over thresholds scaled to 0..1.
     """
+
+    columns = (  # one name means another number under some protocols; it must not look the same
+        cols.SUCCESS,
+        replace(cols.PRECISION, heading="P area"),
+        replace(cols.NORM_PRECISION, heading="Pnorm area"),
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mosam.datasets.annotations import ObjectRange
 from mosam.datasets.base import BoxTruth, MaskTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.boundary import boundary_radius, boundary_scores, outline_window
 from mosam.evaluation.metrics.jf import statistics
 from mosam.evaluation.metrics.region import region_similarity
@@ -196,6 +197,7 @@ class Davis2017(Protocol):
     """
 
     decay_8bit: bool = False
+    columns = cols.JF_COLUMNS
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`; MismatchError where a predicted label is larger than any true one."""
@@ -228,6 +230,7 @@ class VosBenchmark(Protocol):
     """
 
     all_frames: bool = False
+    columns = cols.JF_COLUMNS
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
@@ -271,6 +274,15 @@ class Lvos(Protocol):
     The official numbers are the mean of seen and unseen categories (a sequence is unseen if it has that attribute);
     `jf_objects` is the plain mean over objects, which other papers report.
     """
+
+    columns = (
+        *cols.JF_COLUMNS,
+        cols.Column("v_mean", "V", lower=True),
+        *cols.SEEN_COLUMNS,
+        cols.Column("v_seen", "V seen", lower=True),
+        cols.Column("v_unseen", "V unseen", lower=True),
+        cols.JF_OBJECTS,
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

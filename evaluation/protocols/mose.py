@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.datasets.base import Sequence
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.boundary import BOUNDARY_TOLERANCE, boundary_scores
 from mosam.evaluation.metrics.region import smoothed_similarity
 from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
@@ -31,6 +33,16 @@ class MoseV2(Protocol):
     frame that counts is left out of `jf_disappear`, and a distance that is no whole number of pixels is drawn off
     center (`metrics.boundary`). It gives 0 to a video without results; here that is an error, as everywhere.
     """
+
+    columns = (
+        replace(cols.JF, heading="J&F adapted"),
+        cols.Column("j_mean", "J adapted"),
+        cols.Column("f_mean", "F adapted"),
+        cols.Column("jf_disappear", "J&F away"),
+        cols.Column("jf_reappear", "J&F back"),
+        cols.Column("f_classic", "F"),
+        cols.Column("jf_classic", "J&F"),
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mosam.datasets.base import Sequence
+from mosam.evaluation import columns as cols
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, protocol, speed
 from mosam.evaluation.protocols.masks import (
     _arrays,
@@ -24,6 +25,8 @@ class Sav(Protocol):
     program is built. It ends with an error where the truth shows an object on none of these frames; here such an object
     is left out, with a note.
     """
+
+    columns = cols.JF_COLUMNS
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

@@ -6,11 +6,13 @@ same results as VOT would.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.eao import TOY_INTERVAL, eao_score, multistart_sums
 from mosam.evaluation.metrics.multistart import AnchorRun, accuracy_robustness, frames_before_failure
 from mosam.evaluation.metrics.overlap import overlap_precision
@@ -55,6 +57,18 @@ class Toy(Protocol):
     is predicted exactly when it shows.
     """
 
+    columns = (
+        replace(cols.JF, main=False),
+        cols.SUCCESS,
+        cols.PRECISION,
+        cols.NORM_PRECISION,
+        cols.OP50,
+        *cols.J_COLUMNS,
+        *cols.F_COLUMNS,
+        cols.Column("presence", "Presence", profile=True),
+    )
+    brief = ("jf_mean", "success_auc", "precision", "presence", "fps")
+
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
@@ -90,6 +104,8 @@ class ToyVot(Protocol):
     follows counts 0. Accuracy, robustness and expected average overlap (over lengths of 42 to 80 frames) are those of
     `multistart`.
     """
+
+    columns = (cols.EAO, cols.ACCURACY, cols.ROBUSTNESS)
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

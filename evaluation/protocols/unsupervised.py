@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mosam.datasets.base import Sequence
 from mosam.errors import MismatchError
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.boundary import boundary_table
 from mosam.evaluation.metrics.region import region_table
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, protocol, speed
@@ -37,6 +38,7 @@ class Davis2017Unsupervised(Protocol):
     """
 
     decay_8bit: bool = False
+    columns = cols.JF_COLUMNS
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`; MismatchError where there are more proposals than allowed."""

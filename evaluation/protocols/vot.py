@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mosam.codecs.vot import CONFIDENCE, VotCodec, name_of_anchor, name_of_pass
 from mosam.datasets.vot import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.eao import (
     Fragment,
     PrefixMeans,
@@ -165,6 +166,7 @@ class Vot(Protocol):
     by_attribute: bool = False
     thin_masks: bool = False
     unbounded: bool = False
+    columns = (cols.EAO, cols.ACCURACY, cols.FAILURES, cols.ROBUSTNESS)
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
@@ -301,6 +303,12 @@ class PysotVot(Protocol):
     """
 
     exact: bool = False
+    columns = (
+        cols.EAO,
+        cols.ACCURACY,
+        cols.Column("robustness", "Failures per 100 frames", unit="", digits=3, lower=True),
+        cols.FAILURES,
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
@@ -470,6 +478,7 @@ class Multistart(Protocol):
 
     thin_masks: bool = False
     unbounded: bool = False
+    columns = (cols.EAO, cols.ACCURACY, cols.ROBUSTNESS)
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
@@ -556,6 +565,11 @@ class VotLongterm(Protocol):
 
     thin_masks: bool = False
     unbounded: bool = False
+    columns = (
+        cols.Column("f", "F", unit="", digits=3, main=True),
+        cols.Column("precision", "Precision", unit="", digits=3, profile=True),
+        cols.Column("recall", "Recall", unit="", digits=3),
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""
@@ -646,6 +660,14 @@ class Vots(Protocol):
 
     thin_masks: bool = False
     unbounded: bool = False
+    columns = (
+        cols.QUALITY,
+        cols.ACCURACY,
+        cols.ROBUSTNESS,
+        cols.Column("nre", "NRE", unit="", digits=3, lower=True),
+        cols.Column("dre", "DRE", unit="", digits=3, lower=True),
+        cols.Column("adq", "ADQ", unit="", digits=3),
+    )
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

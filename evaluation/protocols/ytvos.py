@@ -8,6 +8,7 @@ from typing import Protocol as Interface
 from typing import runtime_checkable
 
 from mosam.datasets.base import Sequence
+from mosam.evaluation import columns as cols
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, pooled, protocol, speed
 from mosam.evaluation.protocols.masks import (
     _arrays,
@@ -42,6 +43,8 @@ class YouTubeVos(Protocol):
     category. The plain mean over objects is `jf_objects`; where no category is known, the headline is that too. The
     server's own program is not public: what it reports is known, which frames it counts is our reading.
     """
+
+    columns = (*cols.JF_COLUMNS, *cols.SEEN_COLUMNS, cols.JF_OBJECTS)
 
     def score(self, sequence: Sequence, results: Results) -> SequenceScore:
         """See `Protocol.score`."""

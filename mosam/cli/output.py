@@ -13,8 +13,6 @@ from mosam.errors import printable
 if TYPE_CHECKING:
     from mosam.evaluation.scores import Scores
 
-PROFILE = ("jf_mean", "success_auc", "precision", "norm_precision", "ao", "presence", "fps")  # shown by attribute
-
 
 class Lossy:
     """A standard stream whose reader may go (`| head`): what is written then is lost, and the command goes on."""
@@ -93,6 +91,6 @@ def show_scores(
     if scores:
         print(tables.tabulate(scores, intervals=intervals, differences=paired))
     for item in scores if profile else ():
-        columns = [name for name in PROFILE if name in item.overall]
-        if item.attributes and columns:
-            print(f"\n{tables.render(tables.profile_table(item, columns), 'text')}")
+        table = tables.profile_table(item)
+        if table is not None:
+            print(f"\n{tables.render(table, 'text')}")

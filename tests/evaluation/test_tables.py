@@ -8,7 +8,10 @@ import pytest
 from mosam.cli import run_command
 from mosam.errors import MismatchError, MosamError, UnknownNameError
 from mosam.evaluation import tables
+from mosam.evaluation.columns import Column
+from mosam.evaluation.figures import FIGURES
 from mosam.evaluation.layouts import escape_latex, ranks_as_shown
+from mosam.evaluation.protocols.base import PROTOCOLS, Protocol, protocol
 from mosam.evaluation.scores import Scores, save_scores
 
 
@@ -47,7 +50,7 @@ def test_the_toy_table_fits_a_terminal_and_all_columns_can_be_had():
     assert "J&F [%]" in brief
     assert "J recall" not in brief
     everything = tables.tabulate(scores, columns=["all"])
-    assert all(tables.COLUMNS[name].title in everything for name in names)
+    assert all(tables.column_of(name, "toy").title in everything for name in names)
     assert "J recall" in tables.tabulate(scores, format="csv")
     assert "J recall" in tables.tabulate(scores, format="markdown", columns=["j_recall"])
     parts = tables.tabulate(
@@ -129,10 +132,44 @@ def test_one_name_does_not_hide_two_meanings():
     assert "P area [%]" in tables.compare([make_scores(protocol="trackingnet")])
 
 
+@pytest.mark.parametrize("name", list(PROTOCOLS))
+def test_each_protocol_declares_its_columns(name):
+    names = [column.name for column in PROTOCOLS[name].columns]
+    assert len(names) == len(set(names))
+    assert any(column.main for column in PROTOCOLS[name].columns)
+    assert set(PROTOCOLS[name].brief) <= {*names, "fps"}
+
+
+def test_a_new_protocol_needs_no_other_edit(monkeypatch):
+    monkeypatch.setattr(PROTOCOLS, "_items", dict(PROTOCOLS._items))
+
+    @protocol("made-up", needs="boxes")
+    class _MadeUp(Protocol):
+        columns = (
+            Column("steps", "Steps", unit="", digits=0, lower=True),
+            Column("hits", "Hits", main=True, profile=True),
+        )
+        brief = ("hits", "fps")
+
+        def score(self, sequence, results):
+            raise NotImplementedError
+
+    overall = {"steps": 12.0, "hits": 0.5, "fps": 20.0}
+    scores = [make_scores(name, protocol="made-up", overall=overall | {"steps": steps}, sequences={"cup": overall},
+                          attributes={"blur": overall}) for name, steps in (("a", 12.0), ("b", 7.0))]  # fmt: skip
+    assert "Tracker  Hits [%]  Speed [frames/s]\n" in tables.tabulate(scores)
+    assert "**7**" in tables.tabulate(scores, columns=["steps"], format="markdown", mark=True)
+    assert tables.profile_table(scores[0]).header == ("Attribute", "Hits [%]", "Speed [frames/s]")
+    assert tables.main_column(overall, "made-up").name == "hits"
+    assert FIGURES["sequences"](scores).axes[0].get_ylabel() == "Hits [%]"
+
+
 def test_profile_of_one_tracker():
     scores = make_scores(attributes={"FM": {"success_auc": 0.25, "fps": 20.0}, "ARC": {"success_auc": 0.5}})
-    lines = tables.render(tables.profile_table(scores, ["success_auc", "fps"]), "csv").split("\n")
-    assert lines == ["Attribute,AUC [%],Speed [frames/s]", "ARC,50.0,", "FM,25.0,20.0", "all sequences,12.3,12.3"]
+    lines = tables.render(tables.profile_table(scores), "csv").split("\n")
+    header = "Attribute,AUC [%],P [%],Speed [frames/s]"
+    assert lines == [header, "ARC,50.0,,", "FM,25.0,,20.0", "all sequences,12.3,100.0,12.3"]
+    assert tables.profile_table(make_scores()) is None
 
 
 def test_attributes():

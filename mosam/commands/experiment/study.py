@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 LARGEST_SEED = 2**32 - 1
 ALL = "all"  # the group of every sequence
-MAIN = "jf_mean"  # shown for groups and differences where the benchmark has it, else the first column
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Experiment:
         title: above the table.
         dataset, split, model: of every row unless the command line says otherwise; split None = the dataset's usual.
         seeds: draws of a generated benchmark.
-        columns: names of scores.
+        columns: names of scores; groups and differences show the first.
         groups: attributes of sequences whose mean is shown as a column of its own, by heading.
         baseline: label of the row that differences are taken from, or None.
         rows: in order.
@@ -104,7 +103,7 @@ class Experiment:
     @property
     def main(self) -> str:
         """The value that groups and differences show."""
-        return MAIN if MAIN in self.columns else self.columns[0]
+        return self.columns[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,16 +366,17 @@ def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Ta
         results: of `run_experiment`.
     """
     from mosam.evaluation.metrics.bootstrap import bootstrap_interval
-    from mosam.evaluation.tables import COLUMNS, Column, Table
+    from mosam.evaluation.tables import Table, column_of
 
     main = experiment.main
-    shown = COLUMNS.get(main, Column(main))
+    first = next(iter(results[0].scores.values()))
+    shown = column_of(main, first.protocol)
     several = len({result.row.model for result in results}) > 1
     names = ["Tracker", "Model"] if several else ["Tracker"]
     header = [*names, f"{shown.title} (95 % interval)"]
     header += [f"{shown.heading} {name} [{shown.unit}]" for name in experiment.groups]
     others = [name for name in experiment.columns if name != main]
-    header += [COLUMNS.get(name, Column(name)).title for name in others]
+    header += [column_of(name, first.protocol).title for name in others]
     bases = {result.row.model: result for result in results if result.row.label == experiment.baseline}
     if bases:
         header.append(f"{shown.heading} - {experiment.baseline} (95 % interval)")
@@ -389,12 +389,11 @@ def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Ta
             f"{shown.show(interval.value)} ({shown.show(interval.low)} to {shown.show(interval.high)})",
         ]
         line += [shown.show(_mean(*result.values(main, group))) for group in experiment.groups.values()]
-        line += [COLUMNS.get(name, Column(name)).show(_mean(*result.values(name))) for name in others]
+        line += [column_of(name, first.protocol).show(_mean(*result.values(name))) for name in others]
         if bases:
             base = bases.get(result.row.model)
             line.append(_difference(result, base, main, shown) if base is not None else "")
         lines.append(tuple(line))
-    first = next(iter(results[0].scores.values()))
     count = len(results[0].values(main)[0])
     draws = f", draws {', '.join(map(str, experiment.seeds))}" if len(experiment.seeds) > 1 else ""
     model = "" if several else f", {first.model}"

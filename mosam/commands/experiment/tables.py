@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from mosam.commands.experiment.study import Experiment, RowScores
 from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.metrics.bootstrap import bootstrap_difference, bootstrap_interval
-from mosam.evaluation.tables import COLUMNS, Column, Table
+from mosam.evaluation.tables import Table, column_of
 
 
 def group_tables(experiment: Experiment, results: Sequence[RowScores]) -> list[Table]:
@@ -37,7 +37,8 @@ def group_table(
         heading: of the first column.
     """
     main = experiment.main
-    shown = COLUMNS.get(main, Column(main))
+    first = next(iter(results[0].scores.values()))
+    shown = column_of(main, first.protocol)
     base = next((result for result in results if result.row.label == experiment.baseline), None)
     lines, details = [], []
     for name, group in groups.items():
@@ -54,7 +55,6 @@ def group_table(
             behind.append(f"({shown.show_signed(gap.value)}, {ends})")
         lines.append(tuple(line))
         details.append(tuple("" if cell == MISSING else text for cell, text in zip(line, behind, strict=True)))
-    first = next(iter(results[0].scores.values()))
     title = f"{experiment.title}: {shown.title} on {first.dataset} {first.split} by {heading.lower()}"
     if base is not None:
         title += f"; in brackets the difference from {base.row.label} with its 95 % interval"

@@ -21,12 +21,11 @@ from mosam.commands.report.gather import Entry, Gatherer, Group, Places, scores_
 from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
 from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.evaluation.figures import FIGURES, save
-from mosam.evaluation.figures.base import MAIN
 from mosam.evaluation.figures.style import color
 from mosam.evaluation.intervals import interval
 from mosam.evaluation.layouts import MISSING
 from mosam.evaluation.scores import Scores
-from mosam.evaluation.tables import column_of, comparison
+from mosam.evaluation.tables import column_of, comparison, main_column
 from mosam.system import options as shared
 from mosam.system.options import option
 
@@ -118,7 +117,8 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
     names = list(dict.fromkeys(n for entry in entries for n in (*entry.scores.sequences, *entry.scores.missing)))
     views, note = _views(group, names, options, progress)
     values = list(dict.fromkeys(name for entry in entries for name in entry.scores.overall))
-    main = next((name for name in MAIN if name in values), values[0] if values else None)
+    known = main_column(values, group.protocol)
+    main = known.name if known else values[0] if values else None
     return {
         "key": key,
         "title": group.title,

@@ -1,0 +1,99 @@
+"""How values are shown: the columns that protocols declare, and those that several of them share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from mosam.evaluation.layouts import MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How a value is shown.
+
+    Attributes:
+        name: of the value, as in `Scores.overall`.
+        heading: without the unit.
+        unit: `%` (the fraction times 100), or a unit that is only named.
+        digits: after the decimal point.
+        lower: whether less is better; None where neither is, so that nothing is marked as best.
+        main: whether it is a number the benchmark is known by: figures and reports show the first such value.
+        profile: whether it belongs in a table of one tracker by attribute.
+        tagged: whether values named `NAME_TAG` are shown the same way, under `HEADING TAG`.
+    """
+
+    name: str
+    heading: str
+    unit: str = "%"
+    digits: int = 1
+    lower: bool | None = False
+    main: bool = False
+    profile: bool = False
+    tagged: bool = False
+
+    @property
+    def title(self) -> str:
+        """Heading with its unit."""
+        return f"{self.heading} [{self.unit}]" if self.unit else self.heading
+
+    def show(self, value: float) -> str:
+        """The value as text, `-` where it is undefined."""
+        if math.isnan(value):
+            return MISSING
+        return f"{value * (100 if self.unit == '%' else 1):.{self.digits}f}"
+
+    def show_signed(self, value: float) -> str:
+        """A difference as text, with its sign."""
+        return ("+" if value >= 0 else "") + self.show(value)
+
+
+def find_column(name: str, columns: Mapping[str, Column]) -> Column | None:
+    """The column of a value: its own, else that of the tagged name it begins with, else None.
+
+    Args:
+        name: of the value.
+        columns: by name.
+    """
+    if name in columns:
+        return columns[name]
+    stem, _, tag = name.partition("_")
+    if stem in columns and columns[stem].tagged:
+        return replace(columns[stem], name=name, heading=f"{columns[stem].heading} {tag.replace('_', ' ')}")
+    return None
+
+
+SPEED = Column("fps", "Speed", unit="frames/s", profile=True)
+# boxes
+SUCCESS = Column("success_auc", "AUC", main=True, profile=True)
+PRECISION = Column("precision", "P", profile=True)
+NORM_PRECISION = Column("norm_precision", "Pnorm", profile=True)
+NORM_PRECISION_AUC = Column("norm_precision_auc", "Pnorm AUC")
+MEAN_OVERLAP = Column("mean_overlap", "Overlap")
+OP50, OP75 = Column("op50", "OP50"), Column("op75", "OP75")
+AO = Column("ao", "AO", main=True, profile=True)
+# masks
+JF = Column("jf_mean", "J&F", main=True, profile=True)
+J_COLUMNS = Column("j_mean", "J"), Column("j_recall", "J recall"), Column("j_decay", "J decay", lower=True)
+F_COLUMNS = Column("f_mean", "F"), Column("f_recall", "F recall"), Column("f_decay", "F decay", lower=True)
+JF_COLUMNS = (JF, *J_COLUMNS, *F_COLUMNS)
+SEEN_COLUMNS = (
+    Column("j_seen", "J seen"),
+    Column("j_unseen", "J unseen"),
+    Column("f_seen", "F seen"),
+    Column("f_unseen", "F unseen"),
+)
+JF_OBJECTS = Column("jf_objects", "J&F by object")
+# regions
+EAO = Column("eao", "EAO", unit="", digits=3, main=True, tagged=True)
+ACCURACY = Column("accuracy", "Accuracy", unit="", digits=3, main=True, tagged=True)
+ROBUSTNESS = Column("robustness", "Robustness", unit="", digits=3)
+FAILURES = Column("failures", "Failures", unit="", digits=2, lower=True, tagged=True)
+QUALITY = Column("quality", "Quality", unit="", digits=3, main=True)
+# Names that mean the same under most protocols: used where a protocol does not declare them itself.
+SHARED = (
+    *(SUCCESS, PRECISION, NORM_PRECISION, NORM_PRECISION_AUC, MEAN_OVERLAP, OP50, OP75, AO),
+    *(*JF_COLUMNS, *SEEN_COLUMNS, JF_OBJECTS),
+    *(EAO, QUALITY, ACCURACY, ROBUSTNESS, FAILURES, SPEED),
+)
