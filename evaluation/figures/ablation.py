@@ -16,7 +16,7 @@ from mosam.evaluation.tables import column_of, tracker_name
 OPACITY = 0.6  # of a bar, so that its interval shows on it
 
 
-@figure("ablation")
+@figure("ablation", title="Main number with intervals", order=110)
 def ablation_plot(scores: Sequence[Scores]) -> Figure:
     """The benchmark's main number of each tracker, in the order given, with its 95 % interval over sequences.
 

@@ -27,7 +27,7 @@ TITLE = 0.25  # inches
 SPOKES = 3  # a radar of fewer attributes has no area
 
 
-@figure("attributes")
+@figure("attributes", title="By attribute", order=40)
 def attribute_radar(scores: Sequence[Scores]) -> Figure:
     """The benchmark's main number over the sequences that have each attribute, one spoke an attribute.
 
@@ -76,7 +76,7 @@ def attribute_radar(scores: Sequence[Scores]) -> Figure:
     return made
 
 
-@figure("attribute-bars")
+@figure("attribute-bars", title="By attribute, as bars", order=50)
 def attribute_bars(scores: Sequence[Scores]) -> Figure:
     """As `attribute_radar`, but one group of bars an attribute; any number of attributes."""
     names, value = _attributes("attribute-bars", scores)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import matplotlib.style
@@ -20,21 +22,73 @@ from mosam.evaluation.tables import Column, column_of, main_column, require_comp
 from mosam.registry import Registry
 
 if TYPE_CHECKING:
+    from mosam.datasets.base import Sequence as DatasetSequence
     from mosam.evaluation.framewise import TrackedSequence
 
-FIGURES: Registry[Callable[[Iterable[Scores]], Figure]] = Registry("figure", "mosam.evaluation.figures")
-# Of one sequence, from what trackers did on it: `SEQUENCE_FIGURES[kind](title or sequence, tracked sequences, ...)`.
-SEQUENCE_FIGURES: Registry[Callable[..., Figure]] = Registry("figure of a sequence", "mosam.evaluation.figures")
+LAST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreFigure:
+    """A figure of scores: `FIGURES[kind](scores)`.
+
+    Attributes:
+        kind: name on the command line.
+        title: above it in a report.
+        order: its place in a report, the least first.
+        draw: from scores to a Figure.
+    """
+
+    kind: str
+    title: str
+    order: int
+    draw: Callable[[Iterable[Scores]], Figure]
+
+    def __call__(self, scores: Iterable[Scores]) -> Figure:
+        """Draws it."""
+        return self.draw(scores)
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceFigure:
+    """A figure of one sequence, from what trackers did on it: `SEQUENCE_FIGURES[kind](sequence, items, title=...)`.
+
+    Attributes:
+        kind: name on the command line.
+        takes: names of the arguments of `draw`: `items`, and what it needs of `sequence`, `title` and the options.
+        draw: from these to a Figure.
+    """
+
+    kind: str
+    takes: frozenset[str]
+    draw: Callable[..., Figure]
+
+    def __call__(self, sequence: DatasetSequence, items: Iterable[TrackedSequence], **options: Any) -> Figure:
+        """Draws it; options that it does not take are left out.
+
+        Args:
+            sequence: with frames and annotation.
+            items: what trackers did on it.
+            options: by name.
+        """
+        given = {"sequence": sequence, "items": items, **options}
+        return self.draw(**{name: value for name, value in given.items() if name in self.takes})
+
+
+FIGURES: Registry[ScoreFigure] = Registry("figure", "mosam.evaluation.figures")
+SEQUENCE_FIGURES: Registry[SequenceFigure] = Registry("figure of a sequence", "mosam.evaluation.figures")
 Corner = Literal["lower left", "lower right", "upper right"]
 MANY = 4  # trackers; the legend of more stands beside the axes
 MARGIN = 0.15  # inches around it there
 
 
-def figure(kind: str) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[Iterable[Scores]], Figure]]:
+def figure(
+    kind: str, *, title: str, order: int = LAST
+) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[Iterable[Scores]], Figure]]:
     """Decorator of a function from scores to a Figure: checks the scores, sets the style, files it in `FIGURES`.
 
     Args:
-        kind: name on the command line.
+        kind, title, order: see `ScoreFigure`.
     """
 
     def add(draw: Callable[[list[Scores]], Figure]) -> Callable[[Iterable[Scores]], Figure]:
@@ -49,7 +103,8 @@ def figure(kind: str) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[
             with matplotlib.style.context(["default", dict(STYLE)]):
                 return draw(items)
 
-        return FIGURES.register(kind)(checked)
+        FIGURES.register(kind)(ScoreFigure(kind, title, order, checked))
+        return checked
 
     return add
 
@@ -58,22 +113,29 @@ F = TypeVar("F", bound=Callable[..., Figure])
 
 
 def of_sequence(kind: str) -> Callable[[F], F]:
-    """Decorator of a function from trackers on one sequence to a Figure: refuses none, sets the style, files it.
+    """Decorator of a function from trackers on one sequence (`items`) to a Figure: sets the style, files it.
+
+    It refuses to draw no tracker. The function's other arguments say what it needs: `sequence`, `title`, and options
+    of `mosam plot` by name (`object_id`, `picks`, `captions`).
 
     Args:
         kind: name on the command line.
     """
 
     def add(draw: F) -> F:
+        signature = inspect.signature(draw)
+
         @functools.wraps(draw)
-        def checked(first: Any, items: Iterable[TrackedSequence], **options: Any) -> Figure:
-            found = list(items)
-            if not found:
+        def checked(*positional: Any, **named: Any) -> Figure:
+            call = signature.bind(*positional, **named)
+            call.arguments["items"] = list(call.arguments["items"])
+            if not call.arguments["items"]:
                 raise MosamError(f"figure {kind}: expected results of at least one tracker, got none")
             with matplotlib.style.context(["default", dict(STYLE)]):
-                return draw(first, found, **options)
+                return draw(*call.args, **call.kwargs)
 
-        return cast("F", SEQUENCE_FIGURES.register(kind)(checked))
+        SEQUENCE_FIGURES.register(kind)(SequenceFigure(kind, frozenset(signature.parameters), checked))
+        return cast("F", checked)
 
     return add
 

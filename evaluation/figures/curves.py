@@ -14,7 +14,7 @@ from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of
 
 
-@figure("success")
+@figure("success", title="Success by overlap threshold", order=10)
 def success_plot(scores: Sequence[Scores]) -> Figure:
     """Share of frames by overlap threshold, ranked by the area under the curve (AO under GOT-10k).
 
@@ -27,14 +27,14 @@ def success_plot(scores: Sequence[Scores]) -> Figure:
     return _plot("success", scores, names, SUCCESS_THRESHOLDS, "Overlap threshold", "Success [%]", "lower left")
 
 
-@figure("precision")
+@figure("precision", title="Precision by center error", order=20)
 def precision_plot(scores: Sequence[Scores]) -> Figure:
     """Share of frames by center error in pixels, ranked by the value at 20 pixels; see `success_plot`."""
     label = "Center error threshold [pixels]"
     return _plot("precision", scores, ("precision",), PRECISION_THRESHOLDS, label, "Precision [%]", "lower right")
 
 
-@figure("norm-precision")
+@figure("norm-precision", title="Normalized precision by center error", order=30)
 def norm_precision_plot(scores: Sequence[Scores]) -> Figure:
     """Share of frames by center error in sizes of the object, ranked by the value at 0.2; see `success_plot`."""
     label, along = "Center error threshold [object sizes]", "Normalized precision [%]"

@@ -25,7 +25,7 @@ from mosam.evaluation.tables import column_of
 NAMED = 60  # sequences whose names can be read below the axis
 
 
-@figure("jf")
+@figure("jf", title="J&F of each sequence", order=60)
 def jf_plot(scores: Sequence[Scores]) -> Figure:
     """J&F of each sequence, in the order of the mean over trackers; see `sequence_plot`.
 
@@ -37,7 +37,7 @@ def jf_plot(scores: Sequence[Scores]) -> Figure:
     return _plot(scores, "jf_mean")
 
 
-@figure("sequences")
+@figure("sequences", title="Each sequence, sorted", order=70)
 def sequence_plot(scores: Sequence[Scores]) -> Figure:
     """The benchmark's main number for each sequence, the best sequence (in the mean over trackers) first.
 

@@ -17,7 +17,7 @@ from mosam.evaluation.tables import column_of
 PER_FRAMES = 100  # pysot's robustness is failures in so many frames
 
 
-@figure("eao")
+@figure("eao", title="Expected average overlap", order=90)
 def eao_plot(scores: Sequence[Scores]) -> Figure:
     """Expected average overlap by length of the sequence; the lengths that the challenge averages are shaded.
 
@@ -43,7 +43,7 @@ def eao_plot(scores: Sequence[Scores]) -> Figure:
     return made
 
 
-@figure("ar")
+@figure("ar", title="Accuracy and robustness", order=100)
 def ar_plot(scores: Sequence[Scores]) -> Figure:
     """Accuracy against robustness, the better the further up and to the right (pysot's robustness runs backwards).
 
@@ -77,7 +77,7 @@ def ar_plot(scores: Sequence[Scores]) -> Figure:
     return made
 
 
-@figure("eao-ar")
+@figure("eao-ar", title="EAO against accuracy and robustness", order=120)
 def eao_ar_plot(scores: Sequence[Scores]) -> Figure:
     """Expected average overlap against accuracy (filled) and robustness (open), a line joining a tracker's two.
 

@@ -134,14 +134,13 @@ def _draw_sequence(kind: str, paths: Sequence[Path], options: PlotOptions) -> Fi
 
     dataset, name, items = load_tracked(paths, options, kind=kind)
     title = f"{dataset.name} {dataset.split}, {name}"
-    if kind == "jf-time":
-        return SEQUENCE_FIGURES[kind](title, items, object_id=options.object_id)
-    extra: dict[str, Any] = {"title": title}
-    if options.frames is not None:
-        extra["picks"] = _picks(options.frames)
-    if options.log:
-        extra["captions"] = log_captions(items, name)
-    return SEQUENCE_FIGURES[kind](dataset[name], items, **extra)
+    figure = SEQUENCE_FIGURES[kind]
+    chosen: dict[str, Any] = {"title": title, "object_id": options.object_id}
+    if options.frames is not None and "picks" in figure.takes:
+        chosen["picks"] = _picks(options.frames)
+    if options.log and "captions" in figure.takes:
+        chosen["captions"] = log_captions(items, name)
+    return figure(dataset[name], items, **chosen)
 
 
 def log_captions(items: Sequence[TrackedSequence], name: str) -> Callable[[TrackedSequence, int], str]:

@@ -30,19 +30,6 @@ from mosam.system import options as shared
 from mosam.system.options import option
 
 HERE = Path(__file__).parent
-FIGURE_TITLES: Mapping[str, str] = {
-    "success": "Success by overlap threshold",
-    "precision": "Precision by center error",
-    "norm-precision": "Normalized precision by center error",
-    "attributes": "By attribute",
-    "attribute-bars": "By attribute, as bars",
-    "jf": "J&F of each sequence",
-    "sequences": "Each sequence, sorted",
-    "speed": "Speed against accuracy",
-    "eao": "Expected average overlap",
-    "ar": "Accuracy and robustness",
-    "ablation": "Main number with intervals",
-}
 SCALE = 1.6  # CSS pixels of a figure by its points
 DARK = "#15181d"  # background of the page in dark mode
 CONTRAST = 4.5  # of a line against it; WCAG 2.2, 1.4.11 asks for 3
@@ -195,21 +182,16 @@ def _figures(scores: Sequence[Scores]) -> list[dict[str, Any]]:
     """Every kind that suits the scores, as an SVG picture; the others are left out."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
-        for kind in sorted(FIGURES, key=_place):
+        for figure in sorted((FIGURES[kind] for kind in FIGURES), key=lambda figure: (figure.order, figure.kind)):
             try:
-                [path] = save(FIGURES[kind](scores), Path(folder) / kind, formats=("svg",))
+                [path] = save(figure(scores), Path(folder) / figure.kind, formats=("svg",))
             except MosamError:  # scores without what it shows
                 continue
             text = path.read_text(encoding="utf-8")
-            title = FIGURE_TITLES.get(kind, kind.replace("-", " ").capitalize())
             size = {name: round(SCALE * _points(text, name)) for name in ("width", "height")}
-            found.append({"kind": kind, "title": title, "url": _data_url(text, "image/svg+xml"), **size})
+            url = _data_url(text, "image/svg+xml")
+            found.append({"kind": figure.kind, "title": figure.title, "url": url, **size})
     return found
-
-
-def _place(kind: str) -> tuple[int, str]:
-    order = list(FIGURE_TITLES)
-    return (order.index(kind) if kind in order else len(order), kind)
 
 
 def _points(svg: str, name: str) -> float:

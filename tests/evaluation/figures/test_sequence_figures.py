@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from figure_cases import AWKWARD, SEQUENCE, drifting, write_toy
+from figure_cases import AWKWARD, SEQUENCE, SEQUENCE_KINDS, drifting, write_toy
 from PIL import Image
 
 from mosam.cli import run_command
@@ -50,8 +50,11 @@ def make_boxes(name: str, values) -> TrackedSequence:
     return TrackedSequence(name, None, Path(name), (item,), lambda frame: {1: np.array([10.0, 20, 30, 40])})
 
 
-def test_kinds():
-    assert list(SEQUENCE_FIGURES) == ["frames", "jf-time"]
+def test_a_figure_gets_what_it_takes(items, dataset):
+    assert SEQUENCE_FIGURES["jf-time"].takes == {"title", "items", "object_id"}
+    assert {"sequence", "title", "picks", "captions"} < SEQUENCE_FIGURES["frames"].takes
+    figure = SEQUENCE_FIGURES["jf-time"](dataset[SEQUENCE], items, title="above", picks=[Pick(0)])
+    assert figure.axes[0].get_title() == "above"
 
 
 def test_time_shows_each_frame_and_shades_absence(items):
@@ -130,21 +133,21 @@ def test_boxes_of_all_trackers_share_a_row(dataset):
     assert {color("ATOM"), color("SiamRPN++")} <= colors
 
 
-@pytest.mark.parametrize("kind", ["frames", "jf-time"])
+@pytest.mark.parametrize("kind", SEQUENCE_KINDS)
 def test_four_formats(kind, items, dataset, tmp_path):
     named = [replace(items[0], tracker=AWKWARD), items[1]]
-    first = dataset[SEQUENCE] if kind == "frames" else "toy"
-    paths = save(SEQUENCE_FIGURES[kind](first, named), tmp_path / "v1.2-x")
+    paths = save(SEQUENCE_FIGURES[kind](dataset[SEQUENCE], named, title="toy"), tmp_path / "v1.2-x")
     assert [path.suffix for path in paths] == [".png", ".pdf", ".svg", ".tikz"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert AWKWARD in "".join(xml.etree.ElementTree.fromstring(paths[2].read_bytes()).itertext())
     code = paths[3].read_text()
     assert r"a\_b \& 50\% \$x" in code
     pictures = re.findall(r"\{(v1\.2-x-\d+\.png)\}", code)
-    assert len(pictures) == (kind == "frames")
+    assert len(pictures) == ("picks" in SEQUENCE_FIGURES[kind].takes)
     for name in pictures:
         assert Image.open(tmp_path / name).size[0] > 1000
-    assert save(SEQUENCE_FIGURES[kind](first, named), tmp_path / "v1.2-x")[3].read_text() == code
+    again = SEQUENCE_FIGURES[kind](dataset[SEQUENCE], named, title="toy")
+    assert save(again, tmp_path / "v1.2-x")[3].read_text() == code
 
 
 def test_what_cannot_be_drawn(items, dataset):

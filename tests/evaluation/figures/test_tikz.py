@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from figure_cases import AWKWARD, KINDS, TWO, drifting, make_scores
+from figure_cases import AWKWARD, KINDS, SEQUENCE_KINDS, TWO, drifting, make_scores
 from latex import documented_preamble, page_pixels, page_text, require_latex, typeset
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -23,7 +23,6 @@ from mosam.evaluation.figures.style import STYLE, color
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DPI = 100
 CELLS = 24  # of the coarse picture, on its longer side
-SEQUENCE_KINDS = ("frames", "jf-time")
 PAIR = ("mosam", "samurai")  # whose colors lie far apart
 TRACKERS = ("ATOM", "SiamRPN++", AWKWARD, "mosam")
 
@@ -32,7 +31,7 @@ def draw(kind: str, runs: Path) -> Figure:
     if kind in SEQUENCE_KINDS:
         sequence, items = drifting(runs)
         items = [replace(item, tracker=name) for item, name in zip(items, PAIR, strict=True)]
-        return SEQUENCE_FIGURES[kind](sequence if kind == "frames" else "toy", items)
+        return SEQUENCE_FIGURES[kind](sequence, items, title="toy")
     return FIGURES[kind]([*TWO, make_scores(AWKWARD, 0.1), make_scores("mosam", -0.05)])
 
 
