@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mosam.commands.bench import MadeClips, square
-from mosam.engine.engine import Engine, Video
+from mosam.engine.engine import Engine
+from mosam.engine.records import Video
 from mosam.engine.stages import synchronize
 from mosam.model import blocked, norms
 from mosam.model.backbone import ImageFeatures, MemoryRead

@@ -54,7 +54,7 @@ RUN = ("run", "squares", "--tracker", "sam2", "--model", MODEL, "--device", "cpu
     ("words", "text"),
     [
         ("evall", "No such command 'evall'"),
-        ("run toy --trackr sam2", "No such option '--trackr'"),
+        ("run toy --trackr sam2", "--trackr"),
         ("run toy --limit 0", "'--limit'"),
         ("run toy --limit x", "'--limit'"),
         ("run toyy", "unknown dataset 'toyy'; did you mean toy? (known: "),

@@ -5,89 +5,33 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.engine.candidates import DecodedCandidate, decision_log, decoded_candidates
+from mosam.engine.checks import as_images, as_prompts, as_size, check_engine, check_place
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
-from mosam.engine.model_runner import Decodes, MemoryJob, ModelRunner, Wants
+from mosam.engine.model_runner import MemoryJob, ModelRunner, Wants
+from mosam.engine.output import FrameComposer, FullSizeMasks, StepMasks
 from mosam.engine.parity import ABSENT_LOGIT, Parity
+from mosam.engine.records import FrameResult, Row, Video, active, begun, by_track
 from mosam.engine.track import Hypothesis, Shown, Track
-from mosam.engine.transfer import download, to_host, upload_index
-from mosam.geometry import inside_share
+from mosam.engine.transfer import download, upload_index
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.beside import carry, learn
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.motion.forecast import forecast
-from mosam.policies.base import Candidate, Choice, Entry, Guide, MemoryPolicy, ReadPlan, TrackInfo, Update
-from mosam.system.arguments import described, has, instance, numbers, one_of, switch, whole
-from mosam.types import Forecast, FrameOutput, Image, Mask, MotionNeeds, ObjectOutput, Prompt, Size
+from mosam.policies.base import Choice, Entry, Guide, MemoryPolicy, TrackInfo, Update
+from mosam.system.arguments import instance, switch, whole
+from mosam.types import Forecast, FrameOutput, Image, MotionNeeds, Prompt, Size
 
 MOTION_SIDE = 128  # least side of the grid on which motion moves a mask; small networks have coarser masks
-LEAST_INSIDE = 0.5  # share of a box that must be in the picture; annotated boxes may reach out of it a little
-OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
-
-
-@dataclass(slots=True, eq=False)
-class Video:
-    """Handle of an open video; its fields belong to the engine."""
-
-    number: int
-    size: Size
-    num_frames: int | None
-    non_overlap: bool
-    tracks: dict[int, Track]
-    next_frame: int = 0
-    motion: MotionStream | None = None
-    pair: MotionPair | None = None
-    pending: deque[tuple[int, dict[int, Shown | None]]] = field(default_factory=deque)
-    finished: list[FrameOutput] = field(default_factory=list)
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-@dataclass(slots=True, eq=False)
-class _Row:
-    """One hypothesis of one track on the current frame."""
-
-    video: Video
-    track: Track
-    hypothesis: int
-    frame_row: int
-    plan: ReadPlan
-
-
-@dataclass(slots=True, eq=False)
-class _Written:
-    """One finished frame of one hypothesis, on its way into the bank.
-
-    `low` holds all (K, mask, mask) candidates of its decode, of which `index` was taken; `decodes` and `decode_row` say
-    which decode that was.
-    """
-
-    video: Video
-    track: Track
-    frame_row: int
-    low: Tensor
-    index: int
-    score: Tensor
-    entry: Entry
-    state: object
-    trail: deque[Shown]
-    binarize: bool
-    store: bool
-    log: dict[str, object]
-    decodes: Decodes | None = None
-    decode_row: int = -1
-    exact: Tensor | None = None
-    remask: float | None = None
 
 
 class Engine:
@@ -132,7 +76,7 @@ class Engine:
     ):
         self.model, self.policy, self.log = model, policy, log
         self.parity = Parity() if parity is None else parity
-        _check_engine(model, policy, self.parity, max_lanes, max_rows, ragged, log)
+        check_engine(model, policy, self.parity, max_lanes, max_rows, ragged, log)
         sizes = model.sizes
         capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
         self.bank = MemoryBank(
@@ -140,6 +84,7 @@ class Engine:
         )
         wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
         self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
+        self._composer = FrameComposer(self.runner, policy.emit)
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)
         self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
@@ -171,7 +116,7 @@ class Engine:
         """
         length = None if num_frames is None else whole(num_frames, "open: num_frames", 1)
         switch(non_overlap, "open: non_overlap")
-        video = Video(next(self._numbers), _as_size(size), length, non_overlap, {})
+        video = Video(next(self._numbers), as_size(size), length, non_overlap, {})
         self._add_prompts(video, prompts)
         video.motion = self.motion_stream()
         self._open.add(video)
@@ -187,7 +132,7 @@ class Engine:
             ValueError: a closed video, a frame that has been played, and as `open`.
         """
         self._check_open(video, "prompt")
-        prompts = _as_prompts(prompts, "prompt")
+        prompts = as_prompts(prompts, "prompt")
         for prompt in prompts:
             if prompt.frame_index < video.next_frame:
                 raise ValueError(
@@ -203,8 +148,8 @@ class Engine:
 
     def _add_prompts(self, video: Video, prompts: Iterable[Prompt]) -> None:
         by_object: dict[int, dict[int, Prompt]] = {}
-        for prompt in _as_prompts(prompts, "open"):
-            _check_place(prompt, video)
+        for prompt in as_prompts(prompts, "open"):
+            check_place(prompt, video)
             frames = by_object.setdefault(prompt.object_id, {})
             track = video.tracks.get(prompt.object_id)
             if prompt.frame_index in frames or (track is not None and prompt.frame_index in track.prompts):
@@ -245,7 +190,7 @@ class Engine:
         Raises:
             ValueError: a closed video, a frame of another size, or anything but frames by video.
         """
-        images = _as_images(images, "step")
+        images = as_images(images, "step")
         if motion is not None:
             instance(motion, Mapping, "step: motion", "motion by video or None")
         videos = list(images)
@@ -254,7 +199,7 @@ class Engine:
             if images[video].shape != (*video.size, 3) or images[video].dtype != np.uint8:
                 got = f"{images[video].dtype} {images[video].shape}"
                 raise ValueError(f"frame {video.next_frame}: expected uint8 {(*video.size, 3)}, got {got}")
-        busy = [video for video in videos if any(_active(track, video.next_frame) for track in video.tracks.values())]
+        busy = [video for video in videos if any(active(track, video.next_frame) for track in video.tracks.values())]
         for video in videos:
             if video.motion is not None:
                 ahead = None if motion is None else motion.get(video)
@@ -271,12 +216,12 @@ class Engine:
                 prompted = self._prompted(features, busy)
                 written = prompted + self._tracked(features, busy, {id(w.track) for w in prompted})
                 self._remember(features, written)
-                outputs = self._show(busy, written)
+                outputs = self._composer.show(busy)
         for video in videos:
             if video not in outputs:  # nothing to track yet
                 video.pending.append((video.next_frame, {}))
                 outputs[video] = FrameOutput(video.next_frame)
-                self._flush(video, {})
+                self._composer.flush(video, {})
             video.next_frame += 1
         return outputs
 
@@ -290,13 +235,13 @@ class Engine:
         Raises:
             ValueError: as `step`.
         """
-        images = _as_images(images, "prepare")
+        images = as_images(images, "prepare")
         for video in images:
             self._check_open(video, "prepare")
         keys = [
             (video, video.next_frame + 1)
             for video in images
-            if any(_begun(track, video.next_frame + 1) for track in video.tracks.values())
+            if any(begun(track, video.next_frame + 1) for track in video.tracks.values())
         ]
         self._prepared = (keys, [images[video] for video, _ in keys])
 
@@ -313,8 +258,8 @@ class Engine:
             with torch.inference_mode():
                 for track in video.tracks.values():
                     if track.started:
-                        self._settle(video, track, everything=True)
-                self._flush(video, {})
+                        self._composer.settle(video, track, everything=True)
+                self._composer.flush(video, {})
             for track in video.tracks.values():
                 for hypothesis in track.hypotheses:
                     self.bank.drop(hypothesis.features, hypothesis.pointers)
@@ -324,7 +269,7 @@ class Engine:
 
     # one step, in order
 
-    def _prompted(self, features: ImageFeatures, videos: Sequence[Video]) -> list[_Written]:
+    def _prompted(self, features: ImageFeatures, videos: Sequence[Video]) -> list[FrameResult]:
         """Objects that are prompted on this frame."""
         jobs = [
             (row, video, track, track.prompts.pop(video.next_frame))
@@ -343,7 +288,7 @@ class Engine:
             entry = Entry(t, "prompt", conditioned.object_score, conditioned.iou, conditioned.area)
             shown = self.runner.shown(conditioned.low[None])[0]
             written.append(
-                _Written(
+                FrameResult(
                     video=video,
                     track=track,
                     frame_row=row,
@@ -380,10 +325,10 @@ class Engine:
             return None
         return self.runner.exact_prompt([prompt])[0]
 
-    def _tracked(self, features: ImageFeatures, videos: Sequence[Video], prompted: Container[int]) -> list[_Written]:
+    def _tracked(self, features: ImageFeatures, videos: Sequence[Video], prompted: Container[int]) -> list[FrameResult]:
         """Objects that are followed on this frame: read, attend, decode, choose."""
         rows = [
-            _Row(video, track, h, row, self.policy.read(hypothesis.state, video.next_frame))
+            Row(video, track, h, row, self.policy.read(hypothesis.state, video.next_frame))
             for row, video in enumerate(videos)
             for track in video.tracks.values()
             for h, hypothesis in enumerate(track.hypotheses)
@@ -401,8 +346,8 @@ class Engine:
             expected=[guide.expected if guide else None for guide in row_guides],
             beside=[row.track.beside for row in rows],
         )
-        groups = _by_track(rows)
-        offers = [_offers(free, "free", {i: i for i in members}, members, row_guides) for members in groups]
+        groups = by_track(rows)
+        offers = [decoded_candidates(free, "free", {i: i for i in members}, members, row_guides) for members in groups]
         for members, own in zip(groups, offers, strict=True):
             self._spare(rows, members, own, row_guides)
         prompted_rows = [i for i, guide in enumerate(row_guides) if guide is not None and guide.prompts]
@@ -420,12 +365,12 @@ class Engine:
         for members, own in zip(groups, offers, strict=True):
             if guided is not None:
                 where = {i: n for n, i in enumerate(prompted_rows) if i in members}
-                own += _offers(guided, "guided", where, members, row_guides)
+                own += decoded_candidates(guided, "guided", where, members, row_guides)
             written += self._choose([rows[i] for i in members], own, row_guides[members[0]])
         self._store_chosen_pointers(written)
         return written
 
-    def _guide(self, row: _Row) -> Guide | None:
+    def _guide(self, row: Row) -> Guide | None:
         """What the policy makes of motion for this object."""
         if self._motion is None:
             return None
@@ -441,7 +386,7 @@ class Engine:
         return self.policy.guide(track.hypotheses[0].state, video.next_frame, look)
 
     def _spare(
-        self, rows: Sequence[_Row], members: Sequence[int], free: Sequence[_Offer], guides: list[Guide | None]
+        self, rows: Sequence[Row], members: Sequence[int], free: Sequence[DecodedCandidate], guides: list[Guide | None]
     ) -> None:
         """Take the prompt off the guide of one object where its policy sees that it could not matter."""
         guide, row = guides[members[0]], rows[members[0]]
@@ -454,14 +399,16 @@ class Engine:
             for i in members:
                 guides[i] = replace(guide, box=None, points=None, log=log)
 
-    def _choose(self, rows: Sequence[_Row], offers: Sequence[_Offer], guide: Guide | None) -> list[_Written]:
-        """Ask the policy once for the object; one `_Written` for each hypothesis that lives on."""
+    def _choose(
+        self, rows: Sequence[Row], offers: Sequence[DecodedCandidate], guide: Guide | None
+    ) -> list[FrameResult]:
+        """Ask the policy once for the object; one `FrameResult` for each hypothesis that lives on."""
         track, video = rows[0].track, rows[0].video
         candidates = [offer.candidate for offer in offers]
         choices = self.policy.choose([h.state for h in track.hypotheses], video.next_frame, candidates)
         return [self._chosen(choice, offers[choice.candidate], rows, guide) for choice in choices]
 
-    def _chosen(self, choice: Choice, offer: _Offer, rows: Sequence[_Row], guide: Guide | None) -> _Written:
+    def _chosen(self, choice: Choice, offer: DecodedCandidate, rows: Sequence[Row], guide: Guide | None) -> FrameResult:
         candidate = offer.candidate
         row = rows[candidate.hypothesis]
         low, score = offer.decodes.masks[offer.row], offer.decodes.score[offer.row]
@@ -469,7 +416,7 @@ class Engine:
         if choice.absent and entry.visible:
             low, score = torch.full_like(low, ABSENT_LOGIT), -score
             entry.object_score, entry.area = -candidate.object_score, 0
-        return _Written(
+        return FrameResult(
             video=row.video,
             track=row.track,
             frame_row=row.frame_row,
@@ -481,13 +428,13 @@ class Engine:
             trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
             binarize=False,
             store=choice.memory != "skip",
-            log=_plan_log(row.plan, candidate, choice, guide) if self.log else {},
+            log=decision_log(row.plan, candidate, choice, guide) if self.log else {},
             decodes=offer.decodes,
             decode_row=offer.row,
             remask=choice.remask,
         )
 
-    def _store_chosen_pointers(self, written: Sequence[_Written]) -> None:
+    def _store_chosen_pointers(self, written: Sequence[FrameResult]) -> None:
         """Object pointers of the chosen candidates, presence-gated by the policy's own threshold."""
         tokens = torch.stack([w.decodes.tokens[w.decode_row, w.index] for w in written if w.decodes is not None])
         present = torch.stack([w.score for w in written]) > self.policy.presence_threshold
@@ -500,15 +447,15 @@ class Engine:
             entry.pointer_row = row
         self.bank.pointers.write(rows, torch.stack([pointer for _, pointer in pairs]))
 
-    def _remember(self, features: ImageFeatures, written: Sequence[_Written]) -> None:
+    def _remember(self, features: ImageFeatures, written: Sequence[FrameResult]) -> None:
         """Encode and store memories, tell the policy, and give back what it can no longer read."""
         if self.parity.binarize_scope == "frame":
             prompted = {w.video for w in written if w.entry.kind == "prompt"}
             for w in written:
                 w.binarize = w.binarize or w.video in prompted
         self._encode([w for w in written if w.store], features)
-        masks = _StepMasks(self, written)
-        for members in _by_track(written):
+        masks = StepMasks(self._composer, written)
+        for members in by_track(written):
             group = [written[i] for i in members]
             hypotheses = []
             for w in group:
@@ -530,9 +477,9 @@ class Engine:
                 self.bank.drop([w.entry] if w.entry.feature_row is not None else [], [w.entry])
             group[0].track.hypotheses = hypotheses
         if self._motion is not None:
-            self._look_back([written[members[0]] for members in _by_track(written)], self._motion)
+            self._look_back([written[members[0]] for members in by_track(written)], self._motion)
 
-    def _look_back(self, written: Sequence[_Written], needs: MotionNeeds) -> None:
+    def _look_back(self, written: Sequence[FrameResult], needs: MotionNeeds) -> None:
         """Keep what motion needs of this frame: where each object is shown, and what lies beside it."""
         side = self._motion_side
         logits = F.interpolate(
@@ -543,15 +490,15 @@ class Engine:
             if needs.beside and w.entry.visible:
                 w.track.beside = learn(w.track.beside, plane, prompted=w.entry.kind == "prompt")
 
-    def _tell(self, w: _Written, masks: _StepMasks) -> Update:
+    def _tell(self, w: FrameResult, masks: StepMasks) -> Update:
         """Tell the policy that a frame is finished."""
         if w.entry.kind == "track":
-            return self.policy.wrote(w.state, w.entry.frame, w.entry, _ImageSide(masks, w))
+            return self.policy.wrote(w.state, w.entry.frame, w.entry, FullSizeMasks(masks, w))
         if w.state is None:
             return self.policy.start(w.track.info, w.entry)
         return self.policy.prompted(w.state, w.entry.frame, w.entry)
 
-    def _encode(self, written: Sequence[_Written], features: ImageFeatures) -> None:
+    def _encode(self, written: Sequence[FrameResult], features: ImageFeatures) -> None:
         if not written:
             return
         for w, row in zip(written, self.bank.features.allocate(len(written)), strict=True):
@@ -563,83 +510,12 @@ class Engine:
                 w.entry.reliability_row = row
             self.bank.reliability.write(rows, self.runner.reliability(torch.stack([w.low[w.index] for w in written])))
 
-    def _write_features(self, written: Sequence[_Written], features: ImageFeatures) -> None:
+    def _write_features(self, written: Sequence[FrameResult], features: ImageFeatures) -> None:
         jobs = [MemoryJob(w.frame_row, w.low, w.index, w.score, w.binarize, w.exact, w.remask) for w in written]
         rows = [w.entry.feature_row for w in written]
         self.bank.features.write([row for row in rows if row is not None], self.runner.memorize(features, jobs))
 
     # what is shown
-
-    def _show(self, videos: Sequence[Video], written: Sequence[_Written]) -> dict[Video, FrameOutput]:
-        now = {
-            video: {i: track.hypotheses[0].trail[-1] for i, track in video.tracks.items() if track.started}
-            for video in videos
-        }
-        shown = self._compose([(video, video.next_frame, current) for video, current in now.items()])
-        outputs = dict(zip(videos, shown, strict=True))
-        for video, current in now.items():
-            started = {i: video.tracks[i] for i in current}
-            video.pending.append((video.next_frame, dict.fromkeys(started)))
-            for track in started.values():
-                self._settle(video, track, everything=self.policy.emit == "online")
-                track.shelve()
-            self._flush(video, {video.next_frame: (current, outputs[video])})
-        return outputs
-
-    def _settle(self, video: Video, track: Track, *, everything: bool) -> None:
-        first = video.pending[0][0] if video.pending else 0
-        for shown in track.settle(everything=everything):
-            video.pending[shown.frame - first][1][track.info.object_id] = shown
-
-    def _flush(self, video: Video, composed: Mapping[int, tuple[Mapping[int, Shown], FrameOutput]]) -> None:
-        """Move frames whose objects are all settled to the finished ones; `composed` frames need no second look."""
-        while video.pending and all(shown is not None for shown in video.pending[0][1].values()):
-            frame, objects = video.pending.popleft()
-            final = {i: shown for i, shown in objects.items() if shown is not None}
-            if frame in composed and all(composed[frame][0][i] is shown for i, shown in final.items()):
-                video.finished.append(composed[frame][1])
-            else:
-                video.finished += self._compose([(video, frame, final)])
-
-    def _compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, Shown]]]) -> list[FrameOutput]:
-        """Masks of frames at video size, all in one transfer."""
-        known = [_known_masks(video, objects) for video, _, objects in wanted]
-        masks = to_host(
-            [
-                self._masks(video, objects)
-                for (video, _, objects), have in zip(wanted, known, strict=True)
-                if have is None
-            ]
-        )
-        outputs = []
-        for (_, frame, objects), have in zip(wanted, known, strict=True):
-            planes = masks.pop(0) if have is None else have
-            outputs.append(
-                FrameOutput(
-                    frame,
-                    {
-                        object_id: ObjectOutput(mask, shown.object_score, shown.iou, shown.log)
-                        for mask, (object_id, shown) in zip(planes, objects.items(), strict=True)
-                    },
-                )
-            )
-        return outputs
-
-    def _masks(self, video: Video, objects: Mapping[int, Shown]) -> Tensor:
-        """(objects, H, W) bool: up-sampled logits, overlap resolved where asked, threshold 0."""
-        device = self.model.device
-        low = torch.stack([shown.low.to(device, torch.float32) for shown in objects.values()])
-        low = self.runner.shown(low)
-        logits = F.interpolate(low, size=video.size, mode="bilinear", align_corners=False)
-        if video.non_overlap and len(objects) > 1:
-            winner = logits.argmax(dim=0, keepdim=True)
-            mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
-            logits = torch.where(winner == mine, logits, logits.clamp(max=OVERLAP_LOGIT))
-        return logits[:, 0] > 0
-
-    def chosen_masks(self, written: Sequence[_Written]) -> list[Mask]:
-        """(H, W) masks at video size of the chosen candidates, as they are shown, in one transfer."""
-        return to_host([_enlarged(self.runner.shown(w.low[w.index][None, None]), w.video.size)[0] for w in written])
 
     def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
         sizes = self.model.sizes
@@ -654,215 +530,3 @@ class Engine:
             model=self.model.name,
             pointer_norm=self.parity.pointer_norm,
         )
-
-
-def _check_engine(
-    model: object, policy: object, parity: object, max_lanes: object, max_rows: object, ragged: object, log: object
-) -> None:
-    """ValueError that names the argument of an engine which is of another type or out of range."""
-    has(model, ("sizes", "encode"), "Engine: model", "a network (mosam.load_model)")
-    instance(policy, MemoryPolicy, "Engine: policy", "a policy (mosam.load_policy)")
-    instance(parity, Parity, "Engine: parity", "a mosam.Parity or None")
-    whole(max_lanes, "Engine: max_lanes", 1)
-    if max_rows is not None:
-        whole(max_rows, "Engine: max_rows", 1)
-    one_of(ragged, "Engine: ragged", ("bucket", "pad"))
-    switch(log, "Engine: log")
-
-
-def _as_size(size: object) -> Size:
-    if not isinstance(size, list | tuple | np.ndarray) or len(size) != 2:
-        hint = "; write image.shape[:2]" if isinstance(size, tuple) and len(size) == 3 else ""
-        raise ValueError(f"open: expected a size (height, width), got {described(size)}{hint}")
-    return whole(size[0], "open: height", 1), whole(size[1], "open: width", 1)
-
-
-def _as_prompts(prompts: object, where: str) -> list[Prompt]:
-    if isinstance(prompts, Prompt | str | Mapping) or not isinstance(prompts, Iterable):
-        raise ValueError(f"{where}: expected a list of prompts, got {described(prompts)}")
-    found = list(prompts)
-    for prompt in found:
-        instance(prompt, Prompt, where, "a list of prompts (mosam.Prompt), and in it one")
-    return found
-
-
-def _as_images(images: object, where: str) -> Mapping[Video, Image]:
-    if not isinstance(images, Mapping):
-        raise ValueError(f"{where}: expected frames by video, {{video: image}}, got {described(images)}")
-    for video, image in images.items():
-        instance(video, Video, where, "frames by video, {video: image}, and as a key")
-        if not isinstance(image, np.ndarray | list | tuple):
-            got = described(image)
-            raise ValueError(f"{where}: expected a uint8 RGB array (H, W, 3), got {got}; np.asarray may make one")
-    if not any(isinstance(image, list | tuple) for image in images.values()):
-        return images
-    return {video: _listed_image(image, where) for video, image in images.items()}
-
-
-def _listed_image(image: NDArray[np.uint8] | list[object] | tuple[object, ...], where: str) -> Image:
-    if isinstance(image, np.ndarray):
-        return image
-    values = numbers(image, where, "a uint8 RGB image (H, W, 3)")
-    if values.size and not ((values >= 0) & (values <= 255) & (values == np.rint(values))).all():
-        raise ValueError(f"{where}: expected a uint8 RGB image (H, W, 3), got numbers that are not 0 to 255")
-    return values.astype(np.uint8)
-
-
-def _check_place(prompt: Prompt, video: Video) -> None:
-    """ValueError where a prompt lies beyond the clip or outside of its picture."""
-    where = f"object {prompt.object_id}"
-    if video.num_frames is not None and prompt.frame_index >= video.num_frames:
-        last = video.num_frames - 1
-        raise ValueError(f"{where}: expected a prompt on frame 0 to {last}, got one on frame {prompt.frame_index}")
-    picture = f"the picture of {video.size[1]}x{video.size[0]} (width x height)"
-    if prompt.box is not None and inside_share(prompt.box, video.size) < LEAST_INSIDE:
-        shown = ",".join(f"{value:g}" for value in prompt.box)
-        raise ValueError(
-            f"{where}: expected a box x,y,w,h of which half is in {picture}, got {shown}, of which "
-            f"{inside_share(prompt.box, video.size):.0%} is"
-        )
-    if prompt.points is not None:
-        outside = ~((prompt.points >= 0) & (prompt.points <= video.size[::-1])).all(axis=1)
-        if outside.any():
-            shown = ",".join(f"{value:g}" for value in prompt.points[outside][0])
-            raise ValueError(f"{where}: expected points x,y in {picture}, got {shown}")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Offer:
-    """A candidate and where its tensors are."""
-
-    candidate: Candidate
-    decodes: Decodes
-    row: int
-
-
-def _offers(
-    decodes: Decodes,
-    source: Literal["free", "guided"],
-    where: Mapping[int, int],
-    members: Sequence[int],
-    guides: Sequence[Guide | None],
-) -> list[_Offer]:
-    """Candidates of one object: `where` leads from its rows to rows of the decode."""
-    return [
-        _Offer(
-            Candidate(
-                hypothesis=members.index(i),
-                source=source,
-                index=k,
-                iou=float(decodes.iou[row, k]),
-                object_score=float(decodes.object_score[row]),
-                area=int(decodes.area[row, k]),
-                box=None if decodes.boxes is None else decodes.boxes[row, k],
-                motion_iou=_known(decodes.motion_iou, row, k),
-                motion_trust=0.0 if guides[i] is None else guides[i].trust,  # type: ignore[union-attr]
-                probability=_known(decodes.probability, row, k),
-                beside=_known(decodes.beside, row, k),
-            ),
-            decodes,
-            row,
-        )
-        for i, row in where.items()
-        for k in range(decodes.iou.shape[1])
-    ]
-
-
-def _known(values: NDArray[np.float64] | None, row: int, k: int) -> float | None:
-    return None if values is None or np.isnan(values[row, k]) else float(values[row, k])
-
-
-def _known_masks(video: Video, objects: Mapping[int, Shown]) -> list[Mask] | None:
-    """Masks at video size that a policy has asked for already, where they are also what is shown."""
-    known = [shown.mask for shown in objects.values() if shown.mask is not None]
-    overlap = video.non_overlap and len(objects) > 1
-    return known if len(known) == len(objects) and not overlap else None
-
-
-def _enlarged(low: Tensor, size: Size) -> Tensor:
-    """(N, 1, mask, mask) logits -> (N, H, W) bool at video size."""
-    return F.interpolate(low, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
-
-
-class _StepMasks:
-    """Masks of a step's candidates at video size, computed when a policy asks.
-
-    What is asked for one object is computed for all that are visible, in one transfer: each transfer waits for the
-    device. Alternatives are seldom asked for, and on a CPU nothing waits: there each object gets its own.
-    """
-
-    def __init__(self, engine: Engine, written: Sequence[_Written]):
-        self._engine = engine
-        self._visible = [w for w in written if w.entry.kind == "track" and w.entry.area > 0]
-        self._chosen: dict[int, Mask] = {}
-        self._alternatives: dict[int, NDArray[np.bool_]] = {}
-
-    def chosen(self, w: _Written) -> Mask:
-        """(H, W) bool."""
-        if id(w) not in self._chosen:
-            rows = self._visible if w in self._visible else [w]
-            self._chosen |= dict(zip(map(id, rows), self._engine.chosen_masks(rows), strict=True))
-        return self._chosen[id(w)]
-
-    def known(self, w: _Written) -> Mask | None:
-        """The chosen mask where it is there."""
-        return self._chosen.get(id(w))
-
-    def alternatives(self, w: _Written) -> NDArray[np.bool_]:
-        """(K - 1, H, W) bool."""
-        if id(w) not in self._alternatives:
-            rows = self._visible if w in self._visible and w.low.device.type != "cpu" else [w]
-            planes = to_host([_enlarged(_others(row)[:, None], row.video.size) for row in rows])
-            self._alternatives |= dict(zip(map(id, rows), planes, strict=True))
-        return self._alternatives[id(w)]
-
-
-def _others(w: _Written) -> Tensor:
-    """(K - 1, mask, mask) candidates that were not chosen."""
-    return torch.cat([w.low[: w.index], w.low[w.index + 1 :]])
-
-
-class _ImageSide:
-    """Masks of one finished frame at video size, see `mosam.policies.base.ImageSide`."""
-
-    def __init__(self, masks: _StepMasks, written: _Written):
-        self._masks, self._written = masks, written
-
-    def chosen(self) -> Mask:
-        """See `mosam.policies.base.ImageSide`."""
-        return self._masks.chosen(self._written)
-
-    def alternatives(self) -> NDArray[np.bool_]:
-        """See `mosam.policies.base.ImageSide`."""
-        return self._masks.alternatives(self._written)
-
-
-def _begun(track: Track, frame: int) -> bool:
-    """Whether an object will be there on a later frame, whatever happens until then."""
-    return track.started or any(index <= frame for index in track.prompts)
-
-
-def _active(track: Track, frame: int) -> bool:
-    return track.started or frame in track.prompts
-
-
-def _by_track(rows: Iterable[_Row | _Written]) -> list[list[int]]:
-    groups: dict[int, list[int]] = {}
-    for i, row in enumerate(rows):
-        groups.setdefault(id(row.track), []).append(i)
-    return list(groups.values())
-
-
-def _plan_log(plan: ReadPlan, candidate: Candidate, choice: Choice, guide: Guide | None) -> dict[str, object]:
-    return {
-        "slots": [(slot.entry.frame, slot.temporal) for slot in plan.slots],
-        "pointers": [(pointer.entry.frame, pointer.position) for pointer in plan.pointers],
-        "candidate": candidate.index,
-        "source": candidate.source,
-        "iou": candidate.iou,
-        "object_score": candidate.object_score,
-        **({} if guide is None or guide.box is None else {"prompt_box": guide.box.tolist()}),
-        **({} if guide is None or guide.points is None else {"prompt_points": guide.points.tolist()}),
-        **((guide.log if guide else None) or {}),
-        **(choice.log or {}),
-    }

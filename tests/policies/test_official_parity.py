@@ -43,16 +43,19 @@ class FinalMasks(Engine):
         super().__init__(*args, **kwargs)
         self.low: dict[int, torch.Tensor] = {}
         self.starts: list = []
+        compose = self._composer.compose
+
+        def watched(wanted):
+            for _, frame, objects in wanted:
+                if objects:
+                    self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
+            return compose(wanted)
+
+        self._composer.compose = watched
 
     def _starts(self, *arguments):
         self.starts = super()._starts(*arguments)
         return self.starts
-
-    def _compose(self, wanted):
-        for _, frame, objects in wanted:
-            if objects:
-                self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
-        return super()._compose(wanted)
 
 
 @cache

@@ -27,8 +27,9 @@ from mosam.system.processes import ENDING
 from mosam.types import FrameOutput, Image, ObjectOutput, Prompt, Size
 
 if TYPE_CHECKING:
-    from mosam.engine.engine import Engine, Video
+    from mosam.engine.engine import Engine
     from mosam.engine.parity import Parity
+    from mosam.engine.records import Video
     from mosam.model.backbone import Backbone
     from mosam.motion.field import MotionPair
     from mosam.policies.base import MemoryPolicy
