@@ -24,6 +24,7 @@ from mosam.datasets.frames import FrameFolder, NoFrames, StoredFrames, frames_or
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.geometry import mask_to_box
 from mosam.regions.files import read_trajectory
+from mosam.regions.raster import region_mask
 from mosam.regions.trajectory import MASK, SPECIAL, Point, Trajectory
 from mosam.types import Image, Mask, Prompt, Size
 
@@ -151,7 +152,7 @@ class RegionTruth:
             point = np.array([[region.x, region.y]])
             return Prompt(object_id, frame_index, points=point, labels=np.ones(1, dtype=np.int64))
         if trajectory.kinds[0] == MASK:
-            mask = trajectory.mask(0, self.size)
+            mask = region_mask(trajectory, 0, self.size)
             if not mask.any():
                 raise MismatchError(f"{where}: expected a region to start with, got an empty mask")
             if kind == "mask":
@@ -166,11 +167,11 @@ class RegionTruth:
 
     def read(self, frame_index: int) -> Mapping[int, Mask]:
         """Masks (H, W) of all objects on a frame, by id; all False where an object is not there."""
-        return {object_id: regions.mask(frame_index, self.size) for object_id, regions in self.objects.items()}
+        return {object_id: region_mask(regions, frame_index, self.size) for object_id, regions in self.objects.items()}
 
     def void(self, frame_index: int) -> Mask | None:
         """Pixels (H, W) that do not count, or None where the sequence has none."""
-        return None if self.ignore is None else self.ignore.mask(frame_index, self.size)
+        return None if self.ignore is None else region_mask(self.ignore, frame_index, self.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from mosam.evaluation.protocols.masks import frame_jf, read_pair
 from mosam.evaluation.protocols.vot import as_the_truth, cut_to_truth, region_codec
 from mosam.geometry import box_iou, mask_to_box
 from mosam.regions.overlap import is_empty, region_overlaps
+from mosam.regions.raster import region_mask
 from mosam.regions.trajectory import FAILED, SPECIAL, Trajectory
 from mosam.types import Box, Mask
 
@@ -295,5 +296,5 @@ def _shape(regions: Trajectory, row: int, truth: RegionTruth) -> Shape | None:
     if truth.image_size is None:
         box = regions.take(np.array([row])).boxes()[0]
         return box if _there(box[None])[0] else None
-    mask = regions.mask(row, truth.image_size)
+    mask = region_mask(regions, row, truth.image_size)
     return mask if mask.any() else None

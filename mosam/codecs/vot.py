@@ -21,6 +21,7 @@ from mosam.codecs.text import format_number
 from mosam.errors import DataError, MissingDataError
 from mosam.geometry import mask_to_box
 from mosam.regions.files import read_trajectory, write_trajectory
+from mosam.regions.raster import region_mask
 from mosam.regions.trajectory import INITIALIZED, UNKNOWN, Region, Special, Trajectory, box_region, mask_region
 from mosam.system.text import decode_text
 from mosam.types import Box, FrameOutput, Mask, ObjectOutput, Size
@@ -195,7 +196,7 @@ class RegionMasks:
     def read(self, frame_index: int, object_ids: Iterable[int] | None = None) -> dict[int, Mask]:
         """Masks (H, W) by object id; an object without pixels, or whose result ends before, is left out."""
         masks = {
-            object_id: trajectory.mask(frame_index, self.size)
+            object_id: region_mask(trajectory, frame_index, self.size)
             for object_id, trajectory in self.objects.items()
             if frame_index < len(trajectory) and (object_ids is None or object_id in object_ids)
         }

@@ -16,12 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.regions.raster import MOST_PIXELS, FillRule, draw, mask_spans, polygon_spans
-from mosam.regions.spans import Ints, Spans, Windows, clip_to_rectangles, merged, shared_area, spread, subtract
+from mosam.regions.raster import MOST_PIXELS, TOOLKIT_FILL, cut_rectangles, draw, region_spans
+from mosam.regions.spans import Ints, Windows, clip_to_rectangles, shared_area, subtract
 from mosam.regions.trajectory import MASK, POLYGON, RECTANGLE, Trajectory
 from mosam.types import Size
 
-TOOLKIT_FILL = FillRule(flat_edges=True, last_pair_counts=True)
 PAIRS_AT_ONCE = 512  # what a processor's cache holds; changes no result
 
 
@@ -128,30 +127,6 @@ def region_edges(trajectory: Trajectory, *, defects: bool = True) -> Edges:
         else:  # an empty mask that is not cropped stands where its crop begins
             edges[:, masks[none]] = np.stack([table.x, table.y, table.x, table.y])[:, none]
     return Edges(*edges)
-
-
-def region_spans(trajectory: Trajectory, windows: Windows, rule: FillRule, *, defects: bool = True) -> Spans:
-    """The pixels of each region (T), drawn in its window, as spans."""
-    parts = []
-    rectangles = np.flatnonzero(trajectory.kinds == RECTANGLE)
-    if rectangles.size:
-        cut = _cut_rectangles(trajectory, rectangles, windows.take(rectangles), defects)
-        parts.append((rectangles, _rectangle_rows(*cut)))
-    corners = np.where(trajectory.kinds == POLYGON, np.diff(trajectory.starts), 0)
-    for count in np.unique(corners[corners > 0]).tolist():
-        polygons = np.flatnonzero(corners == count)
-        points = np.rint(trajectory.rows(corners == count, count).astype(np.float32)).astype(np.float64)
-        spans = polygon_spans(points.reshape(len(polygons), -1, 2), windows.take(polygons), rule)
-        parts.append((polygons, spans))
-    masks = np.flatnonzero(trajectory.kinds == MASK)
-    table = trajectory.masks
-    if masks.size and trajectory.cropped and defects:
-        kept = table.edges()[2] != table.x  # the others are gone when the toolkit crops them
-        if not kept.all():
-            masks, table = masks[kept], table.take(kept)
-    if masks.size:
-        parts.append((masks, mask_spans(table, windows.take(masks))))
-    return merged(parts)
 
 
 def _overlaps(
@@ -263,13 +238,13 @@ def _count_masks(
 def _count_with_boxes(boxes: Trajectory, others: Trajectory, windows: Windows, defects: bool) -> tuple[Ints, Ints]:
     """`_count` where the first region of each pair is a rectangle, which needs no pixels to be made of it."""
     count = len(boxes)
-    left, right, top, bottom = _cut_rectangles(boxes, np.arange(count), windows, defects)
+    left, right, top, bottom = cut_rectangles(boxes, np.arange(count), windows, defects)
     box_area = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
     shared, other_area = np.zeros(count, dtype=np.int64), np.zeros(count, dtype=np.int64)
     flat = others.kinds == RECTANGLE
     rows = np.flatnonzero(flat)
     if rows.size:
-        cut = _cut_rectangles(others, rows, windows.take(rows), defects)
+        cut = cut_rectangles(others, rows, windows.take(rows), defects)
         wide = np.minimum(right[rows], cut[1]) - np.maximum(left[rows], cut[0])
         tall = np.minimum(bottom[rows], cut[3]) - np.maximum(top[rows], cut[2])
         shared[rows] = np.maximum(wide, 0) * np.maximum(tall, 0)
@@ -292,26 +267,3 @@ def _windows(
             f"region_overlaps: expected regions within {MOST_PIXELS} pixels, got {largest:.3g}; give a size"
         )
     return Windows(*(edge.astype(np.int64) for edge in (left, top, w, h)))
-
-
-def _cut_rectangles(trajectory: Trajectory, rows: Ints, windows: Windows, defects: bool) -> tuple[Ints, ...]:
-    """First and end (exclusive) column, first and end row of rectangles in their windows; end <= first: nothing."""
-    numbers = trajectory.numbers[trajectory.starts[rows][:, None] + np.arange(4)]
-    # clipped where nothing changes any more, so that whole numbers stay exact
-    x, y, w, h = np.clip(np.rint(numbers.astype(np.float32)).astype(np.float64), -(2**40), 2**40).astype(np.int64).T
-    cut: list[Ints] = []
-    for at, length, corner, side in ((x, w, windows.left, windows.w), (y, h, windows.top, windows.h)):
-        end = at + length - corner
-        if defects:
-            # the end is compared with the window's last pixel in the image, as if the window began at 0, and a negative
-            # end counts from the other side: matters in windows that begin at negative pixels only
-            end = np.where(end > 0, np.minimum(end, corner + side), end)
-            end = np.where((end < 0) & (at + length > corner), np.maximum(end + side, 0), end)
-        cut += [np.maximum(at - corner, 0), np.minimum(end, side)]
-    return tuple(cut)
-
-
-def _rectangle_rows(left: Ints, right: Ints, top: Ints, bottom: Ints) -> Spans:
-    rows = np.where(right > left, np.maximum(bottom - top, 0), 0)
-    owner = np.repeat(np.arange(len(rows)), rows)
-    return Spans(owner, spread(top, rows), left[owner], right[owner])

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.regions.masks import MaskTable
-from mosam.regions.spans import Drawing, Ints, Spans, Windows, joined, spread
-from mosam.regions.trajectory import Trajectory
-from mosam.types import Size
+from mosam.regions.spans import Drawing, Ints, Spans, Windows, joined, merged, spread
+from mosam.regions.trajectory import MASK, POLYGON, RECTANGLE, Trajectory
+from mosam.types import Mask, Size
 
 CELLS_AT_ONCE = 1 << 17  # rows x corners worked on together: what a processor's cache holds; changes no result
 MOST_PIXELS = 1 << 28  # of one window
@@ -34,6 +34,9 @@ class FillRule:
 
     flat_edges: bool
     last_pair_counts: bool
+
+
+TOOLKIT_FILL = FillRule(flat_edges=True, last_pair_counts=True)
 
 
 def polygon_spans(corners: NDArray[np.float64], windows: Windows, rule: FillRule) -> Spans:
@@ -85,6 +88,47 @@ def mask_spans(masks: MaskTable, windows: Windows) -> Spans:
     return Spans(owner[kept], row[kept], first[kept], stop[kept])
 
 
+def region_spans(trajectory: Trajectory, windows: Windows, rule: FillRule, *, defects: bool = True) -> Spans:
+    """The pixels of each region (T), drawn in its window, as spans."""
+    parts = []
+    rectangles = np.flatnonzero(trajectory.kinds == RECTANGLE)
+    if rectangles.size:
+        cut = cut_rectangles(trajectory, rectangles, windows.take(rectangles), defects)
+        parts.append((rectangles, _rectangle_rows(*cut)))
+    corners = np.where(trajectory.kinds == POLYGON, np.diff(trajectory.starts), 0)
+    for count in np.unique(corners[corners > 0]).tolist():
+        polygons = np.flatnonzero(corners == count)
+        points = np.rint(trajectory.rows(corners == count, count).astype(np.float32)).astype(np.float64)
+        spans = polygon_spans(points.reshape(len(polygons), -1, 2), windows.take(polygons), rule)
+        parts.append((polygons, spans))
+    masks = np.flatnonzero(trajectory.kinds == MASK)
+    table = trajectory.masks
+    if masks.size and trajectory.cropped and defects:
+        kept = table.edges()[2] != table.x  # the others are gone when the toolkit crops them
+        if not kept.all():
+            masks, table = masks[kept], table.take(kept)
+    if masks.size:
+        parts.append((masks, mask_spans(table, windows.take(masks))))
+    return merged(parts)
+
+
+def cut_rectangles(trajectory: Trajectory, rows: Ints, windows: Windows, defects: bool) -> tuple[Ints, ...]:
+    """First and end (exclusive) column, first and end row of rectangles in their windows; end <= first: nothing."""
+    numbers = trajectory.numbers[trajectory.starts[rows][:, None] + np.arange(4)]
+    # clipped where nothing changes any more, so that whole numbers stay exact
+    x, y, w, h = np.clip(np.rint(numbers.astype(np.float32)).astype(np.float64), -(2**40), 2**40).astype(np.int64).T
+    cut: list[Ints] = []
+    for at, length, corner, side in ((x, w, windows.left, windows.w), (y, h, windows.top, windows.h)):
+        end = at + length - corner
+        if defects:
+            # the end is compared with the window's last pixel in the image, as if the window began at 0, and a negative
+            # end counts from the other side: matters in windows that begin at negative pixels only
+            end = np.where(end > 0, np.minimum(end, corner + side), end)
+            end = np.where((end < 0) & (at + length > corner), np.maximum(end + side, 0), end)
+        cut += [np.maximum(at - corner, 0), np.minimum(end, side)]
+    return tuple(cut)
+
+
 def draw(masks: MaskTable, size: Size) -> Drawing:
     """Masks drawn into images of (height, width); once for a size."""
     if size not in masks.drawings:
@@ -103,8 +147,6 @@ def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:
     Returns:
         (T, H, W) bool; codes and points are empty.
     """
-    from mosam.regions.overlap import TOOLKIT_FILL, region_spans
-
     height, width = size
     count = len(trajectory)
     full = np.ones(count, dtype=np.int64)
@@ -115,6 +157,17 @@ def rasterize(trajectory: Trajectory, size: Size) -> NDArray[np.bool_]:
     np.add.at(steps, (spans.owner, spans.row, spans.first), 1)
     np.add.at(steps, (spans.owner, spans.row, spans.end), -1)
     return np.cumsum(steps[:, :, :-1], axis=2, dtype=np.int8) > 0
+
+
+def region_mask(trajectory: Trajectory, index: int, size: Size) -> Mask:
+    """One region's pixels in an image (H, W), bool; see `rasterize`."""
+    return rasterize(trajectory.take(np.array([index])), size)[0]
+
+
+def _rectangle_rows(left: Ints, right: Ints, top: Ints, bottom: Ints) -> Spans:
+    rows = np.where(right > left, np.maximum(bottom - top, 0), 0)
+    owner = np.repeat(np.arange(len(rows)), rows)
+    return Spans(owner, spread(top, rows), left[owner], right[owner])
 
 
 def _fill(

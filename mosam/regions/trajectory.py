@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mosam.regions.masks import MaskTable
 from mosam.regions.spans import spread
-from mosam.types import Box, Mask, Size
+from mosam.types import Box, Mask
 
 SPECIAL, RECTANGLE, POLYGON, MASK, POINT = range(5)  # the type bytes of the binary format
 UNKNOWN, INITIALIZED, FAILED = range(3)  # special codes
@@ -256,12 +256,6 @@ class Trajectory:
             if rows.size
         ]
         return min(faults, default=None, key=lambda fault: fault[0])
-
-    def mask(self, index: int, size: Size) -> Mask:
-        """One region's pixels in an image (H, W), bool; see `mosam.regions.raster.rasterize`."""
-        from mosam.regions.raster import rasterize
-
-        return rasterize(self.take(np.array([index])), size)[0]
 
     def _row(self, index: int) -> str:
         values = self.numbers[self.starts[index] : self.starts[index + 1]]

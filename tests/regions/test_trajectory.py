@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from mosam.regions.raster import rasterize
+from mosam.regions.raster import rasterize, region_mask
 from mosam.regions.trajectory import (
     Point,
     Polygon,
@@ -76,7 +76,7 @@ def test_boxes_as_rectangles():
 @given(bool_images)
 def test_a_mask_keeps_its_pixels(image):
     region = mask_region(image)
-    np.testing.assert_array_equal(Trajectory.of([region]).mask(0, image.shape), image)
+    np.testing.assert_array_equal(region_mask(Trajectory.of([region]), 0, image.shape), image)
     assert sum(region.runs) == region.w * region.h
 
 

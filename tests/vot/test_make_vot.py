@@ -21,6 +21,7 @@ from mosam.datasets.base import DATASETS, load_dataset
 from mosam.datasets.make import make_tree
 from mosam.evaluation.evaluate import evaluate
 from mosam.regions.files import read_trajectory
+from mosam.regions.raster import region_mask
 from mosam.vot.toolkit import read_analysis
 
 pytest.importorskip("trax", reason="vot-trax is not installed")
@@ -153,7 +154,7 @@ def nearly_equal(a, b, *, pixels):
     """Objects of one sequence share a batch, in which rounding depends on their number: measured 6 pixels of 469."""
     if not pixels or len(a) != len(b):
         return a == b
-    pairs = ((a.mask(k, (360, 360)), b.mask(k, (360, 360))) for k in range(1, len(a)))
+    pairs = ((region_mask(a, k, (360, 360)), region_mask(b, k, (360, 360))) for k in range(1, len(a)))
     return a[0] == b[0] and all((x ^ y).sum() <= pixels for x, y in pairs)
 
 
