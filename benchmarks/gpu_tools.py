@@ -117,9 +117,8 @@ class Stepper:
 
     def step(self) -> None:
         """The next frame of every video."""
-        if self._ahead:
-            self.engine.prepare(dict.fromkeys(self.videos, self._shots[(self._frame + 1) % SHOTS]))
-        self.engine.step(dict.fromkeys(self.videos, self._shots[self._frame % SHOTS]))
+        after = dict.fromkeys(self.videos, self._shots[(self._frame + 1) % SHOTS]) if self._ahead else None
+        self.engine.step(dict.fromkeys(self.videos, self._shots[self._frame % SHOTS]), next_images=after)
         for video in self.videos:
             self.engine.drain(video)
         self._frame += 1
@@ -281,9 +280,8 @@ def uneven_masks(plan: Plan, net: Any, *, ahead: bool = False, ragged: str = "bu
     found: list[np.ndarray] = []
     for t in range(max(end for _, end in lives.values())):
         on = [n for n, (begin, end) in lives.items() if begin <= t < end]
-        if ahead:
-            engine.prepare({videos[n]: shots[(t + 1 + n) % 4] for n in on if t + 1 < lives[n][1]})
-        engine.step({videos[n]: shots[(t + n) % 4] for n in on})
+        after = {videos[n]: shots[(t + 1 + n) % 4] for n in on if t + 1 < lives[n][1]} if ahead else None
+        engine.step({videos[n]: shots[(t + n) % 4] for n in on}, next_images=after)
         for n in on:
             found += [o.mask for output in engine.drain(videos[n]) for _, o in sorted(output.objects.items())]
     return found

@@ -138,7 +138,7 @@ class Waiting:
             def motion_stream(self) -> None:
                 return None
 
-            def step(self, images: dict, motion: object = None) -> None:
+            def step(self, images: dict, motion: object = None, next_images: object = None) -> None:
                 time.sleep(cost.of(len(images), len(images)))
                 for video in images:
                     self.frames[video].append(FrameOutput(self.count(video)))

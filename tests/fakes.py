@@ -155,7 +155,7 @@ class FakeEngine:
     def motion_stream(self):
         return None
 
-    def step(self, images, motion=None):
+    def step(self, images, motion=None, next_images=None):
         self.batches.append(len(images))
         outputs = {}
         for video, image in images.items():

@@ -72,9 +72,11 @@ def play(net, tracker, *, lanes=1, frames=12, ahead=False):
         videos = [engine.open(s.prompts, size=s.source.size(), num_frames=frames) for s in sequences]
         pictures = [[s.source.read(t) for t in range(frames)] for s in sequences]
         for t in range(frames):
-            if ahead and t + 1 < frames:
-                engine.prepare({video: shots[t + 1] for video, shots in zip(videos, pictures, strict=True)})
-            engine.step({video: shots[t] for video, shots in zip(videos, pictures, strict=True)})
+            now = {video: shots[t] for video, shots in zip(videos, pictures, strict=True)}
+            after = (
+                {video: shots[t + 1] for video, shots in zip(videos, pictures, strict=True)} if t + 1 < frames else {}
+            )
+            engine.step(now, next_images=after if ahead else None)
         for video, sequence in zip(videos, sequences, strict=True):
             for output in engine.close(video):
                 for number, one in output.objects.items():

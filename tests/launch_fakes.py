@@ -73,7 +73,7 @@ class FakeWork:
         class Faulty(FakeEngine):
             steps = 0
 
-            def step(self, images, motion=None):
+            def step(self, images, motion=None, next_images=None):
                 self.steps += 1
                 time.sleep(faults.slow)
                 if faults.deadly_once and self.steps == 5 and _first(Path(faults.deadly_once)):
@@ -84,7 +84,7 @@ class FakeWork:
                     raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
                 if faults.hang and _first(Path(faults.hang)):
                     time.sleep(600)
-                return super().step(images, motion)
+                return super().step(images, motion, next_images)
 
         def fail(frames, frame):
             if frame == 2 and frames == faults.deadly:

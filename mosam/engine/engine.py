@@ -52,7 +52,7 @@ class Engine:
         ValueError: an argument of another type or out of range.
 
     Attributes:
-        ahead: whether `prepare` is worth calling: on a GPU, which computes while this process waits for its numbers.
+        ahead: whether `step` should be given `next_images`: on a GPU, which computes while this process waits for it.
 
     Usage::
 
@@ -87,7 +87,6 @@ class Engine:
         self._composer = FrameComposer(self.runner, policy.emit)
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)
-        self._prepared: tuple[list[tuple[Video, int]], list[Image]] = ([], [])
         self._motion = policy.motion()
         self._motion_side = max(sizes.mask, MOTION_SIDE)
         self._numbers = itertools.count()
@@ -176,7 +175,10 @@ class Engine:
         return MotionStream(MotionSettings(self._motion.sparse, self._motion.dense, self._motion_side))
 
     def step(
-        self, images: Mapping[Video, Image], motion: Mapping[Video, MotionPair] | None = None
+        self,
+        images: Mapping[Video, Image],
+        motion: Mapping[Video, MotionPair] | None = None,
+        next_images: Mapping[Video, Image] | None = None,
     ) -> dict[Video, FrameOutput]:
         """The next frame of each of these videos.
 
@@ -184,6 +186,8 @@ class Engine:
             images: uint8 RGB (H, W, 3) by video; videos may be at different frames.
             motion: what each video's own `motion_stream()` gave for this frame, if a reader computed it ahead;
                 otherwise it is computed here.
+            next_images: the frames after these, of the videos that have one: they are encoded beside what this step
+                computes, and used if the next step has the same videos. Worth giving where `ahead` is true.
         Returns:
             What is known now, by video. A policy that decides later (`emit="final"`) may still change it: `drain` has
             the masks that are final.
@@ -193,6 +197,7 @@ class Engine:
         images = as_images(images, "step")
         if motion is not None:
             instance(motion, Mapping, "step: motion", "motion by video or None")
+        after = self._frames_after(next_images)
         videos = list(images)
         for video in videos:
             self._check_open(video, "step")
@@ -210,9 +215,8 @@ class Engine:
                 features = self._encoder.take([(video, video.next_frame) for video in busy])
                 if features is None:
                     features = self.runner.encode([images[video] for video in busy])
-                prepared, self._prepared = self._prepared, ([], [])
-                if prepared[0]:
-                    self._encoder.begin(*prepared)
+                if after:
+                    self._encoder.begin(list(after), list(after.values()))
                 prompted = self._prompted(features, busy)
                 written = prompted + self._tracked(features, busy, {id(w.track) for w in prompted})
                 self._remember(features, written)
@@ -224,26 +228,6 @@ class Engine:
                 self._composer.flush(video, {})
             video.next_frame += 1
         return outputs
-
-    def prepare(self, images: Mapping[Video, Image]) -> None:
-        """Gives the frames after those of the next `step`, to be encoded beside what that step computes.
-
-        That is used if the step after it has the same videos, otherwise it was in vain.
-
-        Args:
-            images: as for `step`, one frame later.
-        Raises:
-            ValueError: as `step`.
-        """
-        images = as_images(images, "prepare")
-        for video in images:
-            self._check_open(video, "prepare")
-        keys = [
-            (video, video.next_frame + 1)
-            for video in images
-            if any(begun(track, video.next_frame + 1) for track in video.tracks.values())
-        ]
-        self._prepared = (keys, [images[video] for video, _ in keys])
 
     def drain(self, video: Video) -> list[FrameOutput]:
         """Outputs that no later frame can change, in frame order, each handed out once; ValueError for no video."""
@@ -268,6 +252,19 @@ class Engine:
         return self.drain(video)
 
     # one step, in order
+
+    def _frames_after(self, images: Mapping[Video, Image] | None) -> dict[tuple[Video, int], Image]:
+        """The frames to encode ahead, by video and frame number: those on which something is tracked."""
+        if images is None:
+            return {}
+        images = as_images(images, "step: next_images")
+        for video in images:
+            self._check_open(video, "step: next_images")
+        return {
+            (video, video.next_frame + 1): image
+            for video, image in images.items()
+            if any(begun(track, video.next_frame + 1) for track in video.tracks.values())
+        }
 
     def _prompted(self, features: ImageFeatures, videos: Sequence[Video]) -> list[FrameResult]:
         """Objects that are prompted on this frame."""

@@ -270,9 +270,7 @@ class TrackingLoop:
             return
         started = time.perf_counter()
         try:
-            if self._engine.ahead:
-                self._read_ahead(batch)
-            self._engine.step(images, motion)
+            self._engine.step(images, motion, self._next_images(batch) if self._engine.ahead else None)
         except Exception as error:
             self._step_failed(batch, error)
             return
@@ -290,19 +288,17 @@ class TrackingLoop:
                 if not goes_on or open_pass.read == len(open_pass.spec.frames):
                     self._end(open_pass, complete=goes_on)
 
-    def _read_ahead(self, batch: list[_OpenPass]) -> None:
-        """Lets the engine encode the frames after these, of every pass that has one."""
+    def _next_images(self, batch: list[_OpenPass]) -> dict[Any, Image]:
+        """The images after these, of every pass that has one, by video; read now, and used at their turn."""
         going_on = [open_pass for open_pass in batch if open_pass.read < len(open_pass.spec.frames)]
         for open_pass in going_on:
             if not open_pass.read_ahead:
                 _look_ahead(open_pass)
-        images = {
+        return {
             open_pass.video: open_pass.read_ahead[0][0]
             for open_pass in going_on
             if isinstance(open_pass.read_ahead[0], tuple)
         }
-        if images:
-            self._engine.prepare(images)
 
     @contextlib.contextmanager
     def _failing_alone(self, job: _SequenceJob) -> Iterator[None]:

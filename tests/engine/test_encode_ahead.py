@@ -18,7 +18,7 @@ from mosam.types import Prompt
 CPU = torch.device("cpu")
 
 
-def track(prepare, model, starts=(0, 0, 2), frames=5):
+def track(ahead, model, starts=(0, 0, 2), frames=5):
     engine = Engine(model, load_policy("sam2"), max_lanes=3)
     assert engine.ahead is False
     pictures = np.random.default_rng(0).integers(0, 255, (len(starts), frames, 24, 32, 3), dtype=np.uint8)
@@ -27,9 +27,8 @@ def track(prepare, model, starts=(0, 0, 2), frames=5):
     videos = [engine.open([Prompt(1, mask=mask, frame_index=start)], size=(24, 32)) for start in starts]
     found = []
     for t in range(frames):
-        if prepare and t + 1 < frames:
-            engine.prepare({video: pictures[n, t + 1] for n, video in enumerate(videos)})
-        outputs = engine.step({video: pictures[n, t] for n, video in enumerate(videos)})
+        after = {video: pictures[n, t + 1] for n, video in enumerate(videos)} if ahead and t + 1 < frames else None
+        outputs = engine.step({video: pictures[n, t] for n, video in enumerate(videos)}, next_images=after)
         found += [output.mask for video in videos for output in outputs[video].objects.values()]
     return found
 

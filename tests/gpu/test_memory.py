@@ -29,9 +29,8 @@ def opened(net, lanes, tracker="sam2"):
 
 
 def step(engine, videos, shots, t):
-    if engine.ahead:
-        engine.prepare({video: shots[(t + 1) % len(shots)] for video in videos})
-    engine.step(dict.fromkeys(videos, shots[t % len(shots)]))
+    after = dict.fromkeys(videos, shots[(t + 1) % len(shots)]) if engine.ahead else None
+    engine.step(dict.fromkeys(videos, shots[t % len(shots)]), next_images=after)
     for video in videos:
         engine.drain(video)
 

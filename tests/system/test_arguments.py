@@ -135,7 +135,7 @@ def test_step_and_the_calls_around_it(engine):
     refused(lambda: engine.step({video: IMAGE[:, :, 0]}), "expected uint8")
     refused(lambda: engine.step({video: IMAGE / 255}), "expected uint8")
     refused(lambda: engine.step({video: IMAGE}, IMAGE), "step: motion")
-    refused(lambda: engine.prepare(video), "prepare: expected frames by video")
+    refused(lambda: engine.step({video: IMAGE}, next_images=video), "step: next_images: expected frames by video")
     refused(lambda: engine.prompt(video, mosam.Prompt(2, box=BOX)), "prompt: expected a list of prompts")
     refused(lambda: engine.prompt(0, []), "prompt: expected a video")
     refused(lambda: engine.drain(0), "drain: expected a video")

@@ -178,7 +178,7 @@ def test_a_batch_of_anchors_that_fails_is_tried_one_at_a_time(track, tmp_path):
     def new_engine(*args):
         engine = FakeEngine()
 
-        def step(images, motion=None):
+        def step(images, motion=None, next_images=None):
             if len(images) > 1:
                 raise RuntimeError("out of memory")
             return plain_step(engine, images)

@@ -148,7 +148,7 @@ def test_step_that_fails_only_in_a_batch_costs_no_sequence(session):
         engine = FakeEngine()
         plain = engine.step
 
-        def step(images, motion=None):
+        def step(images, motion=None, next_images=None):
             if len(images) > 1:
                 raise RuntimeError("out of memory")
             return plain(images)
