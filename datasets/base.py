@@ -155,7 +155,6 @@ class DatasetInfo:
         play: how a sequence is played, see `mosam.tracking.modes`: `once`, `supervised` or `multistart`.
         official_counts: sequences of each split.
         box_from_mask: how its results turn a mask into a box unless asked otherwise, see `mosam.geometry.mask_to_box`.
-        box_origin: coordinate of the first pixel in its box files; recorded, never applied.
         tree: the folder layout expected under the root, shown when a root is wrong.
         no_truth: splits whose ground truth is withheld.
         archive_folder: folder that holds the results in the archive a server takes (empty = the archive's root); None
@@ -172,11 +171,7 @@ class DatasetInfo:
     play: str = "once"
     official_counts: Mapping[str, int] = field(default_factory=dict)
     box_from_mask: str = "exclusive"
-    box_origin: int = 0
-    frame_name_format: str = "%05d"
-    frame_index_base: int = 0
     frame_step: int = 1
-    label_of_background: int = 0
     void_label: int | None = None
     no_truth: tuple[str, ...] = ()
     archive_folder: str | None = None

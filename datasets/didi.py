@@ -28,8 +28,6 @@ class Didi(RegionDataset):
         protocol="vots",
         result_format="vot-box",
         official_counts={"test": 180},
-        frame_name_format="%08d",
-        frame_index_base=1,
         license="research use; each sequence keeps the terms of its source",
         source="https://github.com/jovanavidenovic/DAM4SAM",
         metrics=("quality", "accuracy", "robustness", "nre", "dre", "adq"),

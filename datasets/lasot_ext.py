@@ -29,8 +29,6 @@ class LasotExt(Lasot):
         protocol="pytracking",
         result_format="lasot",
         official_counts={"test": 150},
-        frame_name_format="%08d",
-        frame_index_base=1,
         license="research use; the benchmark's page says more",
         source="http://vision.cs.stonybrook.edu/~lasot/",
         metrics=("success_auc", "precision", "norm_precision", "op50", "op75"),

@@ -28,7 +28,6 @@ from mosam.datasets.toy_render import (
 from mosam.datasets.toy_render import place as place_path
 from mosam.types import Image, Size
 
-HIDING = ("no", "wall", "leave", "vanish")
 _RECTANGLE = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 # A clip for training offers the objects that show at least this share of the picture on its first frame.
 MIN_TARGET_SHARE = 0.01

@@ -31,7 +31,6 @@ class TrackingNet(Dataset):
         protocol="trackingnet",
         result_format="trackingnet",
         official_counts={"test": 511, **{f"train_{number}": CHUNK_SEQUENCES for number in range(CHUNKS)}},
-        frame_name_format="%d",
         no_truth=("test",),
         archive_folder="",
         license="Apache-2.0 (annotation); the videos keep the terms of YouTube",

@@ -499,8 +499,6 @@ def _info(
         result_format=result_format,
         play=play,
         official_counts={} if count is None else {splits[0]: count},
-        frame_name_format="%08d",
-        frame_index_base=1,
         no_truth=no_truth,
         archive_folder="" if no_truth else None,
         license=_TERMS,

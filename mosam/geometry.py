@@ -10,26 +10,6 @@ from mosam.types import Box, Mask, Size
 BOX_FROM_MASK = ("exclusive", "inclusive")
 
 
-def xywh_to_xyxy(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 4) x, y, w, h to x0, y0, x1, y1 with `x1 = x + w` the exclusive right edge.
-
-    >>> xywh_to_xyxy(np.array([1.0, 2.0, 3.0, 4.0]))
-    array([1., 2., 4., 6.])
-    """
-    boxes = np.asarray(boxes, dtype=np.float64)
-    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)
-
-
-def xyxy_to_xywh(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., 4) x0, y0, x1, y1 (exclusive right and bottom edge) to x, y, w, h.
-
-    >>> xyxy_to_xywh(np.array([1.0, 2.0, 4.0, 6.0]))
-    array([1., 2., 3., 4.])
-    """
-    boxes = np.asarray(boxes, dtype=np.float64)
-    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
-
-
 def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Continuous intersection over union of boxes, row by row.
 

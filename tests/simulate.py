@@ -8,7 +8,7 @@ from mosam.policies.base import Entry, MemoryPolicy, ReadPlan, TrackInfo
 
 
 def info(num_frames: int | None = None, start: int = 0) -> TrackInfo:
-    return TrackInfo(1, start, num_frames, (48, 64), 7, 16, 256, model="sam2.1-hiera-large")
+    return TrackInfo(1, start, num_frames, (48, 64), 7, 16, model="sam2.1-hiera-large")
 
 
 def walk(

@@ -87,7 +87,6 @@ BOX = rectangle(2, 3, 4, 5)
 def test_box_rows(tmp_path, options, rows):
     sequence = make_sequence(3, (4,))
     codec = write("lasot", tmp_path, sequence, [output(0), output(1, o4=BOX), output(2, o4=EMPTY)], **options)
-    assert codec.has(tmp_path, sequence)
     boxes = codec.read_boxes(tmp_path, sequence)
     assert list(boxes) == [4]
     np.testing.assert_array_equal(boxes[4], np.array(rows, float))
@@ -105,8 +104,6 @@ def test_paths_are_all_a_finished_sequence_consists_of(tmp_path, name):
     sequence = make_sequence(2)
     codec = write(name, tmp_path, sequence, [output(0, o1=BOX), output(1)])
     assert {path.name for path in tmp_path.iterdir()} == set(codec.paths(sequence))
-    assert codec.has(tmp_path, sequence)
-    assert not codec.has(tmp_path, make_sequence(2, name="clip-2"))
 
 
 @pytest.mark.parametrize("name", ["lasot", "davis", "toy"])

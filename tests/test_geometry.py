@@ -8,17 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mosam.geometry import box_iou, mask_iou, mask_to_box, xywh_to_xyxy, xyxy_to_xywh
+from mosam.geometry import box_iou, mask_iou, mask_to_box
 
 NUMBER = st.integers(-200, 200)
 SIDE = st.integers(1, 200)
 BOXES = st.builds(lambda x, y, w, h: np.array([x, y, w, h], dtype=np.float64), NUMBER, NUMBER, SIDE, SIDE)
 MASKS = arrays(bool, (7, 9))
-
-
-@given(BOXES)
-def test_conversion_and_back(box):
-    np.testing.assert_array_equal(xyxy_to_xywh(xywh_to_xyxy(box)), box)
 
 
 @given(BOXES, BOXES)

@@ -59,7 +59,7 @@ def test_the_example_prompts_the_tracker():
 def test_the_page_names_every_tracker_and_how_much_it_keeps():
     table = set(re.findall(r"^\| `([a-z0-9-]+)` \|", PAGE, re.MULTILINE))
     assert set(POLICIES) <= table
-    info = TrackInfo(1, 0, None, (1, 1), 7, 16, 256)
+    info = TrackInfo(1, 0, None, (1, 1), 7, 16)
     kept = " ".join(PAGE[PAGE.index("What a tracker can no longer read") :].split("## ")[0].split())
     for name in POLICIES:
         assert re.search(rf"{load_policy(name).live_features(info)} (memories an object )?for `{name}`", kept), name

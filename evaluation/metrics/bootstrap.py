@@ -19,13 +19,11 @@ class Interval:
     Attributes:
         value: of the sequences as they are.
         low, high: ends of the interval.
-        level: its coverage, such as 0.95.
     """
 
     value: float
     low: float
     high: float
-    level: float
 
 
 def bootstrap_interval(
@@ -56,10 +54,10 @@ def bootstrap_interval(
     keep = ~np.isnan(values) & (weights > 0)
     sums, counts = (values * weights)[keep], weights[keep]
     if sums.size == 0:
-        return Interval(np.nan, np.nan, np.nan, level)
+        return Interval(np.nan, np.nan, np.nan)
     drawn = _resample(sums, repeats, seed) / _resample(counts, repeats, seed)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(sums.sum() / counts.sum()), float(low), float(high), level)
+    return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
 
 
 def bootstrap_difference(
@@ -110,9 +108,9 @@ def percentile_interval(value: float, drawn: NDArray[np.float64], *, level: floa
     """
     known = drawn[~np.isnan(drawn)]
     if not known.size:
-        return Interval(value, np.nan, np.nan, level)
+        return Interval(value, np.nan, np.nan)
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high), level)
+    return Interval(value, float(low), float(high))
 
 
 def _resample(values: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:

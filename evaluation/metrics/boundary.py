@@ -22,45 +22,16 @@ Words = NDArray[np.uint64]
 FloatArray = NDArray[np.float64]
 
 
-def boundary_accuracy(
-    predicted: Mask, truth: Mask, *, void: Mask | None = None, tolerance: float = BOUNDARY_TOLERANCE
-) -> float:
-    """F of one object on one frame: harmonic mean of boundary precision and recall.
-
-    Args:
-        predicted: (H, W) bool.
-        truth: (H, W) bool.
-        void: (H, W) pixels that count as background in both, or None.
-        tolerance: distance within which outlines agree, as a share of the diagonal, rounded up to whole pixels.
-    Returns:
-        in [0, 1]; 1 where neither has an outline, 0 where only one has.
-    Raises:
-        ValueError: masks of different sizes.
-    Source: Perazzi et al., DAVIS, CVPR 2016; `davis2017/metrics.py` of davis2017-evaluation.
-
-    >>> square = np.zeros((40, 40), dtype=bool)
-    >>> square[10:20, 10:20] = True
-    >>> boundary_accuracy(square, square)
-    1.0
-    >>> round(boundary_accuracy(np.roll(square, 2, axis=1), square), 3)
-    0.55
-    """
-    if predicted.shape != truth.shape:
-        raise ValueError(f"boundary_accuracy: expected a mask of {truth.shape}, got {predicted.shape}")
-    if void is not None:
-        predicted, truth = predicted & ~void, truth & ~void
-    return boundary_scores(predicted, truth, (boundary_radius(predicted.shape, tolerance),))[0]
-
-
 def boundary_scores(predicted: Mask, truth: Mask, radii: Sequence[float]) -> tuple[float, ...]:
-    """F of one object on one frame at several distances.
+    """F of one object on one frame at several distances: harmonic mean of boundary precision and recall.
 
     Args:
         predicted, truth: (H, W) bool.
         radii: pixels within which outlines agree, above 0. One that is no whole number is taken as MOSE v2's program
             takes it: `_disk_off_center`.
     Returns:
-        one value in [0, 1] for each radius.
+        one value for each radius, in [0, 1]; 1 where neither has an outline, 0 where only one has.
+    Source: Perazzi et al., DAVIS, CVPR 2016; `davis2017/metrics.py` of davis2017-evaluation.
 
     >>> square = np.zeros((40, 40), dtype=bool)
     >>> square[10:20, 10:20] = True
@@ -85,9 +56,9 @@ def boundary_table(predicted: Sequence[Mask], truths: Sequence[Mask], *, void: M
     Args:
         predicted: P masks (H, W) bool.
         truths: N masks of the same size.
-        void: see `boundary_accuracy`.
+        void: (H, W) pixels that count as background in all, or None.
     Returns:
-        (P, N) in [0, 1], as `boundary_accuracy` gives for each pair.
+        (P, N) in [0, 1], as `boundary_scores` gives for each pair at DAVIS's distance.
     """
     table = np.ones((len(predicted), len(truths)))
     masks = [*predicted, *truths] if void is None else [mask & ~void for mask in (*predicted, *truths)]

@@ -98,9 +98,6 @@ class Codec(Protocol):
     def paths(self, sequence: Sequence) -> tuple[str, ...]:
         """Files or folders below the result folder that may belong to the sequence; its name alone decides."""
 
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """Whether the folder holds a result of the sequence, complete or not."""
-
     def listed(self, folder: Path) -> set[str]:
         """Names that sequences would have whose results lie in the folder; other files may add other names."""
 

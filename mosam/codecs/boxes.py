@@ -80,10 +80,6 @@ class BoxFileCodec:
         """See `Codec.files`; times are not asked for."""
         return (f"{sequence.name}.txt",)
 
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """See `Codec.has`."""
-        return (folder / f"{sequence.name}.txt").is_file()
-
     def listed(self, folder: Path) -> set[str]:
         """See `Codec.listed`."""
         return {path.stem for path in folder.glob("*.txt")}
@@ -137,10 +133,6 @@ class Got10kCodec(BoxFileCodec):
     def files(self, sequence: Sequence) -> tuple[str, ...]:
         """See `Codec.files`; the server scores speed, so times belong to it."""
         return _got10k_file(sequence, "001"), _got10k_file(sequence, "time")
-
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """See `Codec.has`."""
-        return bool(self.repetitions(folder, sequence))
 
     def repetitions(self, folder: Path, sequence: Sequence) -> tuple[str, ...]:
         """The box files of a sequence that are there, relative to the result folder, `_001` first."""

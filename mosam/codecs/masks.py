@@ -102,12 +102,6 @@ class LabelMapCodec:
         """See `Codec.files`."""
         return tuple(f"{sequence.name}/{sequence.frame_names[index]}.png" for index in sequence.frames_out)
 
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """See `Codec.has`."""
-        return (folder / sequence.name / f"{sequence.frame_names[0]}.png").is_file() or any(
-            (folder / sequence.name).glob("*.png")
-        )
-
     def listed(self, folder: Path) -> set[str]:
         """See `Codec.listed`."""
         return {path.name for path in folder.iterdir() if path.is_dir()}
@@ -187,10 +181,6 @@ class ObjectMaskCodec(LabelMapCodec):
         """See `Codec.files`."""
         folders = [f"{sequence.name}/{object_folder(object_id)}" for object_id in sequence.object_ids]
         return tuple(f"{folder}/{sequence.frame_names[i]}.png" for folder in folders for i in sequence.frames_out)
-
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """See `Codec.has`."""
-        return any((folder / sequence.name).glob("*/*.png"))
 
     def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
         """See `Codec.read_masks`."""

@@ -89,11 +89,6 @@ class VotCodec:
             for object_id in sequence.object_ids
         )
 
-    def has(self, folder: Path, sequence: Sequence) -> bool:
-        """See `Codec.has`."""
-        place = self.place(folder, sequence)
-        return any(any(place.glob(f"*{suffix}")) for suffix in (TEXT, BINARY))
-
     def listed(self, folder: Path) -> set[str]:
         """See `Codec.listed`."""
         inside = folder / self.experiment

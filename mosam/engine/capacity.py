@@ -169,7 +169,7 @@ def max_rows(model: Backbone) -> int:
 def row_bytes(model: Backbone, policy: MemoryPolicy) -> int:
     """Bytes that one row more costs, whatever the chunks."""
     sizes = model.sizes
-    track = TrackInfo(1, 0, None, (1, 1), sizes.slots, sizes.pointers, sizes.mask, model.name)
+    track = TrackInfo(1, 0, None, (1, 1), sizes.slots, sizes.pointers, model.name)
     entries = -(-policy.live_features(track) // policy.hypotheses)
     stored = 2 * 2 * entries * sizes.tokens * sizes.memory  # 16 bits; a pool doubles when it grows
     features = sizes.width * sizes.tokens * 4 + 2 * (sizes.width // 8) * sizes.mask**2 * 4

@@ -523,7 +523,6 @@ class Engine:
             size=size,
             slots=sizes.slots,
             pointers=sizes.pointers,
-            mask_side=sizes.mask,
             model=self.model.name,
             pointer_norm=self.parity.pointer_norm,
         )

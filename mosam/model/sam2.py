@@ -104,10 +104,6 @@ class Sam2Backbone:
         self._memory_position = memory_sine.to(self.device)
         self.use_graphs(CudaRecorder if self.device.type == "cuda" and graphs_wanted() else None)
 
-    def parameter_count(self) -> int:
-        """Learned values of the network."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
     def use_graphs(self, recorder: Callable[[torch.device], Recorder] | None) -> None:
         """Replay the network's calls as graphs, where that proves right and no slower (`mosam.model.graphs`).
 

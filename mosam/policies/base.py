@@ -44,7 +44,6 @@ class TrackInfo:
         size: (height, width) of the video.
         slots: memory slots of the network, the conditioning one included (7 in SAM 2.1).
         pointers: object pointers it attends to at most (16).
-        mask_side: side of its low-resolution mask (256).
         model: name of the network; some published settings depend on its size.
         pointer_norm: what divides pointer distances; `policy` leaves it to the policy.
     """
@@ -55,7 +54,6 @@ class TrackInfo:
     size: Size
     slots: int
     pointers: int
-    mask_side: int
     model: str = ""
     pointer_norm: PointerNorm = "policy"
 

@@ -52,7 +52,6 @@ def test_files_are_as_the_toolkit_writes_them(tmp_path):
     assert (folder / f"{item.name}_time.txt").read_text() == "0.00000000\n0.12500000\n0.25000000\n"
     assert codec.files(item) == tuple(f"{item.name}/{item.name}_{what}.txt" for what in ("001", "time"))
     assert codec.read_times(tmp_path, item).tolist() == [0, 0.125, 0.25]
-    assert codec.has(tmp_path, item)
     assert codec.listed(tmp_path) == {item.name}
 
 
@@ -90,4 +89,3 @@ def test_other_peoples_files(tmp_path):
     (folder / f"{item.name}_001.txt").unlink()
     with pytest.raises(MissingDataError, match=r"_001\.txt: expected a file of numbers, found nothing"):
         codec.read_boxes(tmp_path, item)
-    assert not codec.has(tmp_path, item)

@@ -52,7 +52,6 @@ def test_one_pass_of_masks_as_the_toolkit_names_it(tmp_path):
     files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*"))
     assert files == ["baseline/cat/cat_001.bin", "baseline/cat/cat_001_time.value"]
     assert codec.files(sequence) == ("baseline/cat/cat_001.bin",)
-    assert codec.has(tmp_path, sequence)
     assert codec.listed(tmp_path) == {"cat"}
     (trajectory,) = codec.read_passes(tmp_path, sequence, 1)
     assert list(trajectory) == [

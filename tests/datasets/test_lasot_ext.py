@@ -40,7 +40,6 @@ def test_boxes_are_as_written(tmp_path):
     sequence = load_dataset("lasot-ext", root=tmp_path)["atv-1"]
     np.testing.assert_array_equal(sequence.truth.boxes[:2], [[0, 0, 5, 4], [0, 1, 5, 4]])
     assert sequence.truth.absent.tolist() == [False, True, True, False]
-    assert load_dataset("lasot-ext", root=tmp_path).info.box_origin == 0
 
 
 def test_wrong_root(tmp_path):

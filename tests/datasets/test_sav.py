@@ -54,7 +54,6 @@ def test_results_keep_the_overlap(tmp_path):
     assert set(result.read(8)) == {1}
     with pytest.raises(MismatchError, match="expected a use for masks that overlap"):
         result.labels(0)
-    assert codec.has(tmp_path / "out", sequence)
     (tmp_path / "out" / files[0]).unlink()
     with pytest.raises(MissingDataError, match=r"000/00000\.png: expected a label map, found nothing"):
         result.read(0)

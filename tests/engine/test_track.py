@@ -5,7 +5,7 @@ import torch
 from mosam.engine.track import DEVICE_FRAMES, OPEN_FRAMES, Hypothesis, Shown, Track
 from mosam.policies.base import TrackInfo
 
-INFO = TrackInfo(1, 0, None, (4, 4), 7, 16, 4)
+INFO = TrackInfo(1, 0, None, (4, 4), 7, 16)
 
 
 def shown(frame: int) -> Shown:

@@ -92,5 +92,5 @@ def test_convert_literal():
 )
 def test_pointer_span(num_frames, own, norm, t, span):
     start = 10 if own == "seen" or norm == "seen" else 0
-    info = TrackInfo(1, start, num_frames, (1, 1), 7, 16, 256, pointer_norm=norm)
+    info = TrackInfo(1, start, num_frames, (1, 1), 7, 16, pointer_norm=norm)
     assert info.pointer_span(t, own) == span

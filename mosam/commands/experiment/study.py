@@ -198,18 +198,6 @@ def _foreign_code(tracker: str) -> list[str]:
     return [word.strip() for word in re.split(r"[\[\],=]", tracker) if ":" in word]
 
 
-def load_experiment(path: str | Path, *, trust: bool | Collection[str] = ()) -> Experiment:
-    """The experiment of a file with one dataset; see `load_study`.
-
-    Raises:
-        DataError: several datasets, or what `load_study` raises.
-    """
-    [*others, one] = load_study(path, trust=trust).experiments
-    if others:
-        raise DataError(path, f"expected one dataset, got {len(others) + 1}")
-    return one
-
-
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What an experiment file says of one dataset; what a `[[dataset]]` leaves out, the file says for all."""

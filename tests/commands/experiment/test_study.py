@@ -11,7 +11,6 @@ from mosam.commands.experiment.study import (
     Study,
     draw_figures,
     experiment_table,
-    load_experiment,
     load_study,
     pooled_scores,
     run_experiment,
@@ -45,7 +44,7 @@ def write(tmp_path, text):
 
 
 def test_load(tmp_path):
-    experiment = load_experiment(write(tmp_path, GOOD))
+    [experiment] = load_study(write(tmp_path, GOOD)).experiments
     assert experiment.rows == (Row("a", "sam2"), Row("b", "mosam[mgp=off]"))
     assert experiment.groups == {"hard": ("occlusion",)}
     assert experiment.seeds == (0, 1)
@@ -65,7 +64,7 @@ def test_load(tmp_path):
 )  # fmt: skip
 def test_bad_files_are_named(tmp_path, text, message):
     with pytest.raises(DataError, match=message):
-        load_experiment(write(tmp_path, text))
+        load_study(write(tmp_path, text))
 
 
 FOREIGN = GOOD.replace("mosam[mgp=off]", "mosam[mgp=off,sparse=my.points:Points]")
@@ -76,12 +75,13 @@ def test_code_that_a_file_names_is_not_imported_unasked(tmp_path, trust):
     with pytest.raises(
         DataError, match=r"e\.toml: row 'b': would import 'my\.points:Points'.*--import my\.points:Points"
     ):
-        load_experiment(write(tmp_path, FOREIGN), trust=trust)
+        load_study(write(tmp_path, FOREIGN), trust=trust)
 
 
 @pytest.mark.parametrize("trust", [True, ("my.points:Points",), ["x:Y", "my.points:Points"]])
 def test_code_that_was_named_or_trusted_may_be_imported(tmp_path, trust):
-    assert load_experiment(write(tmp_path, FOREIGN), trust=trust).rows[1].tracker.endswith("sparse=my.points:Points]")
+    [experiment] = load_study(write(tmp_path, FOREIGN), trust=trust).experiments
+    assert experiment.rows[1].tracker.endswith("sparse=my.points:Points]")
 
 
 def test_the_command_imports_nothing_unasked(tmp_path, monkeypatch, capsys):
@@ -97,7 +97,7 @@ def test_the_command_imports_nothing_unasked(tmp_path, monkeypatch, capsys):
 
 def test_no_file():
     with pytest.raises(MissingDataError, match="nowhere"):
-        load_experiment("nowhere.toml")
+        load_study("nowhere.toml")
 
 
 def scores(tracker, values, weights=None):
@@ -195,8 +195,6 @@ def test_a_grid_is_every_row_with_every_model_on_every_dataset(tmp_path):
     assert second.unsupported == "no loader"
     trial = study.with_model("nano").experiments[0]
     assert [(row.label, row.model) for row in trial.rows] == [("a", "nano"), ("b", "nano"), ("c", "nano")]
-    with pytest.raises(DataError, match="expected one dataset, got 2"):
-        load_experiment(write(tmp_path, GRID))
 
 
 @pytest.mark.parametrize(

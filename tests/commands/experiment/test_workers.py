@@ -8,7 +8,7 @@ from mosam.commands.experiment.study import (
     Experiment,
     Row,
     experiment_table,
-    load_experiment,
+    load_study,
     planned_runs,
     run_experiment,
 )
@@ -24,7 +24,7 @@ def test_the_shipped_experiments_name_trackers_and_groups_that_exist(name, split
     from mosam.datasets.toy import SCENARIOS
     from mosam.policies.base import load_policy, parse_tracker
 
-    experiment = load_experiment(SHIPPED / f"{name}.toml")
+    [experiment] = load_study(SHIPPED / f"{name}.toml").experiments
     assert (experiment.split, experiment.seeds, experiment.main) == (split, (0, 1, 2), "jf_mean")
     for row in experiment.rows:
         tracker, options = parse_tracker(row.tracker)
