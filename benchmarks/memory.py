@@ -77,7 +77,7 @@ def main() -> int:
     if options.one:
         print(json.dumps(track(options.tracker, options.model, options.frames)))
         return 0
-    from mosam.tracking.presets import split_list
+    from mosam.datasets.select import split_list
 
     columns = ("tracker", f"MiB at frame {EARLY}", f"at frame {options.frames}", "growth", "memories kept", "may keep")
     print(f"| {' | '.join(columns)} | frames absent |")

@@ -76,7 +76,7 @@ def main() -> int:
     import cv2
     import torch
 
-    from mosam.tracking.presets import split_list
+    from mosam.datasets.select import split_list
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -152,7 +152,7 @@ class DatasetInfo:
         prompts: kinds of prompt it offers, the default first.
         protocol: the protocol it is scored under unless another is asked for.
         result_format: name of the codec of its raw results.
-        play: how a sequence is played, see `mosam.tracking.modes`: `once`, `supervised` or `multistart`.
+        mode: how a sequence is tracked, see `mosam.tracking.modes`: `once`, `supervised` or `multistart`.
         official_counts: sequences of each split.
         box_from_mask: how its results turn a mask into a box unless asked otherwise, see `mosam.geometry.mask_to_box`.
         tree: the folder layout expected under the root, shown when a root is wrong.
@@ -168,7 +168,7 @@ class DatasetInfo:
     prompts: tuple[str, ...]
     protocol: str
     result_format: str
-    play: str = "once"
+    mode: str = "once"
     official_counts: Mapping[str, int] = field(default_factory=dict)
     box_from_mask: str = "exclusive"
     frame_step: int = 1

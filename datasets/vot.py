@@ -484,7 +484,7 @@ def _info(
     prompts: tuple[str, ...],
     result_format: str,
     metrics: tuple[str, ...],
-    play: str = "once",
+    mode: str = "once",
     count: int | None = None,
     splits: tuple[str, ...] = ("test",),
     no_truth: tuple[str, ...] = (),
@@ -497,7 +497,7 @@ def _info(
         prompts=prompts,
         protocol=protocol,
         result_format=result_format,
-        play=play,
+        mode=mode,
         official_counts={} if count is None else {splits[0]: count},
         no_truth=no_truth,
         archive_folder="" if no_truth else None,
@@ -520,7 +520,7 @@ def _register_all() -> None:
             prompts=("box",),
             result_format="vot-box",
             metrics=metrics,
-            play="supervised",
+            mode="supervised",
             count=count,
         )
         _challenge(f"vot{year}", interval, info)
@@ -538,7 +538,7 @@ def _register_all() -> None:
             prompts=("mask", "box") if kind == "mask" else ("box",),
             result_format="vot" if kind == "mask" else "vot-box",
             metrics=("eao", "accuracy", "robustness"),
-            play="multistart",
+            mode="multistart",
             count=number,
         )
         _challenge(f"vot{suffix}", (115, 755), info)

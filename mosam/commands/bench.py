@@ -305,9 +305,10 @@ def run_bench(
         compile: as for `load_model`.
         json_file: where results are also written.
     """
+    from mosam.datasets.select import split_list
     from mosam.model.checkpoints import choose_device, load_model
     from mosam.policies.base import load_policy, parse_tracker
-    from mosam.tracking.presets import default_model, default_tracker, split_list
+    from mosam.tracking.presets import default_model, default_tracker
 
     place = choose_device(device)
     name = model or ("large" if place.type == "cuda" else default_model("toy"))

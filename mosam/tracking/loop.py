@@ -18,7 +18,7 @@ from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.results.frame_log import FrameLogWriter, log_path
 from mosam.results.store import SequenceRecord, StoreError, writing
 from mosam.tracking.events import Event, Report, ResultSink
-from mosam.tracking.modes import ONCE, PLAYS, Pass, Play
+from mosam.tracking.modes import MODES, ONCE, Pass, TrackingMode
 from mosam.tracking.schedule import Lanes
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class _SequenceJob:
     sequence: Sequence
     annotation: str
     pictures: str | None
-    mode: Play
+    mode: TrackingMode
     opened: float
     upcoming: deque[Pass]
     log: Any = None
@@ -165,7 +165,7 @@ class TrackingLoop:
         self._sink = sink
         self._codec = codec
         self._options = options
-        self._mode = PLAYS[dataset.info.play]
+        self._mode = MODES[dataset.info.mode]
         self._new_engine = new_engine
         self._lanes = lanes
         self._report = report
@@ -351,7 +351,7 @@ class TrackingLoop:
         return True
 
     def _where(self, spec: Pass, output: FrameOutput) -> dict[str, int]:
-        if self._dataset.info.play == ONCE:
+        if self._dataset.info.mode == ONCE:
             return {}
         return {"frame": spec.frames[output.frame_index], "start": spec.frames[0]}
 

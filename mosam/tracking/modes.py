@@ -1,9 +1,9 @@
-"""How a sequence is played: the passes a tracker makes over it, and what its outputs become in result files.
+"""How a sequence is tracked: the passes a tracker makes over it, and what its outputs become in result files.
 
 Most benchmarks let a tracker see a sequence once, from the first prompts to the end. VOT does not: until 2019 a tracker
-that failed was started again, from 2020 to 2022 it was started at every anchor, forward or backward. A `Play` says
-which passes there are, takes their outputs frame by frame, and says what follows; the runner plays passes of any
-sequences beside each other and knows none of this.
+that failed was started again, from 2020 to 2022 it was started at every anchor, forward or backward. A `TrackingMode`
+says which passes there are, takes their outputs frame by frame, and says what follows; the tracking loop runs passes of
+any sequences beside each other and knows none of this.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Pass:
     """One uninterrupted run of a tracker over frames of a sequence.
 
     Attributes:
-        frames: their indices in the sequence, in the order they are played.
+        frames: their indices in the sequence, in the order they are tracked.
         prompts: `frame_index` counts in that order.
         num_frames: the length that the tracker is told, None where it must not know.
     """
@@ -47,35 +47,35 @@ class Pass:
     num_frames: int | None = None
 
 
-class Play(Protocol):
-    """One sequence being played."""
+class TrackingMode(Protocol):
+    """One sequence being tracked."""
 
     @property
     def length(self) -> int:
-        """Frames that will be played, or the most there can be."""
+        """Frames that will be tracked, or the most there can be."""
 
     def begin(self) -> list[Pass]:
-        """The passes that can be played now, each independent of the others."""
+        """The passes that can begin now, each independent of the others."""
 
-    def add(self, played: Pass, output: FrameOutput, seconds: float) -> bool:
+    def add(self, spec: Pass, output: FrameOutput, seconds: float) -> bool:
         """Takes the next frame of a pass.
 
         Args:
-            played: the pass.
-            output: of its next frame; `frame_index` counts in the order played.
+            spec: the pass.
+            output: of its next frame; `frame_index` counts in the order tracked.
             seconds: the tracker took for it.
         Returns:
             whether the pass goes on; False ends it here.
         """
 
-    def end(self, played: Pass) -> list[Pass]:
-        """After the last frame of a pass: the passes that can be played because of it."""
+    def end(self, spec: Pass) -> list[Pass]:
+        """After the last frame of a pass: the passes that can begin because of it."""
 
     def finish(self) -> None:
         """After the last pass: leaves the result files."""
 
 
-class Once:
+class OnePass:
     """The whole sequence in one pass, from every object's prompt to the end."""
 
     def __init__(self, folder: Path, sequence: Sequence, codec: Codec, options: CodecOptions):
@@ -84,29 +84,29 @@ class Once:
 
     @property
     def length(self) -> int:
-        """See `Play.length`."""
+        """See `TrackingMode.length`."""
         return len(self._sequence)
 
     def begin(self) -> list[Pass]:
-        """See `Play.begin`."""
+        """See `TrackingMode.begin`."""
         return [Pass(range(self.length), self._sequence.prompts, self.length)]
 
-    def add(self, played: Pass, output: FrameOutput, seconds: float) -> bool:
-        """See `Play.add`."""
+    def add(self, spec: Pass, output: FrameOutput, seconds: float) -> bool:
+        """See `TrackingMode.add`."""
         self._writer.add(output, seconds)
         return True
 
-    def end(self, played: Pass) -> list[Pass]:
-        """See `Play.end`."""
+    def end(self, spec: Pass) -> list[Pass]:
+        """See `TrackingMode.end`."""
         return []
 
     def finish(self) -> None:
-        """See `Play.finish`."""
+        """See `TrackingMode.finish`."""
         self._writer.finish()
 
 
 class _OneObject:
-    """What plays that start a tracker anywhere share: a sequence of one object with regions, and results like VOT's."""
+    """What modes that start a tracker anywhere share: a sequence of one object with regions, and results like VOT's."""
 
     def __init__(self, folder: Path, sequence: Sequence, codec: Codec, options: CodecOptions):
         codec = unwrapped(codec)  # whole passes are written here, when they have ended
@@ -155,16 +155,16 @@ class Supervised(_OneObject):
 
     @property
     def length(self) -> int:
-        """See `Play.length`."""
+        """See `TrackingMode.length`."""
         return len(self.sequence)
 
     def begin(self) -> list[Pass]:
-        """See `Play.begin`."""
+        """See `TrackingMode.begin`."""
         return [self._from(self.truth.first_frame(self._object))]
 
-    def add(self, played: Pass, output: FrameOutput, seconds: float) -> bool:
-        """See `Play.add`."""
-        frame = played.frames[output.frame_index]
+    def add(self, spec: Pass, output: FrameOutput, seconds: float) -> bool:
+        """See `TrackingMode.add`."""
+        frame = spec.frames[output.frame_index]
         self._seconds[frame] = seconds
         if output.frame_index == 0:
             self._all[frame] = Special(INITIALIZED)
@@ -177,13 +177,13 @@ class Supervised(_OneObject):
         self._all[frame] = region
         return True
 
-    def end(self, played: Pass) -> list[Pass]:
-        """See `Play.end`."""
+    def end(self, spec: Pass) -> list[Pass]:
+        """See `TrackingMode.end`."""
         start = None if self._failure is None else self.truth.restart(self._failure)
         return [] if start is None else [self._from(start)]
 
     def finish(self) -> None:
-        """See `Play.finish`."""
+        """See `TrackingMode.finish`."""
         self.write(name_of_pass(self.sequence, self._object), self._all, self._seconds)
 
     def _from(self, frame: int) -> Pass:
@@ -207,16 +207,16 @@ class Multistart(_OneObject):
 
     @property
     def length(self) -> int:
-        """See `Play.length`."""
+        """See `TrackingMode.length`."""
         return sum(map(len, self._orders))
 
     def begin(self) -> list[Pass]:
-        """See `Play.begin`."""
+        """See `TrackingMode.begin`."""
         return [self.pass_over(order) for order in self._orders]
 
-    def add(self, played: Pass, output: FrameOutput, seconds: float) -> bool:
-        """See `Play.add`."""
-        regions, times = self._of.setdefault(played.frames[0], (self.regions(), []))
+    def add(self, spec: Pass, output: FrameOutput, seconds: float) -> bool:
+        """See `TrackingMode.add`."""
+        regions, times = self._of.setdefault(spec.frames[0], (self.regions(), []))
         times.append(seconds)
         if output.frame_index == 0:
             regions.add_code(INITIALIZED)
@@ -224,19 +224,19 @@ class Multistart(_OneObject):
             regions.add(self.mask(output))
         return True
 
-    def end(self, played: Pass) -> list[Pass]:
-        """See `Play.end`."""
-        regions, times = self._of.pop(played.frames[0])
-        self.write(name_of_anchor(self.sequence, played.frames[0]), regions.all, times)
+    def end(self, spec: Pass) -> list[Pass]:
+        """See `TrackingMode.end`."""
+        regions, times = self._of.pop(spec.frames[0])
+        self.write(name_of_anchor(self.sequence, spec.frames[0]), regions.all, times)
         return []
 
     def finish(self) -> None:
-        """See `Play.finish`."""
+        """See `TrackingMode.finish`."""
 
 
 ONCE = "once"
-PLAYS: Mapping[str, type[Once | Supervised | Multistart]] = {
-    ONCE: Once,
+MODES: Mapping[str, type[OnePass | Supervised | Multistart]] = {
+    ONCE: OnePass,
     "supervised": Supervised,
     "multistart": Multistart,
 }

@@ -17,7 +17,7 @@ from mosam.results.store import run_name
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.tracking.events import Progress
-from mosam.tracking.presets import Conditions, conditions, default_model, default_tracker
+from mosam.tracking.presets import Preset, default_model, default_tracker, preset
 from mosam.tracking.run import RunResult, run
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class PlannedRun:
     dataset: Dataset
     policy: MemoryPolicy
     model: str
-    conditions: Conditions
+    preset: Preset
     output: CodecOptions
     out: Path
 
@@ -88,9 +88,9 @@ class PlannedRun:
         return load_model(
             self.model,
             device=self.options.device,
-            precision=self.options.precision or self.conditions.precision or "auto",
+            precision=self.options.precision or self.preset.precision or "auto",
             seed=self.options.seed,
-            resize=self.conditions.resize,
+            resize=self.preset.resize,
             compile=self.options.compile,
         )
 
@@ -102,7 +102,7 @@ class PlannedRun:
             self.policy,
             out=self.out,
             max_lanes=parse_lanes(self.options.lanes),  # type: ignore[arg-type]
-            parity=self.conditions.parity,
+            parity=self.preset.parity,
             options=self.output,
             overwrite=self.options.overwrite,
             log=self.options.log,
@@ -151,7 +151,7 @@ def choose_dataset(options: RunOptions) -> Dataset:
 
 def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
     dataset = choose_dataset(options)
-    under = conditions(options.settings, policy.name, dataset.info.task)
+    chosen = preset(options.settings, policy.name, dataset.info.task)
     model = options.model or default_model(dataset.name)
     name = run_name(
         policy.label,
@@ -161,7 +161,7 @@ def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> Pl
         settings=None if options.settings == "common" else options.settings,
         seed=options.seed,
     )
-    return PlannedRun(options, dataset, policy, model, under, output, options.results / dataset.name / name)
+    return PlannedRun(options, dataset, policy, model, chosen, output, options.results / dataset.name / name)
 
 
 def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from mosam.datasets.select import (
-    split_list as split_list,  # where it was before scoring had to do without engine and policies
-)
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
 from mosam.policies.base import POLICIES
@@ -17,8 +14,8 @@ TOY = "toy"
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """Under what conditions a tracker runs; None = the dataset's or the machine's usual.
+class Preset:
+    """Settings that a tracker runs with; None = the default of the dataset or the machine.
 
     Attributes:
         precision: type the network computes in.
@@ -40,17 +37,17 @@ class Conditions:
 
 # What the authors' own programs do, by tracker and the task of the dataset (None = any): SAM 2's `vos_inference.py`,
 # SAMURAI's box and mask scripts, SAM2Long's and DAM4SAM's inference scripts. The paper of MoSAM states none.
-PUBLISHED: dict[tuple[str, str | None], Conditions] = {
-    ("sam2", None): Conditions(precision="bf16"),
-    ("samurai", None): Conditions(precision="bf16"),
-    ("samurai", "box"): Conditions(precision="fp16", post_processing=True),
-    ("sam2long", None): Conditions(precision="bf16"),
-    ("dam4sam", None): Conditions(precision="fp16", resize="tv_bilinear", post_processing=True, holes=False),
+PUBLISHED: dict[tuple[str, str | None], Preset] = {
+    ("sam2", None): Preset(precision="bf16"),
+    ("samurai", None): Preset(precision="bf16"),
+    ("samurai", "box"): Preset(precision="fp16", post_processing=True),
+    ("sam2long", None): Preset(precision="bf16"),
+    ("dam4sam", None): Preset(precision="fp16", resize="tv_bilinear", post_processing=True, holes=False),
 }
 
 
-def conditions(settings: str, tracker: str, task: str) -> Conditions:
-    """The conditions of one tracker.
+def preset(settings: str, tracker: str, task: str) -> Preset:
+    """The preset of one tracker.
 
     Args:
         settings: `common` = the same for every tracker, so that they differ by their policy alone; `published` = those
@@ -63,7 +60,7 @@ def conditions(settings: str, tracker: str, task: str) -> Conditions:
     if settings not in SETTINGS:
         raise MosamError(f"--settings: expected {' or '.join(SETTINGS)}, got {settings!r}")
     if settings == "common":
-        return Conditions()
+        return Preset()
     found = PUBLISHED.get((tracker, task)) or PUBLISHED.get((tracker, None))
     if found is None:
         known = ", ".join(sorted({name for name, _ in PUBLISHED}))

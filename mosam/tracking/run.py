@@ -262,7 +262,7 @@ def describe_settings(
         engine=dataclasses.asdict(parity),
         output={
             "format": dataset.info.result_format,
-            **({} if dataset.info.play == ONCE else {"play": dataset.info.play}),
+            **({} if dataset.info.mode == ONCE else {"play": dataset.info.mode}),
             **options.describe(),
         },
     )

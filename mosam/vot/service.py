@@ -88,17 +88,17 @@ def load_engine(order: Order) -> Engine:
     policy = online_policy(order.tracker)  # a wrong name is told before torch is loaded
     from mosam.engine.engine import Engine
     from mosam.model.checkpoints import load_model
-    from mosam.tracking.presets import conditions
+    from mosam.tracking.presets import preset
 
-    under = conditions(order.settings, policy.name, "region")
+    chosen = preset(order.settings, policy.name, "region")
     model = load_model(
         order.model,
         device=order.device,
-        precision=order.precision or under.precision or "auto",  # type: ignore[arg-type]
+        precision=order.precision or chosen.precision or "auto",  # type: ignore[arg-type]
         seed=order.seed,
-        resize=under.resize,
+        resize=chosen.resize,
     )
-    return Engine(model, policy, parity=under.parity)
+    return Engine(model, policy, parity=chosen.parity)
 
 
 def online_policy(tracker: str) -> MemoryPolicy:

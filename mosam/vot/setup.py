@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosam.codecs import CodecOptions
+from mosam.datasets.select import split_list
 from mosam.errors import MosamError
 from mosam.system import options as shared
 from mosam.system.options import option
-from mosam.tracking.presets import conditions, default_model, split_list
+from mosam.tracking.presets import default_model, preset
 from mosam.vot.service import BOX_FROM_MASK, KEEP_FOR, PROMPT, Order, online_policy
 from mosam.vot.session import PROMPTS
 from mosam.vot.stacks import STACKS, Stack, find_stack
@@ -62,7 +63,7 @@ def init(options: InitOptions) -> Workspace:
     wanted = list(POLICIES) if options.tracker is None else split_list(options.tracker)
     policies = [online_policy(text) for text in wanted]
     for policy in policies:
-        conditions(options.settings, policy.name, "region")
+        preset(options.settings, policy.name, "region")
     model = options.model or default_model(ANY_DATASET)
     _check_model(model)
     orders = [

@@ -244,15 +244,15 @@ def test_codes_are_those_of_the_toolkits_rules(hits, tmp_path_factory):
     root = tmp_path_factory.mktemp("tree")
     write_squares(root, "a", LENGTH)
     sequence, codec = load_dataset("vot2019", root=root)["a"], CODECS["vot-box"]
-    play = Supervised(root / "out", sequence, codec, CodecOptions())
-    passes, empty = play.begin(), np.zeros((24, 48), dtype=bool)
+    mode = Supervised(root / "out", sequence, codec, CodecOptions())
+    passes, empty = mode.begin(), np.zeros((24, 48), dtype=bool)
     while passes:
         played = passes.pop()
         for index, frame in enumerate(played.frames):
             mask = sequence.truth.read(frame)[1] if hits[frame] else empty
-            if not play.add(played, FrameOutput(index, {1: ObjectOutput(mask, 1.0, 1.0)}), 0.1):
+            if not mode.add(played, FrameOutput(index, {1: ObjectOutput(mask, 1.0, 1.0)}), 0.1):
                 break
-        passes += play.end(played)
-    play.finish()
+        passes += mode.end(played)
+    mode.finish()
     codes = read_trajectory(root / "out/baseline/a/a_001.txt").codes
     assert codes.tolist() == _as_the_toolkit(hits)

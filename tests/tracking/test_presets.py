@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mosam.datasets.select import split_list
 from mosam.engine.parity import Parity
 from mosam.errors import MosamError
 from mosam.policies.base import POLICIES
-from mosam.tracking.presets import PUBLISHED, Conditions, conditions, default_model, default_tracker, split_list
+from mosam.tracking.presets import PUBLISHED, Preset, default_model, default_tracker, preset
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,8 @@ def test_defaults():
 
 
 def test_common_settings_are_the_same_for_all():
-    assert {conditions("common", name, task) for name in POLICIES for task in ("box", "mask")} == {Conditions()}
-    assert Conditions().parity == Parity()
+    assert {preset("common", name, task) for name in POLICIES for task in ("box", "mask")} == {Preset()}
+    assert Preset().parity == Parity()
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,7 @@ def test_common_settings_are_the_same_for_all():
     ],
 )
 def test_published_settings(tracker, task, precision, post_processing):
-    found = conditions("published", tracker, task)
+    found = preset("published", tracker, task)
     assert found.precision == precision
     assert found.parity == Parity.official(post_processing=post_processing, holes=tracker != "dam4sam")
 
@@ -59,4 +60,4 @@ def test_published_settings_name_trackers_that_exist():
 
 def test_nothing_published():
     with pytest.raises(MosamError, match="nothing is published for mosam; known are dam4sam, sam2,"):
-        conditions("published", "mosam", "mask")
+        preset("published", "mosam", "mask")

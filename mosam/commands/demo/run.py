@@ -13,11 +13,12 @@ from mosam.commands.demo.prompts import describe_prompts, make_prompts
 from mosam.commands.demo.source import open_source
 from mosam.commands.demo.track import DemoResult, track_source
 from mosam.commands.demo.write import prepare_folder, write_record
+from mosam.datasets.select import split_list
 from mosam.errors import MosamError, printable
 from mosam.policies.base import MemoryPolicy, load_policy, parse_tracker
 from mosam.system import options as shared
 from mosam.system.options import option
-from mosam.tracking.presets import default_tracker, split_list
+from mosam.tracking.presets import default_tracker
 
 if TYPE_CHECKING:
     from mosam.model.backbone import Backbone

@@ -83,7 +83,7 @@ class PlannedWork:
         if place.device is not None:
             planned = dataclasses.replace(planned, options=dataclasses.replace(self.options, device=place.device))
         model = planned.load(load_model)
-        return Site(planned.dataset, model, planned.policy, planned.conditions.parity, planned.output)
+        return Site(planned.dataset, model, planned.policy, planned.preset.parity, planned.output)
 
 
 def check_options(options: RunOptions) -> None:
