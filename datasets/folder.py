@@ -15,7 +15,7 @@ from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequen
 from mosam.datasets.frames import ARCHIVE_SUFFIX, StoredFrames, has_frames, holds_frames, open_frames
 from mosam.datasets.video import VIDEO_SUFFIXES
 from mosam.errors import DataError, MissingDataError, printable
-from mosam.geometry import mask_to_box
+from mosam.geometry import box_fault, mask_to_box
 from mosam.types import Prompt
 
 FRAME_FOLDERS = ("", "img", "color", "frames")  # where in a video's folder its pictures are
@@ -302,9 +302,7 @@ def _inside(folder: TreePath) -> Iterator[TreePath]:
 
 
 def _check_inside(path: TreePath, line: int, box: NDArray[np.float64], size: tuple[int, int]) -> None:
-    """DataError for a box that no pixel of the first frame is in."""
-    x, y, w, h = box
-    if x >= size[1] or y >= size[0] or x + w <= 0 or y + h <= 0:
-        raise DataError(
-            path, f"expected a box x,y,w,h on the {size[1]}x{size[0]} picture, got one that lies beside it", line=line
-        )
+    """DataError for a box that is not on the first frame, with what was probably meant."""
+    fault = box_fault(box, size)
+    if fault is not None:
+        raise DataError(path, fault, line=line)

@@ -16,7 +16,7 @@ from mosam.datasets.base import FrameSource
 from mosam.datasets.decoders import decode_size, decode_turned, turn
 from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
 from mosam.errors import DataError, MissingDataError
-from mosam.system.arguments import path_like, whole
+from mosam.system.arguments import index_of, path_like, whole
 from mosam.types import Image, Size
 
 FRAME_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -103,6 +103,7 @@ class FrameFolder:
         Raises:
             DataError: the file is truncated, unreadable, or not of the first frame's size.
         """
+        index = index_of(index, len(self), str(self.folder))
         path = self.path(index)
         image, orientation = decode_turned(_read_bytes(path), path)
         if orientation != 1:

@@ -24,10 +24,12 @@ from numpy.typing import NDArray
 from mosam.datasets.archives import TreePath, as_path
 from mosam.datasets.decoders import turn, video_decoder
 from mosam.errors import DataError
+from mosam.system.arguments import index_of
 from mosam.types import Image, Size
 
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v", ".mpg", ".mpeg", ".ts")
 NO_TIME = np.iinfo(np.int64).min  # of a frame without a presentation time
+LISTS = ("concat", "hls", "dash", "imf", "sdp", "rtsp", "image2")  # FFmpeg's names of what points to other files
 MOST_INDEXES = 64  # of files whose frames are remembered by this process
 MOST_FAILED_SEEKS = 3  # of one file, after which it is read from its start
 SEEK_SLACK = 300  # frames that may come between where a seek lands and the key frame it was meant for
@@ -131,8 +133,7 @@ class VideoFrames:
         Raises:
             DataError: it cannot be decoded, or is of another size than the first.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"{self.folder}: expected a frame of 0 to {len(self) - 1}, got {index}")
+        index = index_of(index, len(self), str(self.folder))
         decoder = video_decoder()
         image = self._read_pyav(index) if decoder is None else self._read_torchcodec(index, decoder)
         check_size(self.folder, index, image, self.size())
@@ -265,6 +266,8 @@ def open_video(path: TreePath) -> tuple[Any, Any]:
         detail = "no file" if isinstance(error, FileNotFoundError) else one_reason(error)
         raise DataError(path, f"expected a video file, got {detail}") from None
     try:
+        if container.format.name.partition(",")[0] in LISTS:
+            raise DataError(path, "expected a video, got a list of other files; give the video itself")
         stream = container.streams.best("video")
         if stream is None:
             raise DataError(path, "expected a video, got a file without pictures")
@@ -389,7 +392,8 @@ def _open_container(path: TreePath) -> Any:
             source = _Named(path)
     else:
         source = io.BytesIO(path.read_bytes())
-    return av.open(source, metadata_errors="replace")
+    # What the file says must not lead to a network or to another kind of place.
+    return av.open(source, metadata_errors="replace", options={"protocol_whitelist": "file"})
 
 
 class _Named(io.FileIO):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from mosam.types import Box, Mask, Size
 
 BOX_FROM_MASK = ("exclusive", "inclusive")
+BEYOND = 0.1  # share of a picture by which a given box may reach out of it
 
 
 def box_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,3 +92,39 @@ def mask_iou(a: Mask, b: Mask) -> float:
         raise ValueError(f"mask_iou: expected masks of one size, got {a.shape} and {b.shape}")
     union = np.count_nonzero(a | b)
     return 1.0 if union == 0 else np.count_nonzero(a & b) / union
+
+
+def box_fault(box: Box, size: Size) -> str | None:
+    """What is wrong with a box that somebody gave as x, y, w, h on a picture, and what it would be if read otherwise.
+
+    Returns:
+        `expected ..., got ...`; None for a box that is on the picture, or reaches a little out of it.
+
+    >>> box_fault(np.array([30.0, 20.0, 60.0, 44.0]), (48, 64))
+    'expected x,y,w,h, got a box that reaches to 90,64 of the 64x48 picture; if these are two corners, give 30,20,30,24'
+    >>> box_fault(np.array([0.25, 0.5, 0.5, 0.25]), (48, 64))
+    'expected x,y,w,h in pixels, got a tiny box; if these are fractions of the 64x48 picture, give 16,24,32,12'
+    """
+    height, width = size
+    x, y, w, h = (float(value) for value in box)
+    picture = f"the {width}x{height} picture"
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        return f"expected a box x,y,w,h on {picture}, got one that lies beside it"
+    if 0 <= x <= 1 and 0 <= y <= 1 and w <= 1 and h <= 1 and (w < 1 or h < 1):
+        meant = ",".join(f"{value:g}" for value in (x * width, y * height, w * width, h * height))
+        return f"expected x,y,w,h in pixels, got a tiny box; if these are fractions of {picture}, give {meant}"
+    beyond = x + w > width * (1 + BEYOND) or y + h > height * (1 + BEYOND)
+    if beyond and x < w <= width and y < h <= height:
+        meant = ",".join(f"{value:g}" for value in (x, y, w - x, h - y))
+        return (
+            f"expected x,y,w,h, got a box that reaches to {x + w:g},{y + h:g} of {picture}; if these are two corners, "
+            f"give {meant}"
+        )
+    if beyond or x < -BEYOND * width or y < -BEYOND * height:
+        low = ",".join(f"{value:g}" for value in (max(x, 0), max(y, 0)))
+        high = f"{min(x + w, width) - max(x, 0):g},{min(y + h, height) - max(y, 0):g}"
+        return (
+            f"expected a box x,y,w,h on {picture}, got one from {x:g},{y:g} to {x + w:g},{y + h:g}; "
+            f"{low},{high} is what of it is on the picture"
+        )
+    return None

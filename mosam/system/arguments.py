@@ -40,6 +40,20 @@ def whole(value: Any, where: str, least: int) -> int:
     return int(value)
 
 
+def index_of(value: Any, count: int, where: str) -> int:
+    """The number of one of `count` frames.
+
+    Raises:
+        ValueError: no whole number.
+        IndexError: there is none of that number; none is counted from the end.
+    """
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
+        raise ValueError(f"{where}: expected the number of a frame, got {described(value)}")
+    if not 0 <= value < count:
+        raise IndexError(f"{where}: expected a frame of 0 to {count - 1}, got {value}")
+    return int(value)
+
+
 def numbers(value: Any, where: str, expected: str) -> NDArray[np.float64]:
     """An array, list or tuple of numbers as float64.
 

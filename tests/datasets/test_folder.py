@@ -232,3 +232,20 @@ def test_frames_that_results_cannot_be_called_by(tmp_path, stem):
     write_text(tmp_path / "car.txt", "1,1,2,2")
     with pytest.raises(DataError, match=r"car: expected names of frames without .*\\.*; rename it"):
         load_dataset("folder", root=tmp_path)["car"]
+
+
+@pytest.mark.parametrize(
+    ("box", "text"),
+    [
+        ("5,4,12,9", "if these are two corners, give 5,4,7,5"),
+        ("0.25,0.5,0.5,0.25", "if these are fractions of the"),
+        ("-9,1,9.5,3", "is what of it is on the picture"),
+    ],
+)
+def test_a_first_box_in_another_form_is_named(tmp_path, box, text):
+    write_frames(tmp_path / "car", stems(3))
+    write_text(tmp_path / "car.txt", f"{box}\n")
+    (problem,) = check(load_dataset("folder", root=tmp_path))
+    assert text in str(problem)
+    with pytest.raises(DataError, match=text):
+        load_dataset("folder", root=tmp_path)["car"].prompts  # noqa: B018

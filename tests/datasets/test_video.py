@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from clips import MATRICES, VIDEOS, encode, find_left, left_edge, make_video
-from trees import write_text, write_video
+from trees import write_frames, write_text, write_video
 
 from mosam.commands.demo.source import open_source
 from mosam.datasets import decoders, video
@@ -273,3 +273,22 @@ def test_torchcodec_gives_the_pixels_of_pyav(clip, data_root):
             assert source._other, "torchcodec was not used"
         finally:
             decoders.use_decoder("auto")
+
+
+@pytest.mark.parametrize("text", ["ffconcat version 1.0\nfile clip.mp4\n", "#EXTM3U\n#EXTINF:9,\nclip.mp4\n"])
+def test_a_list_of_other_files_is_no_video(clip, tmp_path, text):
+    shutil.copy(clip, tmp_path / "clip.mp4")
+    write_text(tmp_path / "list.mp4", text)
+    with pytest.raises(DataError, match=r"list\.mp4: expected a video"):
+        VideoFrames(tmp_path / "list.mp4")
+
+
+@pytest.mark.parametrize(
+    ("index", "error"), [(-1, IndexError), (99, IndexError), (0.5, ValueError), ("0", ValueError), (True, ValueError)]
+)
+def test_frames_are_asked_for_by_their_number(clip, tmp_path, index, error):
+    write_frames(tmp_path / "car", ["0", "1", "2"])
+    for source in (VideoFrames(clip), open_frames(tmp_path / "car")):
+        with pytest.raises(error, match=r"expected (a frame of 0|the number of a frame)"):
+            source.read(index)
+        np.testing.assert_array_equal(source.read(np.int64(1)), source.read(1))

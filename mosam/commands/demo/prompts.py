@@ -14,9 +14,9 @@ from mosam.datasets.annotations import check_start_mask, read_text
 from mosam.datasets.folder import INSIDE as TRUTH_FILE
 from mosam.datasets.folder import too_many_boxes
 from mosam.errors import DataError, MosamError
+from mosam.geometry import box_fault
 from mosam.types import Prompt, Size
 
-BEYOND = 0.1  # share of the picture by which a box may reach out of it
 Point = tuple[int, float, float, int]
 
 
@@ -135,26 +135,10 @@ def parse_point(text: str) -> Point:
 
 
 def check_box(box: np.ndarray, size: Size, where: str) -> None:
-    """MosamError for a box that reaches far out of the picture, with what two corners or the part inside would be."""
-    height, width = size
-    x, y, w, h = (float(value) for value in box)
-    picture = f"the {width}x{height} picture"
-    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
-        raise MosamError(f"{where}: expected a box x,y,w,h on {picture}, got one that lies beside it")
-    beyond = x + w > width * (1 + BEYOND) or y + h > height * (1 + BEYOND)
-    if beyond and x < w <= width and y < h <= height:
-        meant = ",".join(f"{value:g}" for value in (x, y, w - x, h - y))
-        raise MosamError(
-            f"{where}: expected x,y,w,h, got a box that reaches to {x + w:g},{y + h:g} of {picture}; "
-            f"if these are two corners, give {meant}"
-        )
-    if beyond or x < -BEYOND * width or y < -BEYOND * height:
-        low = ",".join(f"{value:g}" for value in (max(x, 0), max(y, 0)))
-        high = f"{min(x + w, width) - max(x, 0):g},{min(y + h, height) - max(y, 0):g}"
-        raise MosamError(
-            f"{where}: expected a box x,y,w,h on {picture}, got one from {x:g},{y:g} to {x + w:g},{y + h:g}; "
-            f"{low},{high} is what of it is on the picture"
-        )
+    """MosamError for a box that is not on the picture, with what was probably meant; see `box_fault`."""
+    fault = box_fault(box, size)
+    if fault is not None:
+        raise MosamError(f"{where}: {fault}")
 
 
 def _from_mask(path: Path, size: Size) -> list[Prompt]:
