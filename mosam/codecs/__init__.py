@@ -5,7 +5,17 @@ readers accept what other people's programs wrote (tabs, spaces, `L` or `P` imag
 file and line. Nobody shifts or rounds a number: a box written is the box read. A new format is one file here.
 """
 
-from mosam.codecs.base import ABSENT_AS, CODECS, Codec, CodecOptions, FrameWriter, MaskResult, ResultWriter, paths_of
+from mosam.codecs.base import (
+    ABSENT_AS,
+    CODECS,
+    Codec,
+    CodecOptions,
+    FrameWriter,
+    MaskResult,
+    ResultWriter,
+    may_be_result,
+    paths_of,
+)
 from mosam.codecs.images import (
     LARGEST_LABEL,
     label_ids,
@@ -31,6 +41,7 @@ __all__ = [
     "label_ids",
     "labels_of_masks",
     "masks_of_labels",
+    "may_be_result",
     "paths_of",
     "read_labels",
     "read_table",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +132,24 @@ def paths_of(result_format: str, name: str) -> tuple[str, ...]:
         UnknownNameError: no such format.
     """
     return CODECS[result_format].paths(cast("Sequence", _Named(name)))
+
+
+# What formats call the files in a sequence's folder; masks have the names of frames, which are anybody's.
+_RESULT_FILE = re.compile(r"(\d+/)?([^/]+\.(png|bin|value)|([^/]+_)?(\d+|times?)\.txt)")
+
+
+def may_be_result(path: str) -> bool:
+    """Whether some format's writer gives a file such a name.
+
+    Args:
+        path: in a sequence's own folder of results, relative to it.
+
+    >>> [may_be_result(p) for p in ("00000.png", "1.txt", "times.txt", "car_001.txt", "car_001_time.value", "1/00.png")]
+    [True, True, True, True, True, True]
+    >>> [may_be_result(p) for p in ("notes.txt", "photo.jpg", "mine/00000.png")]
+    [False, False, False]
+    """
+    return _RESULT_FILE.fullmatch(path) is not None
 
 
 @dataclass(slots=True)

@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from mosam.codecs import paths_of
+from mosam.codecs import may_be_result, paths_of
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
 from mosam.results.frame_log import log_path
-from mosam.system.files import PARTIAL_PREFIX, PARTIAL_SUFFIX, Inside, read_regular
+from mosam.system.files import PARTIAL_PREFIX, PARTIAL_SUFFIX, Inside, PathError, read_regular
 from mosam.system.typed import from_data, parse_json
 
 RECORD = "run.json"
@@ -379,6 +379,7 @@ class RunStore:
 
     def partial(self, name: str) -> Path:
         """A new empty folder to write the results of one sequence into."""
+        self._refuse_foreign(self.paths(name))
         with writing(self.folder):
             return self.inside.make_folder(hidden_name(PARTIAL, name), new=True)
 
@@ -392,7 +393,13 @@ class RunStore:
         return None if found == recorded else "its result files have changed since"
 
     def forget(self, name: str, paths: Iterable[str]) -> None:
-        """Removes what is left of a sequence that has to be done again, record first."""
+        """Removes what is left of a sequence that has to be done again, record first.
+
+        Raises:
+            MismatchError: files that no run writes lie among its results; nothing is removed then.
+        """
+        paths = list(paths)
+        self._refuse_foreign(paths)
         kept = {other: record for other, record in self.record.sequences.items() if other != name}
         self.record = dataclasses.replace(self.record, sequences=kept)
         self._write()
@@ -412,6 +419,7 @@ class RunStore:
             unhashed: what is moved along but is no result (logs).
         """
         paths, partial = list(paths), hidden_name(PARTIAL, name)
+        self._refuse_foreign(paths)
         with writing(self.folder):
             digest = content_hash(self.folder / partial, paths)
             if digest is None:
@@ -442,6 +450,8 @@ class RunStore:
             name, paths, record, unhashed: as for `commit`.
             drop: files in it that are no results.
         """
+        paths = list(paths)
+        self._refuse_foreign(paths)
         with writing(self.folder):
             self.inside.move(ready, hidden_name(PARTIAL, name))
             for relative in drop:
@@ -558,11 +568,39 @@ class RunStore:
         while waiting:
             path = waiting.pop()
             if path in own:
+                foreign = self._foreign_within(path)
+                if foreign is not None:
+                    return foreign
                 continue
             if path not in parents or self.inside.kind(path) != "folder":
                 return path
             waiting += [f"{path}/{name}" for name in self.inside.names(path)]
         return None
+
+    def _foreign_within(self, path: str) -> str | None:
+        """The first file in a sequence's folder that no run writes; hidden ones are the file manager's."""
+        try:
+            waiting = [path] if self.inside.kind(path) == "folder" else []
+        except PathError:  # nothing is removed there: whatever would, refuses it
+            return None
+        while waiting:
+            folder = waiting.pop()
+            for name in self.inside.names(folder):
+                inner = f"{folder}/{name}"
+                if self.inside.kind(inner) == "folder":
+                    waiting.append(inner)
+                elif not name.startswith(".") and not may_be_result(inner.removeprefix(f"{path}/")):
+                    return inner
+        return None
+
+    def _refuse_foreign(self, paths: Iterable[str]) -> None:
+        """MismatchError where replacing a sequence's results would remove what no run wrote."""
+        foreign = next(filter(None, map(self._foreign_within, paths)), None)
+        if foreign is not None:
+            raise MismatchError(
+                f"{self.folder}: expected results of a run, found {foreign} among them; move that away and repeat the "
+                "command (nothing was removed)"
+            )
 
     def _add(self, name: str, record: SequenceRecord) -> None:
         sequences = {**self.record.sequences, name: record}

@@ -87,7 +87,7 @@ def test_results_appear_only_when_whole(tmp_path):
 def test_commit_replaces_older_files_of_the_sequence(tmp_path):
     with RunStore(tmp_path / "run", settings()) as store:
         write(store, "a", "old")
-        (tmp_path / "run" / "a" / "stale.txt").write_text("x")
+        (tmp_path / "run" / "a" / "1.txt").write_text("x")
         write(store, "a", "new")
     assert {p.name: p.read_text() for p in (tmp_path / "run" / "a").iterdir()} == {"0.txt": "new"}
 
@@ -435,3 +435,34 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 def test_run_name(arguments, name):
     assert run_name(*arguments) == name
     assert run_name(*arguments, split="test-dev", prompt="box", seed=3) == f"{name}@test-dev@box@seed3"
+
+
+@pytest.mark.parametrize("foreign", ["notes.txt", "photo.jpg", "mine/00000.png"])
+def test_files_of_a_user_among_the_results_stay(tmp_path, foreign):
+    with RunStore(tmp_path, settings()) as store:
+        write(store, "a")
+    mine = tmp_path / "a" / foreign
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(MismatchError, match=f"found a/{foreign} beside it.*nothing was removed"):
+        RunStore(tmp_path, settings(seed=1), overwrite=True).__enter__()
+    with RunStore(tmp_path, settings()) as store:
+        assert store.check("a", ["a"]) is not None
+        for change in (lambda: store.forget("a", ["a"]), lambda: store.partial("a")):
+            with pytest.raises(MismatchError, match=f"found a/{foreign} among them"):
+                change()
+        assert store.record.done == ["a"]
+    assert (mine.read_text(), (tmp_path / "a" / "0.txt").read_text()) == ("mine", "x")
+
+
+def test_a_folder_of_a_user_is_not_replaced_by_results(tmp_path):
+    with RunStore(tmp_path, settings()) as store:
+        write(store, "a")
+        folder = store.partial("b")
+        (folder / "b").mkdir()
+        (folder / "b" / "0.txt").write_text("x")
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b" / "letter.odt").write_text("mine")
+        with pytest.raises(MismatchError, match=r"found b/letter\.odt among them"):
+            store.commit("b", ["b"], SequenceRecord("done", 3))
+    assert (tmp_path / "b" / "letter.odt").read_text() == "mine"
