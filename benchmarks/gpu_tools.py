@@ -268,9 +268,9 @@ def differences(found: dict[tuple, np.ndarray], expected: dict[tuple, np.ndarray
     return worst, least
 
 
-def uneven_masks(plan: Plan, net: Any, *, ahead: bool = False, ragged: str = "bucket") -> list[np.ndarray]:
+def uneven_masks(plan: Plan, net: Any, *, ahead: bool = False) -> list[np.ndarray]:
     """Masks of three videos that begin and end at unlike times."""
-    engine = Engine(net, load_policy("sam2"), max_lanes=6, ragged=ragged)  # type: ignore[arg-type]
+    engine = Engine(net, load_policy("sam2"), max_lanes=6)
     shots = pictures(plan.size)
     lives = {0: (0, 3), 1: (0, 2), 2: (1, 4)} if plan.quick else {0: (0, 20), 1: (0, 9), 2: (3, 17)}
     videos = {

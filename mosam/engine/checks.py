@@ -11,14 +11,14 @@ from mosam.engine.parity import Parity
 from mosam.engine.records import Video
 from mosam.geometry import inside_share
 from mosam.policies.base import MemoryPolicy
-from mosam.system.arguments import described, has, instance, numbers, one_of, switch, whole
+from mosam.system.arguments import described, has, instance, numbers, switch, whole
 from mosam.types import Image, Prompt, Size
 
 LEAST_INSIDE = 0.5  # share of a box that must be in the picture; annotated boxes may reach out of it a little
 
 
 def check_engine(
-    model: object, policy: object, parity: object, max_lanes: object, max_rows: object, ragged: object, log: object
+    model: object, policy: object, parity: object, max_lanes: object, max_rows: object, log: object
 ) -> None:
     """ValueError that names the argument of an engine which is of another type or out of range."""
     has(model, ("sizes", "encode"), "Engine: model", "a network (mosam.load_model)")
@@ -27,7 +27,6 @@ def check_engine(
     whole(max_lanes, "Engine: max_lanes", 1)
     if max_rows is not None:
         whole(max_rows, "Engine: max_rows", 1)
-    one_of(ragged, "Engine: ragged", ("bucket", "pad"))
     switch(log, "Engine: log")
 
 

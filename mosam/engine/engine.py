@@ -6,7 +6,6 @@ import itertools
 from collections import deque
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
@@ -46,7 +45,6 @@ class Engine:
         parity: official program or port, where they differ.
         max_lanes: videos expected to be open at once; sizes the memory pool, which grows if there are more.
         max_rows: rows of one memory-attention call; None = by the device.
-        ragged: `bucket` or `pad`, for rows that read unlike amounts of memory.
         log: fill `ObjectOutput.log` with what was read and chosen.
     Raises:
         ValueError: an argument of another type or out of range.
@@ -71,19 +69,18 @@ class Engine:
         parity: Parity | None = None,
         max_lanes: int = 1,
         max_rows: int | None = None,
-        ragged: Literal["bucket", "pad"] = "bucket",
         log: bool = False,
     ):
         self.model, self.policy, self.log = model, policy, log
         self.parity = Parity() if parity is None else parity
-        check_engine(model, policy, self.parity, max_lanes, max_rows, ragged, log)
+        check_engine(model, policy, self.parity, max_lanes, max_rows, log)
         sizes = model.sizes
         capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
         self.bank = MemoryBank(
             tokens=sizes.tokens, memory=sizes.memory, width=sizes.width, device=model.device, capacity=capacity
         )
         wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
-        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, ragged=ragged, wants=wants)
+        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, wants=wants)
         self._composer = FrameComposer(self.runner, policy.emit)
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)

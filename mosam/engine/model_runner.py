@@ -1,7 +1,7 @@
 """The network work of one batch: stack rows, call the backbone, bring small numbers back in one transfer.
 
 Rows are (sequence, object, hypothesis). Rows that read the same number of slots and pointers form a bucket that needs
-no attention mask; `ragged="pad"` puts unlike rows into one batch instead and hides the filling by a bias of -inf.
+no attention mask; only MoSAM's pixel filter adds a bias.
 """
 
 from __future__ import annotations
@@ -128,7 +128,6 @@ class ModelRunner:
         parity: what to imitate.
         max_rows: rows of one memory-attention call, and frames of one call of the image encoder; None = by the grid and
             the device. Halved when a call runs out of memory, which is then repeated in parts; see `RowLimit`.
-        ragged: `bucket` or `pad`, for rows that read different numbers of slots or pointers.
         wants: what the policy reads of candidates beyond the plain numbers.
     """
 
@@ -139,14 +138,12 @@ class ModelRunner:
         parity: Parity,
         *,
         max_rows: int | None = None,
-        ragged: Literal["bucket", "pad"] = "bucket",
         wants: Wants | None = None,
     ):
         self.model = model
         self.bank = bank
         self.parity = parity
         self.wants = wants or Wants()
-        self.ragged = ragged
         self.limit = RowLimit(max_rows or usual_rows(model))
 
     @property
@@ -335,7 +332,7 @@ class ModelRunner:
                 beside=[beside[i] for i in members] if beside else [],
             )
 
-        parts = [part for group in self._buckets(plans) for part in self._in_parts(group, work)]
+        parts = [part for group in _buckets(plans) for part in self._in_parts(group, work)]
         return _merge(parts, len(plans))
 
     def guided(
@@ -443,16 +440,16 @@ class ModelRunner:
     # memory
 
     def memory_read(self, plans: Sequence[ReadPlan], frame_rows: Sequence[int]) -> tuple[Tensor, MemoryRead]:
-        """What a batch of rows attends to; rows shorter than the longest are padded and the padding hidden.
+        """What a batch of rows attends to.
 
         Args:
-            plans: what each row reads.
+            plans: what each row reads, equally many slots and pointers.
             frame_rows: row of the frame batch of each.
         Returns:
             the frame rows on the device, which went up together with the rest, and the memories.
         """
         sizes, bank, device = self.model.sizes, self.bank, self.model.device
-        slots, pointers = max(len(p.slots) for p in plans), max(len(p.pointers) for p in plans)
+        slots, pointers = len(plans[0].slots), len(plans[0].pointers)
         slot_rows = np.zeros((len(plans), slots), dtype=np.int64)
         pointer_rows = np.zeros((len(plans), pointers), dtype=np.int64)
         temporal = np.zeros((len(plans), slots), dtype=np.int64)
@@ -484,29 +481,21 @@ class ModelRunner:
             positions=places,
             slot_scale=slot_scales,
             pointer_scale=pointer_scales,
-            bias=self._bias(plans, slots, pointers),
+            bias=self._bias(plans),
         )
 
-    def _bias(self, plans: Sequence[ReadPlan], slots: int, pointers: int) -> Tensor | None:
-        """(R, keys) additive bias: -inf on padding, the pixel filter on filtered slots; None where nothing acts."""
-        ragged = any(len(p.slots) < slots or len(p.pointers) < pointers for p in plans)
-        filtered = any(p.pixel_filter is not None and any(s.filtered for s in p.slots) for p in plans)
-        if not ragged and not filtered:
+    def _bias(self, plans: Sequence[ReadPlan]) -> Tensor | None:
+        """(R, keys) additive bias of the pixel filter on filtered slots; None where nothing is filtered."""
+        if not any(p.pixel_filter is not None and any(s.filtered for s in p.slots) for p in plans):
             return None
-        each, device = self.model.tokens_per_pointer, self.model.device
-        hidden = np.zeros((len(plans), slots), dtype=np.float32)
-        hidden_pointers = np.zeros((len(plans), pointers), dtype=np.float32)
-        for i, plan in enumerate(plans):
-            hidden[i, len(plan.slots) :] = -np.inf
-            hidden_pointers[i, len(plan.pointers) :] = -np.inf
+        device, rows = self.model.device, len(plans)
+        bias = torch.zeros(rows, len(plans[0].slots), self.model.sizes.tokens, device=device)
         rules = _filtered_slots(plans)
         indices = [np.asarray([*zip(*places, strict=True), stored], dtype=np.int64) for _, places, stored in rules]
-        slot_hidden, pointer_hidden, *at = upload(device, hidden, hidden_pointers, *indices)
-        slot_bias = slot_hidden[:, :, None].repeat(1, 1, self.model.sizes.tokens)
-        for (rule, _, _), index in zip(rules, at, strict=True):
-            slot_bias[index[0], index[1]] = _filter_bias(self.bank.reliability.gather(index[2]), rule)
-        pointer_bias = pointer_hidden.repeat_interleave(each, dim=1)
-        return torch.cat([slot_bias.flatten(1), pointer_bias], dim=1)
+        for (rule, _, _), index in zip(rules, upload(device, *indices) if indices else (), strict=True):
+            bias[index[0], index[1]] = _filter_bias(self.bank.reliability.gather(index[2]), rule)
+        free = torch.zeros(rows, len(plans[0].pointers) * self.model.tokens_per_pointer, device=device)
+        return torch.cat([bias.flatten(1), free], dim=1)
 
     def memorize(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
         """(N, tokens, memory) bfloat16, one for each job."""
@@ -570,14 +559,6 @@ class ModelRunner:
     def _indices(self, *values: Sequence[int]) -> list[Tensor]:
         """Lists of equal length as int64 tensors, in one upload."""
         return list(self._index([value for one in values for value in one]).view(len(values), -1).unbind(0))
-
-    def _buckets(self, plans: Sequence[ReadPlan]) -> Iterator[list[int]]:
-        """Rows that may go through memory attention together."""
-        shapes = [(len(p.slots), len(p.pointers)) for p in plans]
-        if self.ragged == "pad":
-            yield sorted(range(len(plans)), key=lambda i: shapes[i])
-        else:
-            yield from _groups(shapes)
 
 
 def _joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
@@ -717,6 +698,11 @@ def _sure(job: MemoryJob) -> Tensor:
         return job.low
     reliability = (2 * torch.sigmoid(job.low) - 1).abs()
     return torch.where(reliability < job.remask, -PROMPT_LOGIT, job.low)
+
+
+def _buckets(plans: Sequence[ReadPlan]) -> list[list[int]]:
+    """Rows that may go through memory attention together: those that read equally many slots and pointers."""
+    return _groups([(len(plan.slots), len(plan.pointers)) for plan in plans])
 
 
 def _groups(keys: Sequence[object]) -> list[list[int]]:

@@ -75,12 +75,11 @@ JOBS = [
 ]
 
 
-@pytest.mark.parametrize("ragged", ["bucket", "pad"])
 @pytest.mark.parametrize("max_rows", [1, 2, 16])
-def test_any_batch_equals_one_at_a_time(ragged, max_rows):
+def test_any_batch_equals_one_at_a_time(max_rows):
     alone = run(Engine(FakeBackbone(), load_policy("sam2"), max_rows=1), JOBS, lanes=1)
     model = FakeBackbone()
-    together = run(Engine(model, load_policy("sam2"), ragged=ragged, max_rows=max_rows), JOBS, lanes=5)
+    together = run(Engine(model, load_policy("sam2"), max_rows=max_rows), JOBS, lanes=5)
     for a, b in zip(alone, together, strict=True):
         assert_same(a, b)
     assert max(model.attended_rows) == (1 if max_rows == 1 else min(max_rows, max(model.attended_rows)))
@@ -266,15 +265,14 @@ def test_frames_before_the_first_prompt_are_not_encoded():
         st.tuples(st.integers(1, 14), st.lists(st.integers(0, 6), min_size=1, max_size=3)), min_size=1, max_size=4
     ),
     st.integers(1, 4),
-    st.sampled_from(["bucket", "pad"]),
 )
-def test_lanes_never_change_results(shapes, lanes, ragged):
+def test_lanes_never_change_results(shapes, lanes):
     jobs = [
         ([box(i + 1, min(s, n - 1), x=1.0 + i) for i, s in enumerate(starts)], clip(seed, n))
         for seed, (n, starts) in enumerate(shapes)
     ]
     alone = run(Engine(FakeBackbone(), load_policy("sam2")), jobs, lanes=1)
-    together = run(Engine(FakeBackbone(), load_policy("sam2"), ragged=ragged), jobs, lanes=lanes)
+    together = run(Engine(FakeBackbone(), load_policy("sam2")), jobs, lanes=lanes)
     for a, b in zip(alone, together, strict=True):
         assert_same(a, b)
 

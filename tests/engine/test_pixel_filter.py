@@ -19,7 +19,7 @@ TOKENS = FakeBackbone.sizes.tokens
 def runner():
     model = FakeBackbone()
     bank = MemoryBank(tokens=TOKENS, memory=4, width=8, device=torch.device("cpu"), capacity=16)
-    return ModelRunner(model, bank, Parity(), ragged="pad")
+    return ModelRunner(model, bank, Parity())
 
 
 def stored(runner, values) -> Entry:
@@ -48,32 +48,32 @@ def test_all_slots_at_once_equal_the_rule_token_by_token(runner, mode, tau, beta
     first = ReadPlan(
         (SlotRead(c, 6), SlotRead(a, 1, filtered=True), SlotRead(b, 0, filtered=True)), (PointerRead(a, 1.0),), 16, rule
     )
-    second = ReadPlan((SlotRead(a, 6), SlotRead(c, 0, filtered=True)), (), 16, rule)
-    plain = ReadPlan((SlotRead(a, 6),), (), 16)
-    bias = runner._bias([first, second, plain], 3, 1)
+    pointer = (PointerRead(a, 1.0),)
+    second = ReadPlan((SlotRead(a, 6), SlotRead(c, 0, filtered=True), SlotRead(b, 1)), pointer, 16, rule)
+    plain = ReadPlan((SlotRead(a, 6), SlotRead(b, 1), SlotRead(c, 0)), pointer, 16)
+    bias = runner._bias([first, second, plain])
     assert bias.shape == (3, 3 * TOKENS + FakeBackbone.tokens_per_pointer)
     slots = bias[:, : 3 * TOKENS].view(3, 3, TOKENS)
-    hidden, free = [-math.inf] * TOKENS, [0.0] * TOKENS
+    free = [0.0] * TOKENS
     wanted = [
         [free, by_hand(reliability[0], rule), by_hand(reliability[1], rule)],
-        [free, by_hand(reliability[2], rule), hidden],
-        [free, hidden, hidden],
+        [free, by_hand(reliability[2], rule), free],
+        [free, free, free],
     ]
     assert torch.allclose(slots, torch.tensor(wanted, dtype=torch.float32), atol=1e-6)
-    assert torch.isfinite(bias[0, 3 * TOKENS :]).all()
-    assert torch.isinf(bias[1:, 3 * TOKENS :]).all()
+    assert (bias[:, 3 * TOKENS :] == 0).all()
 
 
 def test_a_slot_that_would_lose_most_is_weighted_instead(runner):
     weak = [0] * TOKENS
     entry = stored(runner, weak)
-    bias = runner._bias([ReadPlan((SlotRead(entry, 0, filtered=True),), (), 16, PixelFilter("drop", 0.5))], 1, 0)
+    bias = runner._bias([ReadPlan((SlotRead(entry, 0, filtered=True),), (), 16, PixelFilter("drop", 0.5))])
     assert torch.allclose(bias, torch.full((1, TOKENS), math.log(0.05)))
 
 
 def test_rows_that_read_alike_and_filter_nothing_need_no_bias(runner):
     entry = stored(runner, [255] * TOKENS)
-    assert runner._bias([ReadPlan((SlotRead(entry, 6),), (), 16)] * 2, 1, 0) is None
+    assert runner._bias([ReadPlan((SlotRead(entry, 6),), (), 16)] * 2) is None
 
 
 def test_reliability_of_tokens_protects_sure_ones():

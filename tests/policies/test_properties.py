@@ -321,11 +321,10 @@ def several(policy: str, videos, **options):
     return [outputs[n] + engine.close(video) for n, video in enumerate(opened)]
 
 
-@pytest.mark.parametrize("ragged", ["bucket", "pad"])
 @pytest.mark.parametrize("name", ALL)
-def test_nothing_depends_on_the_other_rows_of_the_batch(name, ragged):
+def test_nothing_depends_on_the_other_rows_of_the_batch(name):
     videos = [([square(1), square(2, 3)], moving(9, 0)), ([square(4)], moving(12, 1)), ([mask(1)], clip(7))]
-    together = several(name, videos, ragged=ragged)
+    together = several(name, videos)
     prompted = 0
     for video, found in zip(videos, together, strict=True):
         [alone] = several(name, [video], max_rows=1)

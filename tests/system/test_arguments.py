@@ -85,7 +85,6 @@ ENGINES = {
     "parity by name": ({"parity": "hf"}, "Engine: parity"),
     "no lanes": ({"max_lanes": 0}, "max_lanes: expected a whole number >= 1, got 0"),
     "half a row": ({"max_rows": 1.5}, "max_rows"),
-    "ragged": ({"ragged": "cut"}, "Engine: ragged: expected one of bucket, pad"),
     "log": ({"log": "yes"}, "Engine: log"),
 }
 
