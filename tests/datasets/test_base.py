@@ -160,7 +160,7 @@ def test_usual_and_official_names_are_accepted():
 
 
 def test_the_runs_own_files_are_those_of_the_store():
-    from mosam import frame_log, store
+    from mosam.results import frame_log, store
 
     for own in (store.RECORD, store.BACKUP, store.SCORES, frame_log.log_path("x").split("/")[0], store.LOCK):
         with pytest.raises(DataError):

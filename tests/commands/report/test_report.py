@@ -53,7 +53,7 @@ def decoded(url):
 
 
 def test_everything_is_on_the_page_and_nothing_comes_from_elsewhere(runs):
-    text = report(runs / "results", places=Places(data=runs), title="Two trackers")
+    text = report(runs / "results", data=runs, title="Two trackers")
     page = Page(text)
     ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
     assert len(ids) == len(set(ids))
