@@ -72,22 +72,24 @@ def _peer(
 
 def workers(plan: Plan) -> None:
     """Two worker processes on one GPU (`--gpus 0,0`) against one, from JPEG files to label maps."""
-    from mosam.tracking.launch.local import gpu_places, run_workers
-    from mosam.tracking.launch.site import Place
+    from mosam.tracking.launch.local import gpu_slots, run_workers
+    from mosam.tracking.launch.worker import WorkerSlot
 
     plan.forget_models()
     clips, frames = (3, 24) if plan.quick else (32, 70)
     for model, lanes in [(plan.tiny, 1)] if plan.quick else [(plan.tiny, 16), (plan.large, 16)]:
         with tempfile.TemporaryDirectory() as name:
-            work = tools.ClipWork(Path(name) / "clips", clips, frames, plan.size, model)
+            work = tools.ClipRunSpec(Path(name) / "clips", clips, frames, plan.size, model)
             len(work.dataset)  # makes the clips
             for count in (1, 2):
-                places = (
-                    gpu_places(",".join(["0"] * count) + ",", 1) if plan.cuda else [Place("cpu", 1, 1 / count)] * count
+                slots = (
+                    gpu_slots(",".join(["0"] * count) + ",", 1)
+                    if plan.cuda
+                    else [WorkerSlot("cpu", 1, 1 / count)] * count
                 )
                 seen = tools.Throughput(max(1, lanes // count) * count, warm=1 if plan.quick else 28)
                 out = Path(name) / f"out-{count}"
-                done = run_workers(work, places, out=out, max_lanes=max(1, lanes // count), progress=seen)
+                done = run_workers(work, slots, out=out, max_lanes=max(1, lanes // count), progress=seen)
                 plan.row(
                     model=model,
                     workers=count,

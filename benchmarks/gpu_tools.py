@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from mosam.datasets.base import Dataset
     from mosam.policies.base import MemoryPolicy
-    from mosam.tracking.launch.site import Place, Site
+    from mosam.tracking.launch.worker import TrackingSetup, WorkerSlot
     from mosam.tracking.run import Progress
 
 FILL = 28  # frames until 7 slots and 16 pointers are full and each shape's graph is recorded
@@ -316,7 +316,7 @@ class Throughput:
 
 
 @dataclass(frozen=True)
-class ClipWork:
+class ClipRunSpec:
     """Made clips for worker processes.
 
     Attributes:
@@ -333,26 +333,26 @@ class ClipWork:
 
     @property
     def dataset(self) -> MadeClips:
-        """See `mosam.tracking.launch.site.Work`; clips that are there are read."""
+        """See `mosam.tracking.launch.worker.RunSpec`; clips that are there are read."""
         return MadeClips(self.root, clips=self.clips, frames=self.frames, objects=1, size=self.size)
 
     @property
     def policy(self) -> MemoryPolicy:
-        """See `mosam.tracking.launch.site.Work`."""
+        """See `mosam.tracking.launch.worker.RunSpec`."""
         return load_policy("sam2")
 
-    def open(self, place: Place) -> Site:
-        """See `mosam.tracking.launch.site.Work`."""
+    def open(self, place: WorkerSlot) -> TrackingSetup:
+        """See `mosam.tracking.launch.worker.RunSpec`."""
         import mosam
         from mosam.codecs import CodecOptions
         from mosam.engine.parity import Parity
         from mosam.model.threads import limit_threads
-        from mosam.tracking.launch.site import Site
+        from mosam.tracking.launch.worker import TrackingSetup
 
         if place.device == "cpu":
             limit_threads(place.threads)
         net = mosam.load_model(self.model, device=place.device or "cpu", precision="auto")
-        return Site(self.dataset, net, self.policy, Parity(), CodecOptions())
+        return TrackingSetup(self.dataset, net, self.policy, Parity(), CodecOptions())
 
 
 def unequal(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> tuple[int, int]:

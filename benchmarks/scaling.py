@@ -112,7 +112,7 @@ class Waiting:
         from mosam.engine.parity import Parity
         from mosam.model.backbone import BackboneSizes
         from mosam.tracking import loop
-        from mosam.tracking.launch.site import Site
+        from mosam.tracking.launch.worker import TrackingSetup
         from mosam.types import FrameOutput
 
         cost = self.cost
@@ -156,13 +156,13 @@ class Waiting:
                 return self.frames.pop(video)
 
         loop._new_engine = lambda *arguments: Engine()
-        return Site(self.dataset, Model(), self.policy, Parity(), CodecOptions())  # type: ignore[arg-type]
+        return TrackingSetup(self.dataset, Model(), self.policy, Parity(), CodecOptions())  # type: ignore[arg-type]
 
 
 def measure(counts: list[int], lanes: int) -> None:
     """Print real against simulated makespans."""
     from mosam.tracking.launch.local import run_workers
-    from mosam.tracking.launch.site import Place
+    from mosam.tracking.launch.worker import WorkerSlot
 
     jobs = tuple(Job(job.name, max(2, job.frames // 400)) for job in benchmark_jobs("lasot")[::7])
     work = Waiting(jobs, COST)
@@ -176,7 +176,7 @@ def measure(counts: list[int], lanes: int) -> None:
 
         begun = time.perf_counter()
         with tempfile.TemporaryDirectory() as name:
-            run_workers(work, [Place(threads=1)] * workers, out=Path(name) / "run", max_lanes=lanes, progress=see)  # type: ignore[arg-type]
+            run_workers(work, [WorkerSlot(threads=1)] * workers, out=Path(name) / "run", max_lanes=lanes, progress=see)  # type: ignore[arg-type]
         # a worker fills its lanes as soon as it is ready
         ready = float(np.mean(times["start"][: workers * lanes])) - begun
         found = simulate(jobs, replace(COST, start=ready), workers=workers, lanes=lanes).makespan

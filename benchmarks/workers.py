@@ -28,12 +28,12 @@ def main() -> None:
     options = parser.parse_args()
 
     from mosam.tracking.launch.local import run_workers
-    from mosam.tracking.launch.site import Place
-    from mosam.tracking.launch.start import PlannedWork
+    from mosam.tracking.launch.start import PlannedRunSpec
+    from mosam.tracking.launch.worker import WorkerSlot
     from mosam.tracking.plan import RunOptions, plan_runs
 
     (planned,) = plan_runs(RunOptions("toy", tracker=options.tracker, model=options.model, limit=options.limit))
-    work = PlannedWork.of(planned)
+    work = PlannedRunSpec.of(planned)
     clock: dict[int, list[float]] = {1: [], 2: []}
     processor: dict[int, list[float]] = {1: [], 2: []}
     for turn in range(options.rounds):
@@ -46,7 +46,7 @@ def main() -> None:
 
             before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
             with tempfile.TemporaryDirectory() as name:
-                places = [Place("cpu", 1, 1 / workers)] * workers
+                places = [WorkerSlot("cpu", 1, 1 / workers)] * workers
                 run_workers(work, places, out=Path(name) / str(turn), max_lanes=options.lanes, progress=see)
             clock[workers].append(times[-1] - times[0])
             processor[workers].append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before)

@@ -16,7 +16,7 @@ from mosam.engine.parity import Parity
 from mosam.errors import MosamError
 from mosam.tracking import loop
 from mosam.tracking import run as runner
-from mosam.tracking.launch.site import Site
+from mosam.tracking.launch.worker import TrackingSetup
 
 NAMES = {f"s{length:02d}": length for length in (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 17)}
 
@@ -58,7 +58,7 @@ class Faults:
 
 
 @dataclass(frozen=True)
-class FakeWork:
+class FakeRunSpec:
     """Twelve squares to follow."""
 
     faults: Faults = Faults()
@@ -95,7 +95,7 @@ class FakeWork:
         loop._new_engine = lambda *arguments: Faulty(fail=fail)
         weights = {None: "0" * 64, "pid": f"{os.getpid():064d}"}.get(faults.weights, faults.weights)
         parity, options = Parity(), CodecOptions(box_from_mask="exclusive")
-        return Site(self.dataset, FakeModel(weights_hash=weights), self.policy, parity, options)
+        return TrackingSetup(self.dataset, FakeModel(weights_hash=weights), self.policy, parity, options)
 
 
 def _first(path):
@@ -110,8 +110,8 @@ def undisturbed(folder):
     """Result files of a run in one process, by name."""
     before = loop._new_engine
     try:
-        site = FakeWork().open(None)
-        runner.run(site.dataset, site.model, site.policy, out=folder)
+        setup = FakeRunSpec().open(None)
+        runner.run(setup.dataset, setup.model, setup.policy, out=folder)
     finally:
         loop._new_engine = before
     return results(folder)

@@ -39,7 +39,7 @@ class Outcome:
     record: SequenceRecord
 
 
-class WorkerSink:
+class WorkerResultSink:
     """A worker's way to the run's folder.
 
     Args:

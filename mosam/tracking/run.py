@@ -16,7 +16,8 @@ from mosam.errors import MismatchError
 from mosam.results.handover import take_over
 from mosam.results.store import RunRecord, RunSettings, RunStore
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
-from mosam.tracking.events import Progress, ProgressReporter, Report
+from mosam.tracking.events import Progress as Progress
+from mosam.tracking.events import ProgressReporter, Report
 from mosam.tracking.loop import annotation_hash, frames_hash, track_sequences
 from mosam.tracking.modes import ONCE
 from mosam.tracking.schedule import Job, JobQueue, Lanes, longest_first

@@ -8,11 +8,11 @@ import json
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from launch_fakes import NAMES, FakeWork, results, undisturbed
+from launch_fakes import NAMES, FakeRunSpec, results, undisturbed
 
 from mosam.errors import DataError
 from mosam.results.frame_log import log_path
-from mosam.results.handover import OUTCOME, READY, WORK, WorkerSink, place_of, take_over
+from mosam.results.handover import OUTCOME, READY, WORK, WorkerResultSink, place_of, take_over
 from mosam.results.store import RECORD, SequenceRecord, content_hash, hidden_name, read_record
 from mosam.tracking import loop
 from mosam.tracking import run as runner
@@ -40,22 +40,22 @@ def places(tmp_path):
 
 def go(folder, **options):
     """A run in this process; what happened."""
-    events, site = [], FakeWork().open(None)
-    result = runner.run(site.dataset, site.model, site.policy, out=folder, progress=events.append, **options)
+    events, setup = [], FakeRunSpec().open(None)
+    result = runner.run(setup.dataset, setup.model, setup.policy, out=folder, progress=events.append, **options)
     return result, {name: [e.sequence for e in events if e.event == name] for name in ("kept", "done", "note")}
 
 
 def leave(folder, plain, name="s03", token="7-1", *, change=None, log=None):
     """A finished sequence as a worker leaves it, with its outcome changed; returns the ready folder."""
-    site = FakeWork().open(None)
-    sink = WorkerSink(folder, site.settings(), lambda name: token, lambda *what: None)
+    setup = FakeRunSpec().open(None)
+    sink = WorkerResultSink(folder, setup.settings(), lambda name: token, lambda *what: None)
     partial = sink.partial(name)
     (partial / f"{name}.txt").write_bytes(plain[f"{name}.txt"])
     (partial / f"{name}_time.txt").write_text("0.1\n" * NAMES[name])
     if log is not None:
         (partial / log_path(name)).parent.mkdir()
         (partial / log_path(name)).write_text(log)
-    annotation = site.dataset.select([name]).annotation_hash()
+    annotation = setup.dataset.select([name]).annotation_hash()
     sink.commit(name, [f"{name}.txt", f"{name}_time.txt"], SequenceRecord("done", 3, 0.3, annotation=annotation))
     ready = folder / place_of(READY, name, token)
     if change is not None:
@@ -180,8 +180,8 @@ def test_a_folder_on_the_way_that_is_a_link_stops_the_run(places):
     run, mine = places
     (run / "log").symlink_to(mine)
     (run / "run.json").write_text("")
-    site = FakeWork().open(None)
-    with pytest.raises(MosamError), open_store(site.dataset, site.settings(), {}, out=run, overwrite=True):
+    setup = FakeRunSpec().open(None)
+    with pytest.raises(MosamError), open_store(setup.dataset, setup.settings(), {}, out=run, overwrite=True):
         pass
     assert content(mine) == {"file": "mine"}
 
@@ -197,9 +197,9 @@ def test_other_settings_are_not_taken_over(places, plain):
 def test_what_was_not_asked_for_now_waits(places, plain):
     run, _ = places
     ready = leave(run, plain)
-    site = FakeWork().open(None)
-    few = site.dataset.select(["s04"])
-    runner.run(few, site.model, site.policy, out=run)
+    setup = FakeRunSpec().open(None)
+    few = setup.dataset.select(["s04"])
+    runner.run(few, setup.model, setup.policy, out=run)
     assert ready.is_dir()
     assert read_record(run).done == ["s04"]
     _, events = go(run)
@@ -219,21 +219,21 @@ def test_overwriting_throws_away_what_workers_left(places, plain):
 def test_own_workers_are_left_alone(places, plain):
     run, _ = places
     own, other = leave(run, plain, token="ab-1"), leave(run, plain, "s04", token="abc-1")
-    site = FakeWork().open(None)
-    with open_store(site.dataset, site.settings(), {}, out=run, overwrite=False) as store:
-        take_over(store, site.dataset, overwrite=False, but="ab")
+    setup = FakeRunSpec().open(None)
+    with open_store(setup.dataset, setup.settings(), {}, out=run, overwrite=False) as store:
+        take_over(store, setup.dataset, overwrite=False, but="ab")
         assert store.record.done == ["s04"]
     assert own.is_dir()
     assert not other.is_dir()
 
 
 def test_names_too_long_for_a_hidden_folder(tmp_path):
-    site = FakeWork().open(None)
-    with open_store(site.dataset, site.settings(), {}, out=tmp_path / "run", overwrite=False) as store:
+    setup = FakeRunSpec().open(None)
+    with open_store(setup.dataset, setup.settings(), {}, out=tmp_path / "run", overwrite=False) as store:
         for name in ("n" * 250, "n" * 1000, "a/b", "a\0b", "\udcff"):
             store.fail(name, SequenceRecord("failed", reason="File name too long"))
             assert store.partial(name).parent == tmp_path / "run"
-        sink = WorkerSink(tmp_path / "run", site.settings(), lambda name: "7-1", lambda *what: None)
+        sink = WorkerResultSink(tmp_path / "run", setup.settings(), lambda name: "7-1", lambda *what: None)
         sink.fail("n" * 250, SequenceRecord("failed", reason="File name too long"))
     assert len(read_record(tmp_path / "run").failed) == 5
 
@@ -252,9 +252,9 @@ def test_any_value_in_an_outcome(tmp_path_factory, plain, where, value):
         (outcome[inner] if inner else outcome)[where] = value
 
     leave(run, plain, change=change)
-    site = FakeWork().open(None)
-    with open_store(site.dataset, site.settings(), {}, out=run, overwrite=False) as store:
-        take_over(store, site.dataset, overwrite=False)
+    setup = FakeRunSpec().open(None)
+    with open_store(setup.dataset, setup.settings(), {}, out=run, overwrite=False) as store:
+        take_over(store, setup.dataset, overwrite=False)
         assert set(store.record.sequences) <= {"s03"}
     assert not [name for name in hidden(run) if name.startswith((READY, WORK))]
     assert sorted(p.name for p in run.parent.iterdir()) == ["run"]
@@ -264,8 +264,8 @@ def test_any_value_in_an_outcome(tmp_path_factory, plain, where, value):
 @given(data=st.data())
 def test_any_value_in_a_record_is_one_line_or_mended(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("record")
-    site = FakeWork().open(None)
-    with open_store(site.dataset, site.settings(), {}, out=folder, overwrite=False) as store:
+    setup = FakeRunSpec().open(None)
+    with open_store(setup.dataset, setup.settings(), {}, out=folder, overwrite=False) as store:
         store.fail("s03", SequenceRecord("failed", reason="why"))
         text = store.record.to_json()
     key = data.draw(st.sampled_from(sorted(text)))
@@ -279,6 +279,6 @@ def test_any_value_in_a_record_is_one_line_or_mended(tmp_path_factory, data):
         return
     assert problem.isprintable()
     assert problem.startswith(f"{folder / RECORD}: ")
-    with open_store(site.dataset, site.settings(), {}, out=folder, overwrite=False) as store:
+    with open_store(setup.dataset, setup.settings(), {}, out=folder, overwrite=False) as store:
         assert "rebuilt" in store.notes[0]
         assert store.record.failed == {"s03": "why"}

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from launch_fakes import NAMES, FakeWork, results, undisturbed
+from launch_fakes import NAMES, FakeRunSpec, results, undisturbed
 
 from mosam.results.store import read_record
 from mosam.system.processes import ENDING, asked_to_end, exit_code
@@ -29,8 +29,8 @@ import click
 from mosam import cli, run
 from mosam.cli.build import Entry
 from mosam.tracking.launch.local import run_workers
-from mosam.tracking.launch.site import Place
-from launch_fakes import FakeWork, Faults
+from mosam.tracking.launch.worker import WorkerSlot
+from launch_fakes import FakeRunSpec, Faults
 from test_processes import SlowToLoad
 
 def tell(event):
@@ -43,10 +43,10 @@ def tell(event):
 def squares(out, workers, loading):
     if workers:
         work = SlowToLoad(Faults(slow=0.05), seconds=loading)
-        run_workers(work, [Place(threads=1)] * workers, out=out, progress=tell)
+        run_workers(work, [WorkerSlot(threads=1)] * workers, out=out, progress=tell)
     else:
-        site = FakeWork(Faults(slow=0.05)).open(None)
-        run(site.dataset, site.model, site.policy, out=out, progress=tell)
+        setup = FakeRunSpec(Faults(slow=0.05)).open(None)
+        run(setup.dataset, setup.model, setup.policy, out=out, progress=tell)
 
 COMMANDS = {"squares": squares}
 cli.app.entries["squares"] = Entry("__main__", "Track squares.")
@@ -56,7 +56,7 @@ if __name__ == "__main__":
 """
 
 
-class SlowToLoad(FakeWork):
+class SlowToLoad(FakeRunSpec):
     """Its workers take their time, holding the interpreter, before they can track."""
 
     def __init__(self, faults, seconds=0.0):
@@ -184,9 +184,9 @@ def test_workers_end_with_a_parent_that_is_killed(start, tmp_path, when):
     wait_for(lambda: not workers_of(process.pid), 2 if when != "booting" else 10)  # that has not begun to watch yet
     if when == "tracking":
         plain = undisturbed(tmp_path / "plain")
-        site, kept = FakeWork().open(None), []
+        setup, kept = FakeRunSpec().open(None), []
         runner.run(
-            site.dataset, site.model, site.policy, out=tmp_path / "run",
+            setup.dataset, setup.model, setup.policy, out=tmp_path / "run",
             progress=lambda event: kept.append(event.sequence) if event.event == "kept" else None,
         )  # fmt: skip
         assert kept

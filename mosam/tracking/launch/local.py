@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
-from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, place_of, take_over
+from mosam.results.handover import READY, WORK, WorkerResultSink, clear, collect, place_of, take_over
 from mosam.results.store import RunSettings, RunStore, SequenceRecord, StoreError
 from mosam.system.processes import packed, start_worker
 from mosam.tracking.events import Progress, ProgressReporter
-from mosam.tracking.launch.site import Place, Site, Work, cores, same_settings
+from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot, cores, same_settings
 from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
     RunResult,
@@ -41,13 +41,13 @@ from mosam.tracking.schedule import Job, Lanes, Leases
 LEASE_SECONDS = 1800.0  # a frame of a large network on a slow processor takes minutes
 TELL_EVERY = 0.2  # seconds between two reports of a worker on the same sequence
 ASK_EVERY = 1.0  # seconds until a worker with free lanes asks an empty queue again
-START_FAILURES = 2  # workers of one place that may die one after the other without a sequence
+START_FAILURES = 2  # workers of one slot that may die one after the other without a sequence
 _POLL = 0.5
 
 _log = logging.getLogger(__name__)
 
 
-def cpu_places(jobs: int) -> list[Place]:
+def cpu_slots(jobs: int) -> list[WorkerSlot]:
     """Workers on the processor, its cores and the memory divided among them.
 
     Raises:
@@ -55,10 +55,10 @@ def cpu_places(jobs: int) -> list[Place]:
     """
     if jobs < 1:
         raise MosamError(f"--jobs: expected at least 1, got {jobs}")
-    return [Place("cpu", max(1, cores() // jobs), 1 / jobs)] * jobs
+    return [WorkerSlot("cpu", max(1, cores() // jobs), 1 / jobs)] * jobs
 
 
-def gpu_places(asked: str, found: int) -> list[Place]:
+def gpu_slots(asked: str, found: int) -> list[WorkerSlot]:
     """One worker a GPU, or as many as its number is given times: they share its memory.
 
     Args:
@@ -69,7 +69,7 @@ def gpu_places(asked: str, found: int) -> list[Place]:
     """
     numbers = _gpu_numbers(asked, found)
     threads = max(1, cores() // len(numbers))
-    return [Place(f"cuda:{number}", threads, 1.0 / numbers.count(number)) for number in numbers]
+    return [WorkerSlot(f"cuda:{number}", threads, 1.0 / numbers.count(number)) for number in numbers]
 
 
 def _gpu_numbers(asked: str, found: int) -> list[int]:
@@ -95,8 +95,8 @@ def _gpu_numbers(asked: str, found: int) -> list[int]:
 
 
 def run_workers(
-    work: Work,
-    places: Sequence[Place],
+    spec: RunSpec,
+    slots: Sequence[WorkerSlot],
     *,
     out: str | Path,
     max_lanes: int | Literal["auto"] | None = 1,
@@ -108,17 +108,17 @@ def run_workers(
     """Tracks a dataset with several processes; otherwise as `mosam.run`.
 
     Args:
-        work: what to track; is sent to each worker.
-        places: of the workers, one each.
+        spec: what to track; is sent to each worker.
+        slots: of the workers, one each.
         out, max_lanes, overwrite, log, progress: as for `mosam.run`; lanes are those of each worker.
         lease_seconds: a worker that reports nothing for so long is ended, and its sequences go to others.
     Raises:
         MosamError: no worker could start; the reason is that of the first.
     """
-    if not places:
+    if not slots:
         raise MosamError("workers: expected at least one, got none")
-    work.dataset.require(frames=True)
-    return _Parent(work, places, Path(out), max_lanes, overwrite, log, progress, lease_seconds).run()
+    spec.dataset.require(frames=True)
+    return WorkerPool(spec, slots, Path(out), max_lanes, overwrite, log, progress, lease_seconds).run()
 
 
 @dataclass(slots=True, eq=False)
@@ -126,7 +126,7 @@ class _Worker:
     """A process, as its parent sees it."""
 
     number: int
-    slot: int
+    slot_number: int
     process: Any
     pipe: Connection
     ready: bool = False
@@ -135,13 +135,13 @@ class _Worker:
     leases: dict[int, str] = field(default_factory=dict)
 
 
-class _Parent:
+class WorkerPool:
     """Keeps the queue and the store, listens to the workers, and replaces those that are lost."""
 
     def __init__(
         self,
-        work: Work,
-        places: Sequence[Place],
+        spec: RunSpec,
+        slots: Sequence[WorkerSlot],
         out: Path,
         max_lanes: int | Literal["auto"] | None,
         overwrite: bool,
@@ -149,16 +149,16 @@ class _Parent:
         progress: Callable[[Progress], None] | None,
         lease_seconds: float,
     ):
-        self._work, self._places, self._out = work, list(places), out
+        self._spec, self._slots, self._out = spec, list(slots), out
         self._how, self._overwrite = (max_lanes, log), overwrite
         self._lease_seconds = lease_seconds
         self._run = secrets.token_hex(4)
-        self._reporter = ProgressReporter(len(work.dataset), progress)
+        self._reporter = ProgressReporter(len(spec.dataset), progress)
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[_Worker] = []
         self._numbers = 0
-        self._deaths = [0] * len(self._places)  # without a sequence, since the last result
-        self._broken: dict[int, str] = {}  # places that cannot be used
+        self._deaths = [0] * len(self._slots)  # without a sequence, since the last result
+        self._broken: dict[int, str] = {}  # slots that cannot be used
         self._settings: RunSettings | None = None
         self._store: RunStore | None = None
         self._leases: Leases | None = None
@@ -167,24 +167,24 @@ class _Parent:
         """See `run_workers`."""
         with contextlib.ExitStack() as stack:
             stack.callback(self._end_workers)
-            for slot in range(len(self._places)):
-                self._start(slot)
+            for number in range(len(self._slots)):
+                self._start(number)
             settings, environment = self._first_settings()
-            store = open_store(self._work.dataset, settings, environment, out=self._out, overwrite=self._overwrite)
+            store = open_store(self._spec.dataset, settings, environment, out=self._out, overwrite=self._overwrite)
             self._store = stack.enter_context(store)
             stack.callback(clear, self._out, WORK, run=self._run)
             stack.callback(self._keep_untold, store)
             stack.callback(self._end_workers)  # before their folders go
             stack.callback(self._keep_finished)
-            take_over(store, self._work.dataset, overwrite=self._overwrite)
-            left = find_work(self._work.dataset, store, self._reporter.report)
-            jobs = describe_jobs(self._work.dataset, left, self._work.policy)
+            take_over(store, self._spec.dataset, overwrite=self._overwrite)
+            left = find_work(self._spec.dataset, store, self._reporter.report)
+            jobs = describe_jobs(self._spec.dataset, left, self._spec.policy)
             self._reporter.expect(jobs)
             self._leases = Leases(
                 jobs,
                 seconds=self._lease_seconds,
                 clock=time.monotonic,
-                workers=len(self._places),
+                workers=len(self._slots),
             )
             while self._leases.waiting or self._leases.leased:
                 self._serve()
@@ -193,24 +193,24 @@ class _Parent:
                 self._replace_lost()
             for worker in self._workers:
                 self._send(worker, ("stop",))
-            return result_of(self._work.dataset, store)
+            return result_of(self._spec.dataset, store)
 
     # processes
 
-    def _start(self, slot: int) -> None:
+    def _start(self, slot_number: int) -> None:
         here, there = self._context.Pipe()
-        place = self._places[slot]
+        slot = self._slots[slot_number]
         self._numbers += 1
-        with _environment_for(place):
+        with _environment_for(slot):
             process = self._context.Process(
                 target=start_worker,
-                args=(there, packed(_worker_main, self._work, place, str(self._out.absolute()), *self._how)),
+                args=(there, packed(_worker_main, self._spec, slot, str(self._out.absolute()), *self._how)),
                 name=f"mosam-worker-{self._numbers}",
                 daemon=True,
             )
             process.start()
         there.close()  # or the end of the worker would not be seen
-        self._workers.append(_Worker(self._numbers, slot, process, here))
+        self._workers.append(_Worker(self._numbers, slot_number, process, here))
 
     def _end_workers(self) -> None:
         for worker in self._workers:
@@ -238,13 +238,13 @@ class _Parent:
             self._replace_lost()
 
     def _replace_lost(self) -> None:
-        """New workers for places whose worker died, as long as there is something to do."""
-        busy = {worker.slot for worker in self._workers}
+        """New workers for slots whose worker died, as long as there is something to do."""
+        busy = {worker.slot_number for worker in self._workers}
         if self._leases is not None and not self._leases.waiting:
             return
-        for slot in range(len(self._places)):
-            if slot not in busy and slot not in self._broken:
-                self._start(slot)
+        for number in range(len(self._slots)):
+            if number not in busy and number not in self._broken:
+                self._start(number)
         if not self._workers:
             raise MosamError(next(iter(self._broken.values())))
 
@@ -261,10 +261,11 @@ class _Parent:
         worker.pipe.close()
         worker.process.join(timeout=5.0)
         why = reason or _how_it_ended(worker.process.exitcode)
-        if not worker.leases:  # nothing to blame but the place
-            self._deaths[worker.slot] += 1
-            if self._deaths[worker.slot] > START_FAILURES:
-                self._broken[worker.slot] = f"worker {worker.slot}: ended again and again, without a sequence: {why}"
+        if not worker.leases:  # nothing to blame but the slot
+            number = worker.slot_number
+            self._deaths[number] += 1
+            if self._deaths[number] > START_FAILURES:
+                self._broken[number] = f"worker {number}: ended again and again, without a sequence: {why}"
         if self._leases is None or self._store is None:
             return
         for number, name in list(worker.leases.items()):
@@ -278,7 +279,7 @@ class _Parent:
             self._store.inside.remove(work, quiet=True)
         if worker.ready and open_now:
             names = ", ".join(open_now[:3]) + (" ..." if len(open_now) > 3 else "")
-            self._reporter.report("note", f"worker {worker.slot}", reason=f"lost ({why}); goes back: {names}")
+            self._reporter.report("note", f"worker {worker.slot_number}", reason=f"lost ({why}); goes back: {names}")
         for job in given_up:
             record = SequenceRecord("failed", reason=self._leases.given_up[job.name])
             self._store.fail(job.name, record)
@@ -297,7 +298,7 @@ class _Parent:
     def _serve(self) -> None:
         """Gives jobs to the workers that asked for one."""
         assert self._leases is not None
-        self._leases.workers = max(1, len(self._places) - len(self._broken))
+        self._leases.workers = max(1, len(self._slots) - len(self._broken))
         for worker in [worker for worker in self._workers if worker.asking]:
             lease = self._leases.take(worker.number, worker.asked)
             if lease is not None:
@@ -329,16 +330,16 @@ class _Parent:
         if kind == "ready":
             settings, environment, note = rest
             worker.ready = True
-            same_settings(self._settings, settings, f"worker {worker.slot}")
+            same_settings(self._settings, settings, f"worker {worker.slot_number}")
             if note is not None:
-                self._reporter.report("note", f"worker {worker.slot}", reason=note)
+                self._reporter.report("note", f"worker {worker.slot_number}", reason=note)
             if self._settings is None:
                 self._settings = settings
-                return settings, {**environment, "workers": [place.device for place in self._places]}
+                return settings, {**environment, "workers": [slot.device for slot in self._slots]}
         elif kind == "broken":
-            self._broken[worker.slot] = rest[0]
-            if len(self._broken) < len(self._places):
-                self._reporter.report("note", f"worker {worker.slot}", reason=f"cannot be used: {rest[0]}")
+            self._broken[worker.slot_number] = rest[0]
+            if len(self._broken) < len(self._slots):
+                self._reporter.report("note", f"worker {worker.slot_number}", reason=f"cannot be used: {rest[0]}")
         elif kind == "fatal":
             raise StoreError(rest[0])
         elif kind == "take":
@@ -357,11 +358,11 @@ class _Parent:
         assert self._leases is not None
         assert self._store is not None
         worker.leases.pop(number, None)
-        self._deaths[worker.slot] = 0
+        self._deaths[worker.slot_number] = 0
         job = self._leases.finish(number)
         if job is None:
             self._store.inside.remove(ready, quiet=True)
-        elif collect(self._store, ready, self._work.dataset, self._reporter.report) is None:
+        elif collect(self._store, ready, self._spec.dataset, self._reporter.report) is None:
             record = SequenceRecord("failed", reason="its result files were damaged on the way")
             self._store.fail(job.name, record)
             self._reporter.report("failed", job.name, reason=record.reason)
@@ -375,16 +376,16 @@ class _Parent:
     def _keep_untold(self, store: RunStore) -> None:
         """Results that a worker finished when it was no longer listened to."""
         with contextlib.suppress(Exception):
-            take_over(store, self._work.dataset, overwrite=False)
+            take_over(store, self._spec.dataset, overwrite=False)
 
 
 @contextlib.contextmanager
-def _environment_for(place: Place) -> Iterator[None]:
+def _environment_for(slot: WorkerSlot) -> Iterator[None]:
     """Environment of a process that is started inside: libraries read the number of threads when they are loaded."""
     name = "OMP_NUM_THREADS"
     before = os.environ.get(name)
-    if place.threads is not None and before is None:
-        os.environ[name] = str(place.threads)
+    if slot.threads is not None and before is None:
+        os.environ[name] = str(slot.threads)
     try:
         yield
     finally:
@@ -412,15 +413,15 @@ def _how_it_ended(code: int | None) -> str:
 
 
 def _worker_main(
-    pipe: Connection, work: Work, place: Place, out: str, max_lanes: int | Literal["auto"] | None, log: bool
+    pipe: Connection, spec: RunSpec, slot: WorkerSlot, out: str, max_lanes: int | Literal["auto"] | None, log: bool
 ) -> None:
     """A worker process from start to end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     try:
-        site = work.open(place)
-        lanes, note = choose_lanes(site.model, site.policy, max_lanes, free=free_share(site, place))
-        environment = environment_of(site.model, lanes)
-        settings = site.settings()
+        setup = spec.open(slot)
+        lanes, note = choose_lanes(setup.model, setup.policy, max_lanes, free=free_share(setup, slot))
+        environment = environment_of(setup.model, lanes)
+        settings = setup.settings()
     except Exception as error:
         _log.debug("a worker could not start", exc_info=error)
         with contextlib.suppress(OSError):
@@ -429,9 +430,9 @@ def _worker_main(
     try:
         pipe.send(("ready", settings, environment, note))
         source = _PipeSource(pipe)
-        sink = WorkerSink(Path(out), settings, source.token, source.report)
+        sink = WorkerResultSink(Path(out), settings, source.token, source.report)
         track_sequences(
-            site.dataset, site.model, site.policy, site.parity, site.options, sink, Lanes(source, lanes),
+            setup.dataset, setup.model, setup.policy, setup.parity, setup.options, sink, Lanes(source, lanes),
             _EventPipe(pipe).report, log=log,
         )  # fmt: skip
     except StoreError as error:
@@ -441,13 +442,13 @@ def _worker_main(
         pass  # the parent is gone; what is unfinished is cleared by the next run
 
 
-def free_share(site: Site, place: Place) -> int | None:
+def free_share(setup: TrackingSetup, slot: WorkerSlot) -> int | None:
     """Bytes of memory for a worker among others; None = all that is free."""
-    if place.share >= 1:
+    if slot.share >= 1:
         return None
     from mosam.engine.capacity import free_memory
 
-    return int(place.share * free_memory(site.model.device))
+    return int(slot.share * free_memory(setup.model.device))
 
 
 class _PipeSource:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
-from mosam.tracking.launch.parts import Launcher, Part, Task, do_part
-from mosam.tracking.launch.site import Place
+from mosam.tracking.launch.tasks import Launcher, Task, TaskSpec, do_task
+from mosam.tracking.launch.worker import WorkerSlot
 from mosam.tracking.schedule import Job, group
 
 ANSWER_SECONDS = 5.0  # that an address has to accept a connection
@@ -63,19 +63,19 @@ class RayLauncher(Launcher):
                 ) from None
         self._usual_rows = AUTO_ROWS if options.gpus else 1
         self._check_resources(options)
-        self.place = Place("cuda" if options.gpus else "cpu", options.cpus)
+        self.slot = WorkerSlot("cuda" if options.gpus else "cpu", options.cpus)
         self._task = ray.remote(
             num_cpus=options.cpus, num_gpus=options.gpus, max_retries=RETRIES, scheduling_strategy="SPREAD"
-        )(do_part)
+        )(do_task)
         self._open: list[Any] = []
 
     def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
         """One sequence a task; with lanes as many as fill them, alike in length since the longest come first."""
         return group(jobs, self._usual_rows if rows is None else AUTO_ROWS if rows == "auto" else rows, self._slots)
 
-    def submit(self, parts: Sequence[Part]) -> list[Task]:
+    def submit(self, tasks: Sequence[TaskSpec]) -> list[Task]:
         """See `Launcher.submit`."""
-        references = [self._task.remote(part) for part in parts]
+        references = [self._task.remote(task) for task in tasks]
         self._open += references
         return [_RayTask(self._ray, reference) for reference in references]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
-from mosam.tracking.launch.parts import Launcher, Part, Task, do_part
-from mosam.tracking.launch.site import Place
+from mosam.tracking.launch.tasks import Launcher, Task, TaskSpec, do_task
+from mosam.tracking.launch.worker import WorkerSlot
 from mosam.tracking.schedule import Job, share
 
 FOLDER = ".slurm"
@@ -45,17 +45,17 @@ class SlurmOptions:
 
 
 class Checkpointable:
-    """`do_part` as submitit calls it: a job that is preempted or out of time is requeued and goes on."""
+    """`do_task` as submitit calls it: a job that is preempted or out of time is requeued and goes on."""
 
-    def __call__(self, part: Part) -> str | None:
-        """See `do_part`."""
-        return do_part(part)
+    def __call__(self, task: TaskSpec) -> str | None:
+        """See `do_task`."""
+        return do_task(task)
 
-    def checkpoint(self, part: Part) -> Any:
+    def checkpoint(self, task: TaskSpec) -> Any:
         """Called before Slurm ends the job: the same once more; what is finished is left out then."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, part)
+        return DelayedSubmission(self, task)
 
 
 class SlurmLauncher(Launcher):
@@ -78,7 +78,7 @@ class SlurmLauncher(Launcher):
         if min(options.jobs, options.minutes, options.cpus) < 1 or min(options.gpus, options.parallel) < 0:
             raise MosamError("--launcher slurm: expected jobs, minutes and cpus >= 1, gpus and parallel >= 0")
         self._options = options
-        self.place = Place("cuda" if options.gpus else "cpu", options.cpus)
+        self.slot = WorkerSlot("cuda" if options.gpus else "cpu", options.cpus)
         self._open: list[Any] = []
         try:
             self._executor = submitit.AutoExecutor(folder=str(folder / FOLDER), cluster=options.cluster)
@@ -90,10 +90,10 @@ class SlurmLauncher(Launcher):
         """As many parts as array jobs, of about equal frames."""
         return [part for part in share(jobs, min(self._options.jobs, max(1, len(jobs)))) if part]
 
-    def submit(self, parts: Sequence[Part]) -> list[Task]:
+    def submit(self, tasks: Sequence[TaskSpec]) -> list[Task]:
         """See `Launcher.submit`."""
         try:
-            jobs = self._executor.map_array(Checkpointable(), list(parts))
+            jobs = self._executor.map_array(Checkpointable(), list(tasks))
         except Exception as error:
             raise MosamError(f"--launcher slurm: the jobs were not accepted: {one_line(error)}") from None
         self._open += jobs

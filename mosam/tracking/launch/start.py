@@ -13,7 +13,7 @@ from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
 from mosam.policies.base import convert, parse_tracker
 from mosam.tracking.events import Progress
-from mosam.tracking.launch.site import Place, Site, Work
+from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot
 from mosam.tracking.plan import PlannedRun, RunOptions, plan_runs
 from mosam.tracking.run import RunResult
 
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
-    from mosam.tracking.launch.parts import Launcher
+    from mosam.tracking.launch.tasks import Launcher
 
 LAUNCHERS = ("local", "ray", "slurm")
 
 
 @dataclass(frozen=True)
-class PlannedWork:
+class PlannedRunSpec:
     """A planned run as it is sent to workers: the words of the command, which mean the same everywhere.
 
     Attributes:
         options: with absolute paths.
-        tracker: place of the run among those of the command.
+        tracker: slot of the run among those of the command.
     """
 
     options: RunOptions
     tracker: int = 0
 
     @classmethod
-    def of(cls, planned: PlannedRun) -> PlannedWork:
-        """The work of a planned run."""
+    def of(cls, planned: PlannedRun) -> PlannedRunSpec:
+        """The spec of a planned run."""
         from mosam.datasets.base import DATASETS, find_root
 
         options = planned.options
@@ -62,28 +62,28 @@ class PlannedWork:
 
     @property
     def dataset(self) -> Dataset:
-        """See `mosam.tracking.launch.site.Work`."""
+        """See `mosam.tracking.launch.worker.RunSpec`."""
         return self.planned.dataset
 
     @property
     def policy(self) -> MemoryPolicy:
-        """See `mosam.tracking.launch.site.Work`."""
+        """See `mosam.tracking.launch.worker.RunSpec`."""
         return self.planned.policy
 
-    def open(self, place: Place) -> Site:
-        """See `mosam.tracking.launch.site.Work`."""
+    def open(self, slot: WorkerSlot) -> TrackingSetup:
+        """See `mosam.tracking.launch.worker.RunSpec`."""
         from mosam.datasets.decoders import use_decoder
         from mosam.model.checkpoints import load_model
         from mosam.model.threads import limit_threads
 
         use_decoder(self.options.decoder)
-        if place.device in (None, "cpu"):
-            limit_threads(place.threads)
+        if slot.device in (None, "cpu"):
+            limit_threads(slot.threads)
         planned = self.planned
-        if place.device is not None:
-            planned = dataclasses.replace(planned, options=dataclasses.replace(self.options, device=place.device))
+        if slot.device is not None:
+            planned = dataclasses.replace(planned, options=dataclasses.replace(self.options, device=slot.device))
         model = planned.load(load_model)
-        return Site(planned.dataset, model, planned.policy, planned.preset.parity, planned.output)
+        return TrackingSetup(planned.dataset, model, planned.policy, planned.preset.parity, planned.output)
 
 
 def check_options(options: RunOptions) -> None:
@@ -123,36 +123,36 @@ def prepare(
         "out": planned.out, "max_lanes": parse_lanes(options.lanes), "overwrite": options.overwrite, "log": options.log,
     }  # fmt: skip
     if name != "local":
-        from mosam.tracking.launch.parts import run_parts
+        from mosam.tracking.launch.tasks import run_tasks
 
-        return partial(_call, run_parts, PlannedWork.of(planned), _launcher(name, values, planned.out), shared)
-    places = local_places(options)
-    if len(places) > 1:
+        return partial(_call, run_tasks, PlannedRunSpec.of(planned), _launcher(name, values, planned.out), shared)
+    slots = local_slots(options)
+    if len(slots) > 1:
         from mosam.tracking.launch.local import run_workers
 
-        return partial(_call, run_workers, PlannedWork.of(planned), places, shared)
-    if places and places[0].device is not None:
-        planned = dataclasses.replace(planned, options=dataclasses.replace(options, device=places[0].device))
+        return partial(_call, run_workers, PlannedRunSpec.of(planned), slots, shared)
+    if slots and slots[0].device is not None:
+        planned = dataclasses.replace(planned, options=dataclasses.replace(options, device=slots[0].device))
     return partial(planned.start, planned.load(load_model))
 
 
-def _call(run: Callable[..., RunResult], work: Work, where: Any, shared: dict[str, Any], progress: Any) -> RunResult:
-    return run(work, where, progress=progress, **shared)
+def _call(run: Callable[..., RunResult], spec: RunSpec, where: Any, shared: dict[str, Any], progress: Any) -> RunResult:
+    return run(spec, where, progress=progress, **shared)
 
 
-def local_places(options: RunOptions) -> list[Place]:
+def local_slots(options: RunOptions) -> list[WorkerSlot]:
     """Workers on this machine that a command asks for; none = this process alone, as its device says."""
-    from mosam.tracking.launch.local import cpu_places, gpu_places
+    from mosam.tracking.launch.local import cpu_slots, gpu_slots
 
     if options.gpus is not None:
         from mosam.model.checkpoints import count_gpus
 
-        return gpu_places(options.gpus, count_gpus())
+        return gpu_slots(options.gpus, count_gpus())
     if options.jobs is None or options.jobs < 2:
         return []
     from mosam.model.checkpoints import choose_device
 
-    return cpu_places(options.jobs) if choose_device(options.device).type == "cpu" else []
+    return cpu_slots(options.jobs) if choose_device(options.device).type == "cpu" else []
 
 
 def parse_launcher(text: str) -> tuple[str, dict[str, str]]:

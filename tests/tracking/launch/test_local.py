@@ -6,13 +6,13 @@ import multiprocessing
 from collections import Counter
 
 import pytest
-from launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
+from launch_fakes import NAMES, FakeRunSpec, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
-from mosam.results.handover import READY, WORK, WorkerSink
+from mosam.results.handover import READY, WORK, WorkerResultSink
 from mosam.results.store import SequenceRecord, read_record
-from mosam.tracking.launch.local import _Parent, cpu_places, gpu_places, run_workers
-from mosam.tracking.launch.site import Place
+from mosam.tracking.launch.local import WorkerPool, cpu_slots, gpu_slots, run_workers
+from mosam.tracking.launch.worker import WorkerSlot
 from mosam.tracking.schedule import MAX_ATTEMPTS, Leases
 
 
@@ -24,14 +24,14 @@ class Run:
 
     def __call__(self, faults=None, *, places=None, progress=None, **options):
         self.events = []
-        work = FakeWork(Faults() if faults is None else faults)
+        work = FakeRunSpec(Faults() if faults is None else faults)
 
         def see(event):
             self.events.append(event)
             if progress is not None:
                 progress(event)
 
-        return run_workers(work, places or [Place(threads=1)] * 2, out=self.folder, progress=see, **options)
+        return run_workers(work, places or [WorkerSlot(threads=1)] * 2, out=self.folder, progress=see, **options)
 
     def names(self, event):
         return [e.sequence for e in self.events if e.event == event]
@@ -133,16 +133,16 @@ def test_what_a_worker_finishes_while_it_is_ended_is_kept(run, plain, monkeypatc
         if self._store is not None and not late and self._open_jobs():
             known = set(self._store.record.done)
             name = next(name for name in reversed(NAMES) if name not in known)
-            site = FakeWork().open(None)
-            sink = WorkerSink(run.folder, site.settings(), lambda name: "99-1", lambda *what: None)
+            setup = FakeRunSpec().open(None)
+            sink = WorkerResultSink(run.folder, setup.settings(), lambda name: "99-1", lambda *what: None)
             (sink.partial(name) / f"{name}.txt").write_bytes(plain[f"{name}.txt"])
-            annotation = site.dataset.select([name]).annotation_hash()
+            annotation = setup.dataset.select([name]).annotation_hash()
             sink.commit(name, [f"{name}.txt"], SequenceRecord("done", 3, 0.3, annotation=annotation))
             late.append(name)
         end(self)
 
-    end = _Parent._end_workers
-    monkeypatch.setattr(_Parent, "_end_workers", end_late)
+    end = WorkerPool._end_workers
+    monkeypatch.setattr(WorkerPool, "_end_workers", end_late)
     with pytest.raises(KeyboardInterrupt):
         run(progress=interrupt, max_lanes=2)
     assert len(late) == 1
@@ -152,12 +152,12 @@ def test_what_a_worker_finishes_while_it_is_ended_is_kept(run, plain, monkeypatc
 
 def test_result_that_nobody_could_collect_is_collected_by_the_next_run(run, plain):
     run.folder.mkdir()
-    site = FakeWork().open(None)
+    setup = FakeRunSpec().open(None)
     told = []
-    sink = WorkerSink(run.folder, site.settings(), lambda name: "7-1", lambda *what: told.append(what))
+    sink = WorkerResultSink(run.folder, setup.settings(), lambda name: "7-1", lambda *what: told.append(what))
     (sink.partial("s03") / "s03.txt").write_bytes(plain["s03.txt"])
     (run.folder / f"{WORK}s03@7-1" / "s03_time.txt").write_text("0.1\n0.1\n0.1\n")
-    annotation = site.dataset.select(["s03"]).annotation_hash()
+    annotation = setup.dataset.select(["s03"]).annotation_hash()
     sink.commit("s03", ["s03.txt", "s03_time.txt"], SequenceRecord("done", 3, 0.3, annotation=annotation))
     assert told == [("done", "s03", f"{READY}s03@7-1")]
     (run.folder / f"{WORK}s04@7-2").mkdir()
@@ -183,7 +183,7 @@ def test_workers_with_other_weights_are_refused(run):
     [("all", 2, "01"), ("2", 3, "01"), ("0,2", 3, "02"), ("1,", 3, "1"), ("1", 8, "0"), ("0,0", 1, "00")],
 )
 def test_gpus(asked, found, devices):
-    places = gpu_places(asked, found)
+    places = gpu_slots(asked, found)
     assert [place.device for place in places] == [f"cuda:{number}" for number in devices]
     for device in set(devices):  # workers of one GPU share its memory
         assert sum(place.share for place in places if place.device == f"cuda:{device}") == 1
@@ -202,13 +202,13 @@ def test_gpus(asked, found, devices):
 )
 def test_gpus_that_cannot_be(asked, found, words):
     with pytest.raises(MosamError, match=words) as caught:
-        gpu_places(asked, found)
+        gpu_slots(asked, found)
     assert "\n" not in str(caught.value)
 
 
 def test_threads_are_divided(monkeypatch):
     monkeypatch.setattr("mosam.tracking.launch.local.cores", lambda: 8)
-    assert cpu_places(3) == [Place("cpu", 2, 1 / 3)] * 3
-    assert cpu_places(20) == [Place("cpu", 1, 1 / 20)] * 20
+    assert cpu_slots(3) == [WorkerSlot("cpu", 2, 1 / 3)] * 3
+    assert cpu_slots(20) == [WorkerSlot("cpu", 1, 1 / 20)] * 20
     with pytest.raises(MosamError, match="--jobs: expected at least 1, got 0"):
-        cpu_places(0)
+        cpu_slots(0)

@@ -8,7 +8,7 @@ import pytest
 
 from mosam.cli import run_command
 from mosam.errors import MosamError
-from mosam.tracking.launch.start import PlannedWork, check_options, local_places, parse_launcher
+from mosam.tracking.launch.start import PlannedRunSpec, check_options, local_slots, parse_launcher
 from mosam.tracking.plan import RunOptions, plan_runs
 
 
@@ -17,7 +17,7 @@ def test_work_travels_as_words(tmp_path, monkeypatch):
     (tmp_path / "weights.pt").touch()
     options = RunOptions("toy", tracker="sam2,samurai", model="weights.pt", limit=2, seed=3)
     second = plan_runs(options)[1]
-    work = pickle.loads(pickle.dumps(PlannedWork.of(second)))
+    work = pickle.loads(pickle.dumps(PlannedRunSpec.of(second)))
     assert work.policy.label == "samurai"
     assert list(work.dataset) == list(second.dataset)
     assert work.dataset.annotation_hash() == second.dataset.annotation_hash()
@@ -26,11 +26,11 @@ def test_work_travels_as_words(tmp_path, monkeypatch):
 
 def test_places(monkeypatch):
     monkeypatch.setattr("mosam.tracking.launch.local.cores", lambda: 4)
-    assert local_places(RunOptions("toy", device="cpu")) == []
-    assert local_places(RunOptions("toy", device="cpu", jobs=1)) == []
-    assert [place.threads for place in local_places(RunOptions("toy", device="cpu", jobs=2))] == [2, 2]
+    assert local_slots(RunOptions("toy", device="cpu")) == []
+    assert local_slots(RunOptions("toy", device="cpu", jobs=1)) == []
+    assert [place.threads for place in local_slots(RunOptions("toy", device="cpu", jobs=2))] == [2, 2]
     monkeypatch.setattr("mosam.model.checkpoints.count_gpus", lambda: 3)
-    assert [place.device for place in local_places(RunOptions("toy", gpus="all"))] == ["cuda:0", "cuda:1", "cuda:2"]
+    assert [place.device for place in local_slots(RunOptions("toy", gpus="all"))] == ["cuda:0", "cuda:1", "cuda:2"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a worker needs: the work as it travels, where it computes, and the folder it shares with whoever sent it.
+"""What a worker needs: the run as it is sent, the slot it computes in, and the folder it shares with whoever sent it.
 
 What it leaves there is in `mosam.results.handover`. No clock of one machine is compared with that of another.
 """
@@ -29,11 +29,11 @@ PATIENCE = 20.0  # seconds until a network file system shows what another machin
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class WorkerSlot:
     """Where a worker computes.
 
     Attributes:
-        device: as for `load_model`; None = what the work itself says.
+        device: as for `load_model`; None = as the run itself says.
         threads: of its arithmetic on the processor; None = as torch likes.
         share: part of the free memory that is its own.
     """
@@ -44,7 +44,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class TrackingSetup:
     """What `mosam.run` gets, ready in a worker."""
 
     dataset: Dataset
@@ -58,7 +58,7 @@ class Site:
         return describe_settings(self.dataset, self.model, self.policy, parity=self.parity, options=self.options)
 
 
-class Work(Protocol):
+class RunSpec(Protocol):
     """What is to be tracked, in a form that can be sent to a worker."""
 
     @property
@@ -69,7 +69,7 @@ class Work(Protocol):
     def policy(self) -> MemoryPolicy:
         """The tracker."""
 
-    def open(self, place: Place) -> Site:
+    def open(self, slot: WorkerSlot) -> TrackingSetup:
         """Loads the network there."""
 
 

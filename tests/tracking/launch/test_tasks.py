@@ -1,4 +1,4 @@
-"""Work in parts on somebody's cluster: here threads that pretend, where told a real Ray cluster or submitit."""
+"""A run as tasks of a scheduler: here threads in its place, and where asked for a real Ray cluster or submitit."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from launch_fakes import NAMES, FakeWork, Faults, results, undisturbed
+from launch_fakes import NAMES, FakeRunSpec, Faults, results, undisturbed
 
 from mosam.errors import MosamError
 from mosam.results.handover import READY
 from mosam.results.store import StoreError, read_record
-from mosam.tracking.launch import parts
-from mosam.tracking.launch.parts import Launcher, Task, do_part, run_parts
-from mosam.tracking.launch.site import Place, check_shared
+from mosam.tracking.launch import tasks
+from mosam.tracking.launch.tasks import Launcher, Task, do_task, run_tasks
+from mosam.tracking.launch.worker import WorkerSlot, check_shared
 from mosam.tracking.schedule import MAX_ATTEMPTS, share
 
 
@@ -29,7 +29,7 @@ class Threads(Launcher):
     """Each part in a thread; `lost` says which of them (counted from 0) end without doing anything."""
 
     name = "threads"
-    place = Place()
+    slot = WorkerSlot()
 
     def __init__(self, lost=(), change=lambda part: part):
         self.lost, self.change, self.count, self.canceled = set(lost), change, 0, False
@@ -44,7 +44,7 @@ class Threads(Launcher):
             part = self.change(pickle.loads(pickle.dumps(part)))
             lost = self.count in self.lost
             self.count += 1
-            tasks.append(Future(self.pool.submit((lambda part: "the machine is gone") if lost else do_part, part)))
+            tasks.append(Future(self.pool.submit((lambda part: "the machine is gone") if lost else do_task, part)))
         return tasks
 
     def cancel(self):
@@ -64,8 +64,8 @@ class Future(Task):
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(parts, "_POLL", 0.02)
-    monkeypatch.setattr(parts, "_sites", {})
+    monkeypatch.setattr(tasks, "_POLL", 0.02)
+    monkeypatch.setattr(tasks, "_setups", {})
     monkeypatch.setattr(check_shared, "__kwdefaults__", {"patience": 0.3})
 
 
@@ -76,8 +76,8 @@ def plain(tmp_path_factory):
 
 def run(folder, launcher, faults=None, **options):
     events = []
-    work = FakeWork(Faults() if faults is None else faults)
-    return run_parts(work, launcher, out=folder, progress=events.append, **options), events
+    work = FakeRunSpec(Faults() if faults is None else faults)
+    return run_tasks(work, launcher, out=folder, progress=events.append, **options), events
 
 
 def hidden(folder):
@@ -147,7 +147,7 @@ def test_a_task_that_is_repeated_leaves_out_what_it_had_finished(tmp_path):
     folder, started = tmp_path / "run", []
 
     def twice(part):
-        do_part(part)
+        do_task(part)
         started.append(len(list(folder.glob(f"{READY}*"))))
         return part
 
@@ -244,8 +244,8 @@ def test_ray_cluster_of_two_machines_one_of_which_is_lost(tmp_path, plain, monke
                 lost.append(event.sequence)
                 cluster.remove_node(second, allow_graceful=False)
 
-        work = FakeWork(Faults(slow=0.2))
-        result = run_parts(work, launcher, out=tmp_path / "run", progress=lose)
+        work = FakeRunSpec(Faults(slow=0.2))
+        result = run_tasks(work, launcher, out=tmp_path / "run", progress=lose)
     finally:
         ray.shutdown()
         cluster.shutdown()
@@ -268,7 +268,7 @@ def test_submitit_on_this_machine(tmp_path, plain, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
     options = SlurmOptions(cluster="local", jobs=2, gpus=0, cpus=1, minutes=5)
     launcher = SlurmLauncher(options, tmp_path / "run")
-    result = run_parts(FakeWork(Faults(deadly_once=str(tmp_path / "died"))), launcher, out=tmp_path / "run")
+    result = run_tasks(FakeRunSpec(Faults(deadly_once=str(tmp_path / "died"))), launcher, out=tmp_path / "run")
     assert (tmp_path / "died").exists()
     assert result.done == tuple(NAMES)
     assert results(result.path) == plain

@@ -1,4 +1,4 @@
-"""Work in parts for schedulers of other people: each part is some sequences, tracked by a task on some machine.
+"""A run as tasks of an external scheduler: each task tracks some of the sequences, on some machine.
 
 A task needs the run's folder on a disk that all machines share, and nothing else of the parent: what it finishes stays
 there, whether or not the parent lives to collect it. A task that is repeated leaves out what it had finished.
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
-from mosam.results.handover import READY, WORK, WorkerSink, clear, collect, is_ready, ready_folders, take_over
+from mosam.results.handover import READY, WORK, WorkerResultSink, clear, collect, is_ready, ready_folders, take_over
 from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
 from mosam.system.files import Inside
 from mosam.system.typed import read_json
 from mosam.tracking.events import Progress, ProgressReporter
-from mosam.tracking.launch.site import Place, Site, Work, check_shared, leave_probe, same_settings
+from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot, check_shared, leave_probe, same_settings
 from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
     RunResult,
@@ -37,16 +37,16 @@ from mosam.tracking.schedule import MAX_ATTEMPTS, Job, JobQueue, Lanes
 DESCRIBED = ".settings-"  # a file in which the first task says what the run is
 _POLL = 0.5
 
-_sites: dict[str, Site] = {}  # networks stay loaded in a process that does several tasks
+_setups: dict[str, TrackingSetup] = {}  # networks stay loaded in a process that does several tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TaskSpec:
     """What one task does.
 
     Attributes:
-        work: what to track.
-        place: where.
+        run_spec: what to track.
+        slot: where.
         folder: of the run, as every machine sees it.
         probe: name of a file in it, see `check_shared`.
         run: names this run among others in the same folder.
@@ -55,8 +55,8 @@ class Part:
         expected: settings of the results that are there already.
     """
 
-    work: Work
-    place: Place
+    run_spec: RunSpec
+    slot: WorkerSlot
     folder: str
     probe: str
     run: str
@@ -74,78 +74,78 @@ class Described:
     environment: Mapping[str, Any]
 
 
-def do_part(part: Part) -> str | None:
-    """Tracks a part; runs in the task.
+def do_task(task: TaskSpec) -> str | None:
+    """Tracks the sequences of a task; runs on the machine that the scheduler chose.
 
     Returns:
         what is wrong, one line, where nothing could be tracked; None where each sequence is done or has failed alone.
     """
-    folder = Path(part.folder)
+    folder = Path(task.folder)
     try:
-        check_shared(folder, part.probe)
-        site = _site(part)
-        settings = site.settings()
-        same_settings(part.expected, settings, str(folder))
-        lanes, _ = choose_lanes(site.model, site.policy, part.max_lanes)
-        _describe(part, site, settings, lanes)
-        left = [job for job in part.jobs if not is_ready(folder, job.name, part.run)]
+        check_shared(folder, task.probe)
+        setup = _setup(task)
+        settings = setup.settings()
+        same_settings(task.expected, settings, str(folder))
+        lanes, _ = choose_lanes(setup.model, setup.policy, task.max_lanes)
+        _describe(task, setup, settings, lanes)
+        left = [job for job in task.jobs if not is_ready(folder, job.name, task.run)]
         attempt = secrets.token_hex(4)
-        sink = WorkerSink(folder, settings, lambda name: f"{part.run}-{attempt}", lambda *what: None)
+        sink = WorkerResultSink(folder, settings, lambda name: f"{task.run}-{attempt}", lambda *what: None)
         track_sequences(
-            site.dataset, site.model, site.policy, site.parity, site.options, sink, Lanes(JobQueue(left), lanes),
-            lambda *arguments, **named: None, log=part.log,
+            setup.dataset, setup.model, setup.policy, setup.parity, setup.options, sink, Lanes(JobQueue(left), lanes),
+            lambda *arguments, **named: None, log=task.log,
         )  # fmt: skip
     except (MosamError, ValueError, OSError) as error:
         return str(error) if isinstance(error, MosamError) else one_line(error)
     return None
 
 
-def _site(part: Part) -> Site:
-    key = f"{part.run} {part.place}"
-    if key not in _sites:
-        _sites.clear()
-        _sites[key] = part.work.open(part.place)
-    return _sites[key]
+def _setup(task: TaskSpec) -> TrackingSetup:
+    key = f"{task.run} {task.slot}"
+    if key not in _setups:
+        _setups.clear()
+        _setups[key] = task.run_spec.open(task.slot)
+    return _setups[key]
 
 
-def _describe(part: Part, site: Site, settings: RunSettings, lanes: int) -> None:
+def _describe(task: TaskSpec, setup: TrackingSetup, settings: RunSettings, lanes: int) -> None:
     """Says what the run is; every task does, and all say the same."""
-    target = Path(part.folder) / f"{DESCRIBED}{part.run}"
+    target = Path(task.folder) / f"{DESCRIBED}{task.run}"
     if target.exists():
         return
-    described = Described(settings, environment_of(site.model, lanes))
-    Inside(part.folder).write_text(target.name, json.dumps(asdict(described), default=str))
+    described = Described(settings, environment_of(setup.model, lanes))
+    Inside(task.folder).write_text(target.name, json.dumps(asdict(described), default=str))
 
 
 class Task(ABC):
-    """A part that was handed to a scheduler."""
+    """A task that a scheduler has accepted."""
 
     @abstractmethod
     def poll(self) -> str | Literal[False] | None:
-        """False while it is not finished; then what `do_part` returned, or why it did not end."""
+        """False while it is not finished; then what `do_task` returned, or why it did not end."""
 
 
 class Launcher(ABC):
-    """Somebody's scheduler."""
+    """An external scheduler."""
 
     name: str
-    place: Place
+    slot: WorkerSlot
 
     @abstractmethod
     def split(self, jobs: Sequence[Job], rows: int | Literal["auto"] | None) -> list[list[Job]]:
-        """Jobs as parts."""
+        """Divides jobs into tasks."""
 
     @abstractmethod
-    def submit(self, parts: Sequence[Part]) -> list[Task]:
-        """Hands parts over."""
+    def submit(self, tasks: Sequence[TaskSpec]) -> list[Task]:
+        """Hands tasks to the scheduler."""
 
     @abstractmethod
     def cancel(self) -> None:
         """Ends what is still running or waiting."""
 
 
-def run_parts(
-    work: Work,
+def run_tasks(
+    spec: RunSpec,
     launcher: Launcher,
     *,
     out: str | Path,
@@ -160,22 +160,22 @@ def run_parts(
         StoreError: the folder is not shared by the machines.
         MosamError: no task could start; the reason is that of the first.
     """
-    work.dataset.require(frames=True)
+    spec.dataset.require(frames=True)
     folder = Path(out).absolute()
     probe = leave_probe(folder)
     try:
-        return _Rounds(work, launcher, folder, probe, max_lanes, overwrite, log, progress).go()
+        return TaskDispatcher(spec, launcher, folder, probe, max_lanes, overwrite, log, progress).go()
     finally:
         launcher.cancel()
         clear(folder, probe, DESCRIBED)
 
 
-class _Rounds:
+class TaskDispatcher:
     """Submits what is left, collects what is finished, and submits again what was lost."""
 
     def __init__(
         self,
-        work: Work,
+        spec: RunSpec,
         launcher: Launcher,
         folder: Path,
         probe: str,
@@ -184,60 +184,60 @@ class _Rounds:
         log: bool,
         progress: Callable[[Progress], None] | None,
     ):
-        self._work, self._launcher, self._folder, self._probe = work, launcher, folder, probe
+        self._spec, self._launcher, self._folder, self._probe = spec, launcher, folder, probe
         self._max_lanes, self._overwrite, self._log = max_lanes, overwrite, log
-        self._reporter = ProgressReporter(len(work.dataset), progress)
+        self._reporter = ProgressReporter(len(spec.dataset), progress)
         self._run = secrets.token_hex(4)
         self._expected: RunSettings | None = None
         self._problem: str | None = None
 
     def go(self) -> RunResult:
-        """See `run_parts`."""
+        """See `run_tasks`."""
         recorded = None
         if not self._overwrite and (self._folder / RECORD).exists():
             recorded = read_record(self._folder)
             self._expected = recorded.settings
         done = set() if recorded is None else set(recorded.done)
-        tasks = self._submit([name for name in self._work.dataset if name not in done])
+        tasks = self._submit([name for name in self._spec.dataset if name not in done])
         settings, environment = self._wait_for_settings(tasks)
         environment["launcher"] = self._launcher.name
         with open_store(
-            self._work.dataset, settings, environment, out=self._folder, overwrite=self._overwrite
+            self._spec.dataset, settings, environment, out=self._folder, overwrite=self._overwrite
         ) as store:
             self._expected = settings
-            take_over(store, self._work.dataset, overwrite=self._overwrite, but=self._run)
-            left = set(find_work(self._work.dataset, store, self._reporter.report))
-            self._reporter.expect(describe_jobs(self._work.dataset, sorted(left), self._work.policy))
+            take_over(store, self._spec.dataset, overwrite=self._overwrite, but=self._run)
+            left = set(find_work(self._spec.dataset, store, self._reporter.report))
+            self._reporter.expect(describe_jobs(self._spec.dataset, sorted(left), self._spec.policy))
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 left -= self._finish(store, tasks)
                 if not left or attempt == MAX_ATTEMPTS:
                     break
-                if self._problem is not None and len(left) == len(self._work.dataset):
+                if self._problem is not None and len(left) == len(self._spec.dataset):
                     raise MosamError(self._problem)  # nothing works anywhere
-                names = [name for name in self._work.dataset if name in left]
+                names = [name for name in self._spec.dataset if name in left]
                 self._reporter.report("note", f"{len(names)} sequences", reason=f"submitted again ({self._reason()})")
                 tasks = self._submit(names, attempts=attempt)
-            for name in [name for name in self._work.dataset if name in left]:
+            for name in [name for name in self._spec.dataset if name in left]:
                 record = SequenceRecord("failed", reason=f"{MAX_ATTEMPTS} tasks ended without it: {self._reason()}")
                 store.fail(name, record)
                 self._reporter.report("failed", name, reason=record.reason)
             clear(self._folder, WORK, READY, run=self._run)
-            return result_of(self._work.dataset, store)
+            return result_of(self._spec.dataset, store)
 
     def _reason(self) -> str:
         return self._problem or "no task says why"
 
     def _submit(self, names: Sequence[str], *, attempts: int = 0) -> list[Task]:
-        jobs = describe_jobs(self._work.dataset, names, self._work.policy)
+        jobs = describe_jobs(self._spec.dataset, names, self._spec.policy)
         split = self._launcher.split(jobs, self._max_lanes) if attempts < MAX_ATTEMPTS - 1 else [[j] for j in jobs]
-        parts = [
-            Part(
-                self._work, self._launcher.place, str(self._folder), self._probe, self._run, tuple(part),
+        specs = [
+            TaskSpec(
+                self._spec, self._launcher.slot, str(self._folder), self._probe, self._run, tuple(group),
                 self._max_lanes, self._log, self._expected,
             )
-            for part in split or [[]]
+            for group in split or [[]]
         ]  # fmt: skip
-        return self._launcher.submit(parts)
+        return self._launcher.submit(specs)
 
     def _wait_for_settings(self, tasks: Sequence[Task]) -> tuple[RunSettings, dict[str, Any]]:
         path = self._folder / f"{DESCRIBED}{self._run}"
@@ -283,7 +283,7 @@ class _Rounds:
 
     def _collect(self, store: RunStore, ready: str) -> str | None:
         try:
-            return collect(store, ready, self._work.dataset, self._reporter.report)
+            return collect(store, ready, self._spec.dataset, self._reporter.report)
         except MismatchError as error:  # one machine among many
             self._problem = str(error)
             return None
