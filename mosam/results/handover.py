@@ -179,10 +179,10 @@ def _intact(store: RunStore, ready: str, name: str, record: SequenceRecord) -> l
     """The result files of a sequence in a ready folder; none where they are not what its record says, or links."""
     try:
         kinds = {path: store.inside.kind(f"{ready}/{path}") for path in (*store.paths(name), log_path(name))}
-    except PathError:
+        paths = [path for path in store.paths(name) if kinds[path] in ("file", "folder")]
+        intact = record.hash is not None and content_hash(store.folder / ready, paths, links=False) == record.hash
+    except (PathError, OSError):  # what cannot be read is done again
         return []
-    paths = [path for path in store.paths(name) if kinds[path] in ("file", "folder")]
-    intact = record.hash is not None and content_hash(store.folder / ready, paths, links=False) == record.hash
     return paths if intact else []
 
 

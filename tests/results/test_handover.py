@@ -161,6 +161,20 @@ def test_links_in_the_folder_are_not_followed(places, plain, what):
     assert hidden(run) == []
 
 
+def test_results_that_cannot_be_read_are_made_again(places, plain, monkeypatch):
+    run, _ = places
+    leave(run, plain)
+
+    def refused(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("mosam.results.handover.content_hash", refused)
+    _, events = go(run)
+    assert "s03" in events["done"]
+    assert results(run) == plain
+    assert hidden(run) == []
+
+
 def test_links_where_results_go_are_replaced(places, plain):
     run, mine = places
     go(run)
