@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import click
 
+from mosam.errors import MosamError, one_line
 from mosam.system.options import KEY, REQUIRED, Option
 
 WIDTH = 80  # columns of the help, whatever the terminal's
@@ -76,7 +77,10 @@ def command(
 
         def call(**values: Any) -> int:
             made = [cls(**{key: values[key] for key in options}) for cls, options, _ in fields]
-            return function(*made) or 0
+            try:
+                return function(*made) or 0
+            except EOFError as error:  # which click would take for Ctrl-C
+                raise MosamError(one_line(error)) from error
 
         parameters: dict[str, click.Parameter] = {}
         for _, options, hints in fields:

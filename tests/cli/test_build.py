@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from mosam.cli import app
 from mosam.cli.build import command, every_command
+from mosam.errors import MosamError
 from mosam.system.options import KEY, REQUIRED, Option, option
 
 
@@ -140,3 +141,16 @@ def test_a_field_says_how_it_is_shown():
     field = Option("x.", metavar="N").field(default=3)
     assert (field.default, field.metadata[KEY].metavar) == (3, "N")
     assert Option("x.").default is REQUIRED
+
+
+def test_the_end_of_a_file_is_no_interruption():
+    table = {}
+
+    @command(table=table, name="do")
+    def _do():
+        """Do it."""
+        raise EOFError("x.mp4: ended early")
+
+    done = CliRunner().invoke(table["do"], [])
+    assert isinstance(done.exception, MosamError)
+    assert "x.mp4: ended early" in str(done.exception)
