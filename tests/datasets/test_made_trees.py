@@ -52,7 +52,7 @@ def zipped(root, path):
 
 def results(monkeypatch, dataset, out):
     """Files of a run whose engine finds bright pixels, without times and the record."""
-    monkeypatch.setattr(runner, "_new_engine", lambda *args: FakeEngine())
+    monkeypatch.setattr("mosam.tracking.loop._new_engine", lambda *args: FakeEngine())
     result = runner.run(dataset, FakeModel(), FakePolicy(FakePolicy.Config()), out=out)
     assert result.failed == {}
     files = [path for path in out.rglob("*") if path.is_file() and "time" not in path.name]
