@@ -28,6 +28,14 @@ def tracked(folder, pattern):
     return sorted(path.name for path in (PROJECT / folder).glob(pattern))
 
 
+def ignored(folder, names):
+    """What is made, and the results of runs; `mosam/results` is code."""
+    patterns = [".git", ".venv*", ".*_cache", ".hypothesis", "site", "build"]
+    if Path(folder) == PROJECT:
+        patterns.append("results")
+    return shutil.ignore_patterns(*patterns)(folder, names)
+
+
 @pytest.fixture(scope="module")
 def archives(tmp_path_factory):
     """The source archive and the wheel made from it, so that the first must be complete."""
@@ -36,7 +44,7 @@ def archives(tmp_path_factory):
     shutil.copytree(
         PROJECT,
         source,
-        ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "results", "site", "build"),
+        ignore=ignored,
     )
     out = tmp_path_factory.mktemp("dist")
     call(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source)

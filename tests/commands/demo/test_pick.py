@@ -200,7 +200,7 @@ def test_a_person_draws_a_box_starts_and_sees_frames(tmp_path, monkeypatch):
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    monkeypatch.setattr(run_module, "open_source", lambda text, rate: Clip())
+    monkeypatch.setattr(run_module, "open_source", lambda text, rate, start: Clip())
     monkeypatch.setattr(run_module, "_load", lambda options: FakeBackbone())
     notes, finished = [], []
     found = threading.Event()

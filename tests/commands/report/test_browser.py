@@ -13,7 +13,7 @@ from commands.report.pages import made_lasot, tracked
 from mosam.commands.report import ReportOptions, build_report
 
 pytestmark = pytest.mark.slow
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 SECONDS, CORES, BYTES = 60, 2, 15_000_000
 
 

@@ -231,7 +231,7 @@ def test_ray_cluster_of_two_machines_one_of_which_is_lost(tmp_path, plain, monke
 
     from mosam.tracking.launch.ray_cluster import RayLauncher, RayOptions
 
-    tests = str(Path(__file__).resolve().parents[1])
+    tests = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     second = cluster.add_node(num_cpus=1)
@@ -264,7 +264,7 @@ def test_submitit_on_this_machine(tmp_path, plain, monkeypatch):
         pytest.skip("submitit is not installed (extra `slurm`)")
     from mosam.tracking.launch.slurm_array import SlurmLauncher, SlurmOptions
 
-    tests = str(Path(__file__).resolve().parents[1])
+    tests = str(Path(__file__).resolve().parents[2])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
     options = SlurmOptions(cluster="local", jobs=2, gpus=0, cpus=1, minutes=5)
     launcher = SlurmLauncher(options, tmp_path / "run")
