@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 
 from mosam.commands.report import ReportOptions, build_report
-from mosam.commands.report.gather import Places
 from mosam.datasets.base import load_dataset
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.scores import save_scores
@@ -81,7 +80,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), given.sequences, given.frames, given.trackers)
-        options = ReportOptions(places=Places(root=Path(folder) / "lasot"), jobs=given.jobs)
+        options = ReportOptions(root=Path(folder) / "lasot", jobs=given.jobs)
         start, cpu = time.perf_counter(), cpu_seconds()
         page = build_report([Path(folder) / "results"], options).encode()
         wall, cpu = time.perf_counter() - start, cpu_seconds() - cpu

@@ -22,7 +22,7 @@ from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import render
 from mosam.policies.base import load_policy, parse_tracker
 
-PROJECT = Path(__file__).resolve().parents[1]
+PROJECT = Path(__file__).resolve().parents[2]
 TABLES = {name: paper.load_table(name) for name in paper.table_names()}
 MODEL = "random:mini"
 
