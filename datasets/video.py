@@ -393,7 +393,8 @@ def _open_container(path: TreePath) -> Any:
     else:
         source = io.BytesIO(path.read_bytes())
     # What the file says must not lead to a network or to another kind of place.
-    return av.open(source, metadata_errors="replace", options={"protocol_whitelist": "file"})
+    # (As an option of streams too, PyAV before 18 crashes.)
+    return av.open(source, metadata_errors="replace", container_options={"protocol_whitelist": "file"})
 
 
 class _Named(io.FileIO):
