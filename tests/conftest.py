@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import tarfile
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -11,6 +12,12 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from vot_environment import toolkit_environment
+
+# A shell without job control starts what is in the background, and nohup all, with signals ignored that tests send.
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    if signal.getsignal(getattr(signal, _name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), _usual)
+
 
 settings.register_profile("suite", deadline=None)  # a busy machine is no failure
 settings.load_profile("suite")
