@@ -67,9 +67,10 @@ def free_memory(device: torch.device) -> int:
     if device.type == "cuda":
         import torch
 
-        free, total = torch.cuda.mem_get_info(device)
-        share = torch.cuda.get_per_process_memory_fraction(device)  # of the card that this process may take
-        return max(0, min(int(free), int(share * total) - int(torch.cuda.memory_reserved(device))))
+        index = torch.cuda.current_device() if device.index is None else device.index  # not every call takes "cuda"
+        free, total = torch.cuda.mem_get_info(index)
+        share = torch.cuda.get_per_process_memory_fraction(index)  # of the card that this process may take
+        return max(0, min(int(free), int(share * total) - int(torch.cuda.memory_reserved(index))))
     return _free_host_memory()
 
 

@@ -155,3 +155,14 @@ def test_frames_of_several_videos_are_encoded_in_one_call():
     model.encode = lambda pixels: calls.append(len(pixels)) or plain(pixels)
     track(model, videos=6, frames=2)
     assert calls == [6, 6]
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:0"])
+def test_free_memory_of_a_gpu_is_what_this_process_may_still_take(device, monkeypatch):
+    """torch's own `get_per_process_memory_fraction` is called: it does not take a device without a number."""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda.memory, "_lazy_init", lambda: None)
+    monkeypatch.setattr(torch._C, "_cuda_getMemoryFraction", lambda index: 0.6, raising=False)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (90, 100))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda index: 20)
+    assert capacity.free_memory(torch.device(device)) == 40
