@@ -60,6 +60,9 @@ class Repeating:
     def wait(self) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 def pictures(size: Size, count: int = SHOTS) -> list[np.ndarray]:
     """Noise with ten squares that move, (H, W, 3) uint8."""
@@ -198,12 +201,12 @@ def steady_calls(
 @contextlib.contextmanager
 def graphs_of(net: Any, used: bool = True) -> Iterator[None]:
     """New graphs inside, or none; those from before afterwards."""
-    before = net._calls
+    before = net._calls, net._recorders
     net.use_graphs((CudaRecorder if net.device.type == "cuda" else Repeating) if used else None)
     try:
         yield
     finally:
-        net._calls = before
+        net._calls, net._recorders = before
 
 
 def graphs_made(net: Any) -> int:

@@ -50,6 +50,9 @@ class Repeating:
     def wait(self):
         pass
 
+    def close(self):
+        pass
+
 
 def network(device, precision="fp32", *, graphs=False):
     """`nano` on a device; its calls are graphs only where that is asked for."""

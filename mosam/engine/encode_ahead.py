@@ -14,6 +14,7 @@ import torch
 
 from mosam.engine.capacity import is_out_of_memory, release_memory
 from mosam.model.backbone import ImageFeatures
+from mosam.model.streams import own_stream
 
 PAUSE = 64  # batches that are not encoded ahead after one ran out of memory
 
@@ -52,7 +53,7 @@ class EncodeAhead:
                 if self._device.type != "cuda":
                     self._features = self._encode(images)
                     return
-                self._stream = self._stream or torch.cuda.Stream(self._device)
+                self._stream = self._stream or own_stream(self, self._device) or torch.cuda.Stream(self._device)
                 # what the caller wrote before (weights, constants) comes first, its later work does not wait for this
                 self._stream.wait_stream(torch.cuda.current_stream(self._device))
                 with torch.cuda.stream(self._stream):

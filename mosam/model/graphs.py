@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from mosam.errors import one_line
+from mosam.model.streams import own_stream
 
 OFTEN = 6  # calls of one shape before its graph is worth making
-MOST = 24  # graphs of one call; other shapes stay plain
+MOST = 24  # shapes of one call that a graph is recorded for; others stay plain
 TRIALS = 3  # timings of each way, of which the best counts
 SLOWER = 1.02  # a graph may take so many times the plain call's time: it also leaves the host free
 FREE_SHARE = 0.4  # of the device's memory that must be free, as a graph keeps the memory it works in
@@ -41,13 +42,22 @@ class Recorder(Protocol):
     def wait(self) -> None:
         """Until all that was asked for is done."""
 
+    def close(self) -> None:
+        """Gives all graphs and their memory back; none is replayed again."""
+
 
 class CudaRecorder:
-    """Records CUDA graphs that share one memory pool; their replays must not overlap."""
+    """Records CUDA graphs on a stream of its own, in one memory pool; their replays must not overlap.
+
+    A graph lives as long as the recorder, also one that is not used: torch gives the workspace of a stream's matrix
+    products back with the first graph of that stream that goes, while the others still compute in it.
+    """
 
     def __init__(self, device: torch.device):
         self._device = device
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
+        self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def has_room(self) -> bool:
         """See `Recorder`."""
@@ -57,11 +67,16 @@ class CudaRecorder:
     def record(self, work: Callable[[], tuple[Tensor, ...]]) -> tuple[Callable[[], None], tuple[Tensor, ...]]:
         """See `Recorder`."""
         self._pool = self._pool or torch.cuda.graph_pool_handle()
+        self._stream = self._stream or own_stream(self, self._device)
+        if self._stream is None:
+            raise RuntimeError("all streams of the device are in use")
         graph = torch.cuda.CUDAGraph()
+        self._graphs.append(graph)
         # only this thread is watched: readers may pin memory meanwhile
         with (
             torch.cuda.device(self._device),
-            torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"),
+            torch.cuda.stream(torch.cuda.current_stream(self._device)),  # is back also where the recording fails
+            torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"),
         ):
             outputs = work()
         return graph.replay, outputs
@@ -69,6 +84,11 @@ class CudaRecorder:
     def wait(self) -> None:
         """See `Recorder`."""
         torch.cuda.synchronize(self._device)
+
+    def close(self) -> None:
+        """See `Recorder`."""
+        self._graphs.clear()
+        self._pool = None
 
 
 @dataclass(slots=True, eq=False)
@@ -94,6 +114,7 @@ class Graphed:
         self._work, self._recorder, self._name = work, recorder, name
         self._seen: dict[Any, int] = {}
         self._graphs: dict[Any, _Graph] = {}
+        self._tried = 0
         self._off = False
 
     @property
@@ -116,15 +137,16 @@ class Graphed:
         return tuple(output.clone() for output in graph.outputs)
 
     def forget(self) -> None:
-        """Gives the graphs and their memory back; no more are made."""
+        """Replays no more; the graphs' memory is the recorder's."""
         self._graphs.clear()
         self._off = True
 
     def _try(self, key: Any, inputs: Sequence[Tensor | None]) -> _Graph | None:
         """A graph of this shape, if its time has come and it proves good."""
         seen = self._seen[key] = self._seen.get(key, 0) + 1
-        if seen != OFTEN or len(self._graphs) >= MOST or not self._recorder.has_room():
+        if seen != OFTEN or self._tried >= MOST or not self._recorder.has_room():
             return None
+        self._tried += 1
         try:
             graph = self._record(inputs)
         except Exception as error:  # a driver that cannot, no memory: the plain call stays

@@ -118,8 +118,9 @@ class Sam2Backbone:
             "memorize": self._memorize,
         }
         self._calls: dict[str, Work] = dict(calls)
-        if recorder is not None:
-            beside, rest = recorder(self.device), recorder(self.device)
+        self._recorders = [] if recorder is None else [recorder(self.device), recorder(self.device)]
+        if self._recorders:
+            beside, rest = self._recorders
             for name, work in calls.items():
                 self._calls[name] = Graphed(work, beside if name == "encode" else rest, name=name)
 
@@ -128,6 +129,8 @@ class Sam2Backbone:
         for call in self._calls.values():
             if isinstance(call, Graphed):
                 call.forget()
+        for recorder in self._recorders:
+            recorder.close()
 
     def compile(self) -> None:
         """Compile the image encoder and memory attention with `torch.compile`, from their next call on.

@@ -42,6 +42,9 @@ class Recording:
     def wait(self):
         pass
 
+    def close(self):
+        pass
+
 
 @pytest.fixture(autouse=True)
 def any_speed(monkeypatch):
