@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import gc
 import json
 import os
@@ -119,19 +120,31 @@ class Plan:
         """The last line that a Python program prints, and why it failed or None; all it says is kept in a file."""
         limit = max(5.0, min(seconds, self.left - 2))
         place = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
-        try:
-            done = subprocess.run(
-                [sys.executable, *words], capture_output=True, text=True, timeout=limit, env=place, check=False
-            )
-        except subprocess.TimeoutExpired as error:
-            said = [part.decode(errors="replace") for part in (error.stdout, error.stderr) if isinstance(part, bytes)]
-            self._keep_output(words, *said)
-            return "", f"no end within {limit:.0f} s"
-        self._keep_output(words, done.stdout, done.stderr)
-        last = (done.stdout.strip().splitlines() or [""])[-1]
-        if done.returncode == 0:
+        with subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", env=place,
+        ) as process:  # fmt: skip
+            late = False
+            try:
+                said, complained = process.communicate(timeout=limit)
+            except subprocess.TimeoutExpired:
+                late = True
+                process.send_signal(signal.SIGABRT)  # it says where every thread is
+                try:
+                    said, complained = process.communicate(timeout=5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    said, complained = process.communicate()
+            except BaseException:
+                process.kill()
+                raise
+        self._keep_output(words, said, complained)
+        last = (said.strip().splitlines() or [""])[-1]
+        if late:
+            return last, f"no end within {limit:.0f} s"
+        if process.returncode == 0:
             return last, None
-        return last, (done.stderr.strip().splitlines() or [last or f"exit code {done.returncode}"])[-1][:300]
+        return last, (complained.strip().splitlines() or [last or f"exit code {process.returncode}"])[-1][:300]
 
     def _keep_output(self, words: list[str], *texts: str) -> None:
         with (self.out / f"{self._section or 'child'}.txt").open("a", encoding="utf-8") as file:
@@ -145,7 +158,8 @@ class Plan:
         self.say(f"== {name}: {section.title} ({self.left:.0f} s)")
         started = time.perf_counter()
         try:
-            with limited(limit), warnings.catch_warnings():
+            # a call that hangs inside a library ends no section: where it hangs is said all the same
+            with traced(limit + 2, self.out / "late.txt"), limited(limit), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 section.work(self)
         except OutOfTimeError:
@@ -175,6 +189,17 @@ class Plan:
         """Gives the networks back: the next program wants the device for itself."""
         self._models.clear()
         self.free()
+
+
+@contextlib.contextmanager
+def traced(seconds: float, path: Path) -> Iterator[None]:
+    """Writes where every thread is, should the block not have ended after so many seconds."""
+    with path.open("a", encoding="utf-8") as file:
+        faulthandler.dump_traceback_later(seconds, file=file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 @contextlib.contextmanager

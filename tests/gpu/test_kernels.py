@@ -16,10 +16,10 @@ from mosam.model.norms import add_norm
 KINDS = [torch.float32, torch.bfloat16, torch.float16]
 
 
-def close(found, expected, kind):
-    """Equal but for the last bit of a type."""
+def close(found, expected, kind, size=1.0):
+    """Equal but for the last bit of a type, of numbers of this size (what was added may be larger than the sum)."""
     step = torch.finfo(kind).eps
-    return bool(((found.float() - expected.float()).abs() <= step * (1 + expected.float().abs())).all())
+    return bool(((found.float() - expected.float()).abs() <= step * (size + expected.float().abs())).all())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -36,7 +36,7 @@ def test_rotary_code(device, kind, rows, slots, extra):
     if slots:
         turn_pairs(expected, cos, sin, slots * grid * grid)
     found = rotary.rotate_(keys.clone(), slots)
-    assert close(found, expected, kind)
+    assert close(found, expected, kind, 2 * float(keys.abs().max()))
     assert torch.equal(found[:, slots * grid * grid :], keys[:, slots * grid * grid :])
     part = keys[:, :, : width // 2].repeat(1, 1, 2)[:, ::1]  # another memory layout
     assert torch.equal(rotary.rotate_(part.clone(), slots), rotary.rotate_(part.clone(), slots))
