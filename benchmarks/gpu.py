@@ -265,6 +265,7 @@ def main() -> int:
     options = parse()
     os.environ.setdefault("USER", "root")  # torch asks for it, and fails for a user without a name
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("MOSAM_GRAPHS", "1")
     import torch
     from gpu_processes import CHILDREN
     from gpu_sections import SECTIONS

@@ -10,6 +10,7 @@ import torch
 from mosam.datasets.base import load_dataset
 from mosam.engine.engine import Engine
 from mosam.model.checkpoints import load_model
+from mosam.model.graphs import CudaRecorder
 from mosam.policies.base import load_policy
 
 CLIPS = ("scale-1", "full_occlusion-1", "crossing-1")
@@ -57,10 +58,7 @@ class Repeating:
 def network(device, precision="fp32", *, graphs=False):
     """`nano` on a device; its calls are graphs only where that is asked for."""
     net = load_model("nano", device=device.type, precision=precision)
-    if not graphs:
-        net.use_graphs(None)
-    elif device.type == "cpu":
-        net.use_graphs(Repeating)
+    net.use_graphs((CudaRecorder if device.type == "cuda" else Repeating) if graphs else None)
     return net
 
 

@@ -452,8 +452,12 @@ def padded_batch(count: int) -> int:
 
 
 def graphs_wanted() -> bool:
-    """Whether CUDA graphs may be used: unless `MOSAM_GRAPHS` is 0."""
-    return os.environ.get("MOSAM_GRAPHS", "1") != "0"
+    """Whether CUDA graphs are used: where `MOSAM_GRAPHS` is 1.
+
+    Not by themselves yet: a run hung with them on an H200, and what has been mended since (`mosam.model.streams`) has
+    not run on a GPU (docs/benchmarks.md).
+    """
+    return os.environ.get("MOSAM_GRAPHS") == "1"
 
 
 def can_compile(device: torch.device) -> bool:

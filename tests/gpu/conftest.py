@@ -18,8 +18,9 @@ def pytest_generate_tests(metafunc):
 
 
 @pytest.fixture
-def device(request):
-    """Where the test runs."""
+def device(request, monkeypatch):
+    """Where the test runs, with graphs on a GPU."""
+    monkeypatch.setenv("MOSAM_GRAPHS", "1")
     if request.param == "cuda" and not torch.cuda.is_available():
         pytest.skip("torch finds no GPU here")
     yield torch.device(request.param)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import numpy as np
 import pytest
@@ -143,3 +144,28 @@ def test_a_device_that_is_not_there(device):
 
     with pytest.raises(MosamError, match="expected a device that is there"):
         load_model("nano", device=f"{device.type}:99")
+
+
+def test_a_network_that_goes_leaves_the_graphs_of_another_alone(device):
+    """torch shares memory between graphs of one stream, and frees it with the first that goes."""
+    staying, going = (network(device, "bf16", graphs=True) for _ in range(2))
+    shots = noise(4, SIZE)
+    runs = {net: opened(net, 1) for net in (staying, going)}
+    for t in range(30):
+        for engine, videos in runs.values():
+            step(engine, videos, shots, t)
+    engine, videos = runs.pop(staying)
+    runs.clear()
+    del going, net
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    plain, others = opened(network(device, "bf16"), 1)
+    for t in range(30):
+        step(plain, others, shots, t)
+    for t in range(30, 60):
+        now = [
+            e.step(dict.fromkeys(v, shots[t % 4]), next_images=dict.fromkeys(v, shots[(t + 1) % 4]))[v[0]]
+            for e, v in ((engine, videos), (plain, others))
+        ]
+        assert (now[0].objects[1].mask == now[1].objects[1].mask).all(), t
