@@ -148,24 +148,21 @@ def test_a_device_that_is_not_there(device):
 
 def test_a_network_that_goes_leaves_the_graphs_of_another_alone(device):
     """torch shares memory between graphs of one stream, and frees it with the first that goes."""
-    staying, going = (network(device, "bf16", graphs=True) for _ in range(2))
+    staying, going = (opened(network(device, "bf16", graphs=True), 1) for _ in range(2))
     shots = noise(4, SIZE)
-    runs = {net: opened(net, 1) for net in (staying, going)}
     for t in range(30):
-        for engine, videos in runs.values():
-            step(engine, videos, shots, t)
-    engine, videos = runs.pop(staying)
-    runs.clear()
-    del going, net
+        step(*staying, shots, t)
+        step(*going, shots, t)
+    del going
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
-    plain, others = opened(network(device, "bf16"), 1)
+    plain = opened(network(device, "bf16"), 1)
     for t in range(30):
-        step(plain, others, shots, t)
+        step(*plain, shots, t)
     for t in range(30, 60):
-        now = [
-            e.step(dict.fromkeys(v, shots[t % 4]), next_images=dict.fromkeys(v, shots[(t + 1) % 4]))[v[0]]
-            for e, v in ((engine, videos), (plain, others))
-        ]
-        assert (now[0].objects[1].mask == now[1].objects[1].mask).all(), t
+        masks = []
+        for engine, (video,) in (staying, plain):
+            output = engine.step({video: shots[t % 4]}, next_images={video: shots[(t + 1) % 4]})[video]
+            masks.append(output.objects[1].mask)
+        assert (masks[0] == masks[1]).all(), t
