@@ -28,13 +28,15 @@ class RecordingEngine(Engine):
         super().__init__(*args, **kwargs)
         self.records: dict[int, dict[int, Record]] = {}
         self._ious: dict[int, list[float]] = {}
+        self._choose, self._predictor.choose = self._predictor.choose, self._recorded_choose
+        self._remember, self._memorizer.remember = self._memorizer.remember, self._recorded_remember
 
-    def _choose(self, rows, offers, guide):
+    def _recorded_choose(self, rows, offers, guide):
         self._ious[rows[0].track.info.object_id] = [offer.candidate.iou for offer in offers]
-        return super()._choose(rows, offers, guide)
+        return self._choose(rows, offers, guide)
 
-    def _remember(self, features, written):
-        super()._remember(features, written)
+    def _recorded_remember(self, features, written):
+        self._remember(features, written)
         for w in written:
             object_id = w.track.info.object_id
             low = self.runner.shown(w.low[w.index][None, None])[0]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.engine.model_runner import Decodes
+from mosam.engine.decodes import Decodes
 from mosam.policies.base import Candidate, Choice, Guide, ReadPlan
 
 

@@ -7,8 +7,8 @@ no attention mask; only MoSAM's pixel filter adds a bias.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -18,64 +18,21 @@ from torch import Tensor
 
 from mosam.engine.capacity import RowLimit, is_out_of_memory, release_memory
 from mosam.engine.capacity import max_rows as usual_rows
+from mosam.engine.decodes import Decodes, Wants, best_only, groups, measured, merged, stable_single
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
-from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHOLD, Parity
-from mosam.engine.transfer import download, upload, upload_index
-from mosam.model.backbone import Backbone, Decoded, ImageFeatures, MemoryRead
-from mosam.policies.base import Guide, PixelFilter, ReadPlan
+from mosam.engine.memory_reader import MemoryReader
+from mosam.engine.parity import Parity
+from mosam.engine.transfer import download, upload_index
+from mosam.model.backbone import Backbone, Decoded, ImageFeatures, PromptTokens
+from mosam.policies.base import Guide, ReadPlan
 from mosam.types import DecodedPrompt, Prompt, Size
 
 MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # SAM 2: sigmoid_scale_for_mem_enc, sigmoid_bias_for_mem_enc
 PROMPT_LOGIT = 10.0  # a mask prompt stands for logits of +-10 and an object score of +-10
-RELIABILITY_FLOOR = 0.05  # MoSAM's pixel filter: smallest weight of a token, ln(0.05) = -3
 PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
-DROP_LIMIT = 0.6  # a slot that would lose more of its tokens than this is weighted instead of cut
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """Numbers of tracked candidates that cost extra and only some policies read.
-
-    Attributes:
-        boxes: corners of each mask.
-        probability: mean probability of its own pixels.
-    """
-
-    boxes: bool = False
-    probability: bool = False
-
-
-@dataclass(slots=True, eq=False)
-class Decodes:
-    """Candidates of R rows: masks stay on the device, the small numbers are on the host.
-
-    Attributes:
-        masks: (R, K, mask, mask) float32 logits, blanked where the object is absent.
-        tokens: (R, K, width) token a pointer is made from.
-        score: (R,) presence logit on the device.
-        top: (R, width, grid, grid) features the masks were decoded from.
-        iou: (R, K) float64. object_score: (R,) float64. area: (R, K) int64.
-        boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
-        probability: (R, K) float64 mean probability of a mask's own pixels; or None.
-        motion_iou: (R, K) float64 IoU with the expected mask, NaN where there is none; or None.
-        beside: (R, K) float64 how surely a mask's pixels show what was seen beside the object, on average; NaN where
-            that is not kept; or None.
-    """
-
-    masks: Tensor
-    tokens: Tensor
-    score: Tensor
-    top: Tensor
-    iou: NDArray[np.float64]
-    object_score: NDArray[np.float64]
-    area: NDArray[np.int64]
-    boxes: NDArray[np.float64] | None = None
-    probability: NDArray[np.float64] | None = None
-    motion_iou: NDArray[np.float64] | None = None
-    beside: NDArray[np.float64] | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -144,6 +101,7 @@ class ModelRunner:
         self.bank = bank
         self.parity = parity
         self.wants = wants or Wants()
+        self.reader = MemoryReader(model, bank)
         self.limit = RowLimit(max_rows or usual_rows(model))
 
     @property
@@ -212,7 +170,7 @@ class ModelRunner:
             threshold: presence logit above which a mask is not blanked and its pointer is its own.
         """
         results: list[Conditioned | None] = [None] * len(prompts)
-        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             group = [prompts[i] for i in members]
             if group[0].mask is not None:
@@ -280,13 +238,13 @@ class ModelRunner:
             features, frame_rows, prompts, sizes: as for `condition`; each prompt has a box.
         """
         made: list[Prompt | None] = [None] * len(prompts)
-        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
             outputs: Literal["all", "single"] = "all" if self.parity.stability else "single"
             top = self.model.without_memory(features, rows)
             decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
-            low = _stable_single(decoded)[0] if outputs == "all" else decoded.masks.float()
+            low = stable_single(decoded)[0] if outputs == "all" else decoded.masks.float()
             for i, one in zip(members, low, strict=True):
                 logits = F.interpolate(one[None], size=sizes[i], mode="bilinear", align_corners=False)
                 mask = (logits[0, 0] > 0).cpu().numpy()
@@ -317,7 +275,7 @@ class ModelRunner:
         """
 
         def work(members: list[int]) -> Decodes:
-            rows, read = self.memory_read([plans[i] for i in members], [frame_rows[i] for i in members])
+            rows, read = self.reader.read([plans[i] for i in members], [frame_rows[i] for i in members])
             top = self.model.attend(features, rows, read)
             tokens = self.model.no_prompt(len(members))
             return self._decode(
@@ -333,7 +291,7 @@ class ModelRunner:
             )
 
         parts = [part for group in _buckets(plans) for part in self._in_parts(group, work)]
-        return _merge(parts, len(plans))
+        return merged(parts, len(plans))
 
     def guided(
         self,
@@ -352,7 +310,7 @@ class ModelRunner:
         """
         prompts = [_guide_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
         parts = []
-        for members in _groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
             rows, taken = self._indices([frame_rows[i] for i in members], members)
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
             chosen = top[taken]
@@ -369,15 +327,15 @@ class ModelRunner:
                 expected=[guides[i].expected for i in members],
                 beside=[beside[i] for i in members] if beside else [],
             )
-            parts.append((members, _best_only(decodes)))
-        return _merge(parts, len(guides))
+            parts.append((members, best_only(decodes)))
+        return merged(parts, len(guides))
 
     def _decode(
         self,
         top: Tensor,
         features: ImageFeatures,
         rows: Tensor,
-        tokens: object,
+        tokens: PromptTokens,
         *,
         multimask: bool,
         threshold: float,
@@ -388,38 +346,18 @@ class ModelRunner:
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
         outputs: Literal["multi", "single", "all"] = "multi" if multimask else ("all" if stable else "single")
-        decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)  # type: ignore[arg-type]
-        masks, iou, mask_tokens = decoded.masks, decoded.iou, decoded.tokens
+        decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
         if outputs == "all":
-            masks, iou = _stable_single(decoded)
-            mask_tokens = mask_tokens[:, :1]
-        present = decoded.object_score > threshold
-        masks = torch.where(present[:, None, None, None], masks.float(), ABSENT_LOGIT)
-        wants = wants or Wants()
-        on = masks > 0
-        area = on.flatten(2).sum(dim=2)
-        numbers = {"iou": iou, "area": area, "object_score": decoded.object_score[:, None]}
-        if wants.boxes:
-            numbers["boxes"] = self._boxes(masks)
-        if wants.probability:
-            numbers["probability"] = (torch.sigmoid(masks) * on).flatten(2).sum(dim=2) / area.clamp(min=1)
-        if any(mask is not None for mask in expected):
-            numbers["motion_iou"] = _motion_iou(masks, *_planes(expected, masks.device))
-        if any(mask is not None for mask in beside):
-            numbers["beside"] = _beside(masks, *_planes(beside, masks.device))
-        host = _to_host(numbers)  # the one transfer of this decode
-        return Decodes(
-            masks,
-            mask_tokens,
-            decoded.object_score,
+            masks, iou = stable_single(decoded)
+            decoded = Decoded(masks, iou, decoded.tokens[:, :1], decoded.object_score)
+        return measured(
+            decoded,
             top,
-            iou=host["iou"],
-            object_score=host["object_score"][:, 0],
-            area=host["area"].astype(np.int64),
-            boxes=host.get("boxes"),
-            probability=host.get("probability"),
-            motion_iou=host.get("motion_iou"),
-            beside=host.get("beside"),
+            threshold=threshold,
+            wants=wants or Wants(),
+            boxes=self._boxes,
+            expected=expected,
+            beside=beside,
         )
 
     def _boxes(self, masks: Tensor) -> Tensor:
@@ -439,68 +377,10 @@ class ModelRunner:
 
     # memory
 
-    def memory_read(self, plans: Sequence[ReadPlan], frame_rows: Sequence[int]) -> tuple[Tensor, MemoryRead]:
-        """What a batch of rows attends to.
-
-        Args:
-            plans: what each row reads, equally many slots and pointers.
-            frame_rows: row of the frame batch of each.
-        Returns:
-            the frame rows on the device, which went up together with the rest, and the memories.
-        """
-        sizes, bank, device = self.model.sizes, self.bank, self.model.device
-        slots, pointers = len(plans[0].slots), len(plans[0].pointers)
-        slot_rows = np.zeros((len(plans), slots), dtype=np.int64)
-        pointer_rows = np.zeros((len(plans), pointers), dtype=np.int64)
-        temporal = np.zeros((len(plans), slots), dtype=np.int64)
-        positions = np.zeros((len(plans), pointers), dtype=np.float32)
-        slot_scale = np.ones((len(plans), slots), dtype=np.float32)
-        pointer_scale = np.ones((len(plans), pointers), dtype=np.float32)
-        for i, plan in enumerate(plans):
-            for j, slot in enumerate(plan.slots):
-                slot_rows[i, j] = _stored(slot.entry.feature_row)
-                temporal[i, j], slot_scale[i, j] = slot.temporal, slot.key_scale
-            for j, pointer in enumerate(plan.pointers):
-                pointer_rows[i, j] = _stored(pointer.entry.pointer_row)
-                pointer_scale[i, j] = pointer.key_scale
-                positions[i, j] = np.float32(pointer.position) / np.float32(max(plan.span - 1, 1))
-        frames, at_slots, at_pointers, times, places, slot_scales, pointer_scales = upload(
-            device,
-            np.asarray(frame_rows, dtype=np.int64),
-            slot_rows,
-            pointer_rows,
-            temporal,
-            positions,
-            None if (slot_scale == 1).all() else slot_scale,
-            None if (pointer_scale == 1).all() else pointer_scale,
-        )
-        return frames, MemoryRead(
-            memory=bank.features.gather(at_slots),
-            temporal=times,
-            pointers=bank.pointers.gather(at_pointers).reshape(len(plans), pointers, sizes.width),
-            positions=places,
-            slot_scale=slot_scales,
-            pointer_scale=pointer_scales,
-            bias=self._bias(plans),
-        )
-
-    def _bias(self, plans: Sequence[ReadPlan]) -> Tensor | None:
-        """(R, keys) additive bias of the pixel filter on filtered slots; None where nothing is filtered."""
-        if not any(p.pixel_filter is not None and any(s.filtered for s in p.slots) for p in plans):
-            return None
-        device, rows = self.model.device, len(plans)
-        bias = torch.zeros(rows, len(plans[0].slots), self.model.sizes.tokens, device=device)
-        rules = _filtered_slots(plans)
-        indices = [np.asarray([*zip(*places, strict=True), stored], dtype=np.int64) for _, places, stored in rules]
-        for (rule, _, _), index in zip(rules, upload(device, *indices) if indices else (), strict=True):
-            bias[index[0], index[1]] = _filter_bias(self.bank.reliability.gather(index[2]), rule)
-        free = torch.zeros(rows, len(plans[0].pointers) * self.model.tokens_per_pointer, device=device)
-        return torch.cat([bias.flatten(1), free], dim=1)
-
     def memorize(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
         """(N, tokens, memory) bfloat16, one for each job."""
         made: list[Tensor | None] = [None] * len(jobs)
-        for group in _groups([job.low.shape[0] for job in jobs]):
+        for group in groups([job.low.shape[0] for job in jobs]):
             for members, memory in self._in_parts(
                 group, lambda part: self._memorize(features, [jobs[i] for i in part])
             ):
@@ -590,108 +470,6 @@ def _guide_prompt(guide: Guide, size: Size) -> Prompt:
     return Prompt(1, box=box, points=points, labels=labels)
 
 
-def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
-    """Arrays of equal first dimension, in one transfer; counts of pixels are exact in 32 bits up to 2^24."""
-    flat = download(torch.cat([value.flatten(1).float() for value in numbers.values()], dim=1)).astype(np.float64)
-    host, start = {}, 0
-    for name, value in numbers.items():
-        count = value[0].numel()
-        host[name] = flat[:, start : start + count].reshape(value.shape)
-        start += count
-    return host
-
-
-def _stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
-    """Output 0, or the best of 1..3 where it is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
-    single, iou = decoded.masks[:, :1].float(), decoded.iou[:, :1]
-    inner = (single > STABILITY_DELTA).flatten(1).sum(dim=1).float()
-    outer = (single > -STABILITY_DELTA).flatten(1).sum(dim=1).float()
-    stability = torch.where(outer > 0, inner / outer, 1.0)
-    best = decoded.iou[:, 1:].argmax(dim=1)
-    row = torch.arange(len(best), device=best.device)
-    use_best = stability < STABILITY_THRESHOLD
-    masks = torch.where(use_best[:, None, None, None], decoded.masks[row, best + 1][:, None].float(), single)
-    return masks, torch.where(use_best[:, None], decoded.iou[row, best + 1][:, None], iou)
-
-
-def _planes(known: Sequence[NDArray | None], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(R, 1, side, side) planes of one kind, zeros where a row has none, and (R,) which rows have one."""
-    some = next(plane for plane in known if plane is not None)
-    stacked = np.stack([np.zeros_like(some) if plane is None else plane for plane in known])
-    planes, has = upload(device, stacked, np.array([plane is not None for plane in known]))
-    return planes[:, None], has
-
-
-def _at_side(masks: Tensor, side: int) -> Tensor:
-    """(R, K, side, side) bool of (R, K, mask, mask) logits."""
-    return F.interpolate(masks, size=(side, side), mode="bilinear", align_corners=False) > 0
-
-
-def _motion_iou(masks: Tensor, expected: Tensor, has: Tensor) -> Tensor:
-    """(R, K) IoU of candidates with what motion expects, NaN in rows without."""
-    on = _at_side(masks, expected.shape[-1])
-    union = (on | expected).flatten(2).sum(dim=2)
-    iou = (on & expected).flatten(2).sum(dim=2) / union.clamp(min=1)
-    return torch.where(has[:, None], iou, torch.nan)
-
-
-def _beside(masks: Tensor, beside: Tensor, has: Tensor) -> Tensor:
-    """(R, K) mean of what was seen beside the object over the pixels of each candidate, 0 where empty; NaN in rows
-    without.
-    """
-    on = _at_side(masks, beside.shape[-1])
-    share = (on * beside).flatten(2).sum(dim=2) / on.flatten(2).sum(dim=2).clamp(min=1)
-    return torch.where(has[:, None], share, torch.nan)
-
-
-def _best_only(decodes: Decodes) -> Decodes:
-    """Each row's candidate with the highest predicted IoU."""
-    if decodes.masks.shape[1] == 1:
-        return decodes
-    best = decodes.iou.argmax(axis=1)
-    row = np.arange(len(best))
-    k = upload_index(decodes.masks.device, best.tolist())
-    i = torch.arange(len(best), device=k.device)
-    taken: dict[str, Any] = {
-        name: None if value is None else value[row, best][:, None]
-        for name in ("iou", "area", "boxes", "probability", "motion_iou", "beside")
-        for value in [getattr(decodes, name)]
-    }
-    return replace(decodes, masks=decodes.masks[i, k][:, None], tokens=decodes.tokens[i, k][:, None], **taken)
-
-
-def _stored(row: int | None) -> int:
-    """The row of an entry that a plan reads; a policy must not read what it gave back."""
-    assert row is not None, "a plan reads an entry whose memory is not stored"
-    return row
-
-
-def _filtered_slots(plans: Sequence[ReadPlan]) -> list[tuple[PixelFilter, list[tuple[int, int]], list[int]]]:
-    """For each rule in use: (row, slot) of the slots it filters, and the rows their reliability is stored in."""
-    found: dict[PixelFilter, tuple[list[tuple[int, int]], list[int]]] = {}
-    for i, plan in enumerate(plans):
-        for j, slot in enumerate(plan.slots if plan.pixel_filter is not None else ()):
-            if slot.filtered and slot.entry.reliability_row is not None:
-                assert plan.pixel_filter is not None
-                places, stored = found.setdefault(plan.pixel_filter, ([], []))
-                places.append((i, j))
-                stored.append(slot.entry.reliability_row)
-    return [(rule, places, stored) for rule, (places, stored) in found.items()]
-
-
-def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:
-    """(N, tokens) bias of MoSAM's pixel filter from the stored reliability of N slots (255 = protected)."""
-    c = torch.arange(256, device=stored.device) / 254  # every value a stored byte can stand for
-    low = (c < rule.tau) & (c <= 1)
-    level = stored.int()
-    soft = torch.where(low, rule.beta * torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)[level]
-    if rule.mode == "bias":
-        return soft
-    weak = low[level]
-    many = weak.float().mean(dim=1, keepdim=True) > DROP_LIMIT
-    return torch.where(many, soft, torch.where(weak, -torch.inf, 0.0))
-
-
 def _sure(job: MemoryJob) -> Tensor:
     """(K, mask, mask) logits of a job, unreliable pixels set to sure background where it asks for that."""
     if job.remask is None:
@@ -702,35 +480,4 @@ def _sure(job: MemoryJob) -> Tensor:
 
 def _buckets(plans: Sequence[ReadPlan]) -> list[list[int]]:
     """Rows that may go through memory attention together: those that read equally many slots and pointers."""
-    return _groups([(len(plan.slots), len(plan.pointers)) for plan in plans])
-
-
-def _groups(keys: Sequence[object]) -> list[list[int]]:
-    """Indices by equal key, in order of first appearance."""
-    groups: dict[object, list[int]] = {}
-    for i, key in enumerate(keys):
-        groups.setdefault(key, []).append(i)
-    return list(groups.values())
-
-
-def _merge(parts: list[tuple[list[int], Decodes]], count: int) -> Decodes:
-    """Chunks back into the order of the rows."""
-    if len(parts) == 1 and parts[0][0] == list(range(count)):
-        return parts[0][1]
-    order = np.argsort([i for members, _ in parts for i in members])
-    index = upload_index(parts[0][1].masks.device, order.tolist())
-
-    def joined(name: str) -> Any:
-        values = [getattr(part, name) for _, part in parts]
-        present = [value for value in values if value is not None]
-        if not present:
-            return None
-        if isinstance(present[0], Tensor):
-            return torch.cat(values)[index]
-        if len(present) < len(values):  # motion is known in some chunks only
-            values = [
-                np.full(part.iou.shape, np.nan) if v is None else v for v, (_, part) in zip(values, parts, strict=True)
-            ]
-        return np.concatenate(values)[order]
-
-    return Decodes(**{field.name: joined(field.name) for field in fields(Decodes)})
+    return groups([(len(plan.slots), len(plan.pointers)) for plan in plans])

@@ -47,6 +47,12 @@ class FrameComposer:
             self.flush(video, {video.next_frame: (current, outputs[video])})
         return outputs
 
+    def show_nothing(self, video: Video) -> FrameOutput:
+        """The output of a frame on which nothing is tracked yet."""
+        video.pending.append((video.next_frame, {}))
+        self.flush(video, {})
+        return FrameOutput(video.next_frame)
+
     def settle(self, video: Video, track: Track, *, everything: bool) -> None:
         """Take over the masks of a track that no later frame can change, or all of its best hypothesis."""
         first = video.pending[0][0] if video.pending else 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from mosam.engine.model_runner import Decodes
+from mosam.engine.decodes import Decodes
 from mosam.engine.track import Shown, Track
 from mosam.motion.field import MotionPair, MotionStream
 from mosam.policies.base import Entry, ReadPlan

@@ -8,8 +8,8 @@ from fake_model import FakeBackbone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mosam.engine.decodes import mean_over, planes
 from mosam.engine.engine import Engine
-from mosam.engine.model_runner import _beside, _planes
 from mosam.engine.parity import Parity
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
@@ -131,7 +131,7 @@ def test_share_of_a_mask_that_was_seen_beside_the_object():
     masks[:, 0, :, :2] = masks[:, 1, :, 2:] = 1.0
     seen = np.zeros((4, 4), np.float32)
     seen[:2, :2], seen[:, 2:] = 1.0, 0.25
-    share = _beside(masks, *_planes([seen, None], masks.device))
+    share = mean_over(masks, *planes([seen, None], masks.device))
     assert share[0].tolist() == [0.5, 0.25, 0.0]  # the last mask is empty
     assert share[1].isnan().all()
 

@@ -8,7 +8,8 @@ import torch
 from fake_model import FakeBackbone
 
 from mosam.engine.memory_bank import MemoryBank
-from mosam.engine.model_runner import DROP_LIMIT, ModelRunner
+from mosam.engine.memory_reader import DROP_LIMIT
+from mosam.engine.model_runner import ModelRunner
 from mosam.engine.parity import Parity
 from mosam.policies.base import Entry, PixelFilter, PointerRead, ReadPlan, SlotRead
 
@@ -51,7 +52,7 @@ def test_all_slots_at_once_equal_the_rule_token_by_token(runner, mode, tau, beta
     pointer = (PointerRead(a, 1.0),)
     second = ReadPlan((SlotRead(a, 6), SlotRead(c, 0, filtered=True), SlotRead(b, 1)), pointer, 16, rule)
     plain = ReadPlan((SlotRead(a, 6), SlotRead(b, 1), SlotRead(c, 0)), pointer, 16)
-    bias = runner._bias([first, second, plain])
+    bias = runner.reader.bias([first, second, plain])
     assert bias.shape == (3, 3 * TOKENS + FakeBackbone.tokens_per_pointer)
     slots = bias[:, : 3 * TOKENS].view(3, 3, TOKENS)
     free = [0.0] * TOKENS
@@ -67,13 +68,13 @@ def test_all_slots_at_once_equal_the_rule_token_by_token(runner, mode, tau, beta
 def test_a_slot_that_would_lose_most_is_weighted_instead(runner):
     weak = [0] * TOKENS
     entry = stored(runner, weak)
-    bias = runner._bias([ReadPlan((SlotRead(entry, 0, filtered=True),), (), 16, PixelFilter("drop", 0.5))])
+    bias = runner.reader.bias([ReadPlan((SlotRead(entry, 0, filtered=True),), (), 16, PixelFilter("drop", 0.5))])
     assert torch.allclose(bias, torch.full((1, TOKENS), math.log(0.05)))
 
 
 def test_rows_that_read_alike_and_filter_nothing_need_no_bias(runner):
     entry = stored(runner, [255] * TOKENS)
-    assert runner._bias([ReadPlan((SlotRead(entry, 6),), (), 16)] * 2) is None
+    assert runner.reader.bias([ReadPlan((SlotRead(entry, 6),), (), 16)] * 2) is None
 
 
 def test_reliability_of_tokens_protects_sure_ones():

@@ -52,10 +52,13 @@ class FinalMasks(Engine):
             return compose(wanted)
 
         self._composer.compose = watched
+        make_starts = self._predictor.starts
 
-    def _starts(self, *arguments):
-        self.starts = super()._starts(*arguments)
-        return self.starts
+        def watched_starts(*arguments):
+            self.starts = make_starts(*arguments)
+            return self.starts
+
+        self._predictor.starts = watched_starts
 
 
 @cache
