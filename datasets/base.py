@@ -9,28 +9,27 @@ from __future__ import annotations
 import copy
 import hashlib
 import os
-import re
-import unicodedata
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mosam.datasets.archives import TreePath, open_tree, possible_roots
-from mosam.errors import DataError, MissingDataError, UnknownNameError, printable
+from mosam.datasets.names import check_names
+from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.registry import Registry
 from mosam.system.arguments import instance, path_like, whole
 from mosam.types import Image, Mask, Prompt, Size
 
-DATASETS: Registry[type[Dataset]] = Registry("dataset", "mosam.datasets")
+if TYPE_CHECKING:
+    from mosam.datasets.made import TreePlan
+
+DATASETS: Registry[DatasetLoader] = Registry("dataset", "mosam.datasets")
 DATA_VARIABLE = "MOSAM_DATA"
-LONGEST_NAME = 200  # bytes of a sequence's name: a file may have 255, and results add numbers and endings to it
-# Files of a run's folder, where results of a sequence are called by its name.
-_OWN_FILES = re.compile(r"run\.json.*|scores(@.*)?\.json|log", re.IGNORECASE)
 
 
 class FrameSource(Protocol):
@@ -181,6 +180,35 @@ class DatasetInfo:
     tree: str = ""
 
 
+class DatasetLoader(Protocol):
+    """What is registered under a benchmark's name: a subclass of `Dataset`, or what makes an instance of one."""
+
+    @property
+    def name(self) -> str:
+        """Its registered name."""
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What the benchmark is."""
+
+    @property
+    def generated(self) -> bool:
+        """Whether it is made in memory and needs no folder."""
+
+    def __call__(
+        self,
+        root: str | os.PathLike[str] | None,
+        *,
+        split: str | None = None,
+        prompt: str | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """One split; see `Dataset`."""
+
+    def write_tree(self, plan: TreePlan) -> None:
+        """See `Dataset.write_tree`."""
+
+
 class Dataset(Mapping[str, Sequence]):
     """One split of one benchmark on disk: names in official order, each giving a `Sequence`.
 
@@ -202,8 +230,8 @@ class Dataset(Mapping[str, Sequence]):
         subset: `k of n official sequences` where the tree's list or a selection holds fewer than that, else None.
     """
 
-    info: ClassVar[DatasetInfo]
-    name: ClassVar[str]
+    info: DatasetInfo
+    name: str
     generated: ClassVar[bool] = False
     root: TreePath | None
 
@@ -255,6 +283,11 @@ class Dataset(Mapping[str, Sequence]):
     def official_names(self) -> tuple[str, ...] | None:
         """Every sequence of the official split, or None where no list is known."""
         return None
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """Writes a small tree that this loader reads, for `mosam data make` and tests; see `mosam.datasets.made`."""
+        raise MosamError(f"data make: {plan.name} cannot be made, its loader has no write_tree")
 
     def __getitem__(self, name: str) -> Sequence:
         instance(name, str, f"{self.name} {self.split}", "the name of a sequence (list(dataset) has them)")
@@ -384,46 +417,6 @@ class Dataset(Mapping[str, Sequence]):
                 f"{path}: expected the {self.info.title} folder, found nothing; expected tree:\n{self.info.tree}"
             )
         return path
-
-
-def check_names(names: Iterable[str], where: str | os.PathLike[str]) -> None:
-    """Refuse sequence names under which results cannot be kept, before anything is tracked.
-
-    Args:
-        names: of all sequences.
-        where: the root, named in the error.
-    Raises:
-        DataError: control characters or bytes that are no text; longer than `LONGEST_NAME`; a path, hidden, or the name
-            of a file that every run has; two that differ by case or Unicode form alone, which are one file on some
-            disks.
-    """
-    seen: dict[str, str] = {}
-    for name in names:
-        fault = _fault_of_name(name)
-        if fault is not None:
-            shown = printable(name)
-            shown = shown if len(shown) <= _SHOWN_NAME else f"{shown[:_SHOWN_NAME]}..."
-            raise DataError(where, f"expected sequence names {fault}, got '{shown}'; rename it")
-        other = seen.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if other != name:
-            raise DataError(
-                where,
-                "expected sequence names that differ by more than case or Unicode form, as these are one file on some "
-                f"disks, got {other!a} and {name!a}; rename one",
-            )
-
-
-_SHOWN_NAME = 60
-
-
-def _fault_of_name(name: str) -> str | None:
-    if printable(name) != name:
-        return "without line feeds, control characters or bytes that are no UTF-8"
-    if len(name.encode()) > LONGEST_NAME:
-        return f"of at most {LONGEST_NAME} bytes"
-    if not name or name.startswith(".") or any(mark in name for mark in "/\\"):
-        return "that are plain and do not begin with a dot"
-    return "other than those of a run's own files" if _OWN_FILES.fullmatch(name) else None
 
 
 def shorten(names: Iterable[str], limit: int = 3) -> str:

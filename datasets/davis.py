@@ -19,6 +19,7 @@ from mosam.datasets.annotations import (
 from mosam.datasets.archives import TreePath, open_tree
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, list_files
+from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_lines, write_maps
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Prompt
@@ -185,6 +186,11 @@ class Davis2016(_Davis):
         tree=_TREE.format(year="2016", split="{train,val}"),
     )
 
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        _write_tree(plan, "2016", plan.single, factor=255)
+
 
 @DATASETS.register("davis2017", "davis")
 class Davis2017(_Davis):
@@ -212,6 +218,11 @@ class Davis2017(_Davis):
         + "\n  Annotations_unsupervised/480p/<sequence>/00000.png ...   (optional, for davis2017-unsupervised)",
     )
 
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        _write_tree(plan, "2017", tuple(footage.starting() for footage in plan.several))
+
 
 def _read_pairs(path: TreePath) -> tuple[str, ...]:
     """Names of a list of path pairs: `/JPEGImages/480p/<name>/00000.jpg /Annotations/480p/<name>/00000.png` a frame."""
@@ -227,3 +238,13 @@ def _read_pairs(path: TreePath) -> tuple[str, ...]:
     if not names:
         raise DataError(path, "expected lines of an image and an annotation path, got none")
     return tuple(names)
+
+
+def _write_tree(plan: TreePlan, year: str, videos: tuple[Footage, ...], *, factor: int = 1) -> None:
+    names = official_list(f"davis{year}_{plan.split}")[: len(videos)]
+    for name, footage in zip(names, videos, strict=True):
+        stems = numbers("%05d", len(footage))
+        write_frames(plan.root / "JPEGImages" / "480p" / name, footage, stems)
+        annotated = {0} if plan.hidden else None
+        write_maps(plan.root / "Annotations" / "480p" / name, footage, stems, annotated, factor=factor)
+    write_lines(plan.root / "ImageSets" / year / f"{plan.split}.txt", list(names))

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
-from mosam.datasets.vot import TREE, RegionDataset, RegionTruth
+from mosam.datasets.made import TreePlan, write_lines
+from mosam.datasets.region_folders import TREE, RegionDataset, region_lines, write_sequences
+from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.regions.files import read_trajectory
 from mosam.types import Prompt
@@ -51,3 +53,9 @@ class Didi(RegionDataset):
             return (first.prompt(truth.object_ids[0], 0, "mask"),)
         except (MismatchError, MissingDataError) as error:
             raise DataError(path, str(error)) from None
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        for folder, footage in write_sequences(plan, plan.single, "box"):
+            write_lines(folder / FIRST_MASK, region_lines(footage, 1, "mask")[:1])

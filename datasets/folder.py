@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.codecs import LARGEST_LABEL
+from mosam.codecs import LARGEST_LABEL, labels_of_masks, write_labels
 from mosam.datasets.annotations import LabelMapTruth, check_start_mask, read_rows
 from mosam.datasets.archives import LMDB_FILE, TreePath, as_path
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence, shorten
 from mosam.datasets.frames import ARCHIVE_SUFFIX, StoredFrames, has_frames, holds_frames, open_frames
+from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
 from mosam.datasets.video import VIDEO_SUFFIXES
 from mosam.errors import DataError, MissingDataError, printable
 from mosam.geometry import box_fault, mask_to_box
@@ -290,6 +291,20 @@ class Folder(Dataset):
         path = None if root is None else as_path(root)
         is_video = path is not None and path.name.lower().endswith(VIDEO_SUFFIXES) and path.is_file()
         return path if is_video else super()._check_root(root)
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """Videos given with masks and with boxes in turn."""
+        for number, footage in enumerate(plan.several):
+            footage = footage.starting()
+            name = f"toy{number:05d}"
+            write_frames(plan.root / name, footage, numbers("%05d", len(footage)))
+            if number % 2 == 0:
+                write_labels(plan.root / f"{name}.png", labels_of_masks(footage.masks[0], footage.size))
+            else:
+                write_lines(
+                    plan.root / f"{name}.txt", box_lines(np.stack([footage.boxes(i)[0] for i in footage.object_ids]))
+                )
 
 
 def _inside(folder: TreePath) -> Iterator[TreePath]:

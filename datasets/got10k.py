@@ -14,6 +14,7 @@ from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import NoFrames, StoredFrames, has_frames, open_frames
 from mosam.datasets.lasot import first_box
+from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
 from mosam.errors import DataError
 from mosam.types import Size
 
@@ -117,6 +118,37 @@ GOT-10k/
 
     def _folder(self, name: str) -> TreePath:
         return self._split_folder() / name
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        folder = plan.root / plan.split
+        names = [f"GOT-10k_{plan.split.capitalize()}_{number + 1:06d}" for number in range(len(plan.single))]
+        for name, footage in zip(names, plan.single, strict=True):
+            boxes = footage.boxes(1) + np.array([1, 1, 0, 0])
+            height, width = footage.size
+            write_frames(folder / name, footage, numbers("%08d", len(footage), base=1))
+            rows = box_lines(boxes, "{:.4f}".format)
+            write_lines(folder / name / "groundtruth.txt", rows[:1] if plan.hidden else rows)
+            metadata = {
+                "url": "https://example.org/toy",
+                "begin": "00:00:00",
+                "end": f"00:00:{len(footage) / 10:02.0f}",
+                "anno_fps": "10Hz",
+                "object_class": "shape",
+                "motion_class": "move",
+                "major_class": "toy",
+                "root_class": "object",
+                "motion_adverb": "smoothly",
+                "resolution": f"({width}, {height})",
+            }
+            write_lines(folder / name / "meta_info.ini", ["[METAINFO]", *(f"{k}: {v}" for k, v in metadata.items())])
+            if not plan.hidden:
+                absent = np.isnan(boxes).any(axis=1).tolist()
+                write_lines(folder / name / "absence.label", [str(int(flag)) for flag in absent])
+                write_lines(folder / name / "cover.label", ["0" if flag else "8" for flag in absent])
+                write_lines(folder / name / "cut_by_image.label", ["0"] * len(footage))
+        write_lines(folder / "list.txt", names)
 
 
 def _truth(folder: TreePath, boxes: NDArray[np.float64]) -> BoxTruth:

@@ -20,6 +20,7 @@ from mosam.datasets.annotations import (
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, open_frames
+from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
 from mosam.errors import DataError
 from mosam.types import Prompt
 
@@ -139,6 +140,11 @@ LaSOT/
             raise DataError(f"{self.root}/{category}/{name}", "expected groundtruth.txt, found none; get the sequence")
         return folder
 
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        write_lasot(plan, official_list(f"lasot_{plan.split}"), LISTS[plan.split], origin=1)
+
 
 def first_box(boxes: NDArray[np.float64], path: TreePath) -> Prompt:
     """The prompt of a single-object sequence: the first row of (T, 4) boxes read from `path`.
@@ -165,3 +171,17 @@ def _read_absent(folder: TreePath, count: int) -> NDArray[np.bool_]:
     if not paths:
         raise DataError(folder, "expected full_occlusion.txt and out_of_view.txt, or absent.txt; found neither")
     return np.logical_or.reduce([read_flags(path, count) for path in paths])
+
+
+def write_lasot(plan: TreePlan, names: tuple[str, ...], listing: str, origin: int) -> None:
+    """A small tree of these sequences, the first pixel at `origin`, and a list of them without a final newline."""
+    for name, footage in zip(names, plan.single, strict=False):
+        folder = plan.root / name.rpartition("-")[0] / name
+        boxes = footage.boxes(1)
+        absent = np.isnan(boxes).any(axis=1).astype(int)
+        write_frames(folder / "img", footage, numbers("%08d", len(footage), base=1))
+        write_lines(folder / "groundtruth.txt", box_lines(boxes + np.array([origin, origin, 0, 0])))
+        write_lines(folder / "full_occlusion.txt", [",".join(map(str, absent))])
+        write_lines(folder / "out_of_view.txt", [",".join("0" * len(footage))])
+        write_lines(folder / "nlp.txt", ["a textured shape that moves"])
+    write_lines(plan.root / listing, list(names[: len(plan.single)]), end="")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from mosam.datasets.annotations import official_list, read_names
 from mosam.datasets.base import DATASETS, DatasetInfo
-from mosam.datasets.lasot import LISTS, Lasot
+from mosam.datasets.lasot import LISTS, Lasot, write_lasot
+from mosam.datasets.made import TreePlan
 
 
 @DATASETS.register("lasot-ext")
@@ -54,3 +55,8 @@ LaSOT_extension_subset/
     def official_names(self) -> tuple[str, ...]:
         """All 150 sequences."""
         return official_list("lasot_ext_test")
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        write_lasot(plan, official_list("lasot_ext_test"), LISTS["test"], origin=0)

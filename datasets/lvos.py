@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from mosam.datasets.annotations import ObjectRange, official_list
 from mosam.datasets.base import DATASETS, DatasetInfo
+from mosam.datasets.made import TreePlan, numbers, write_frames, write_json, write_maps
 from mosam.datasets.video_folders import VideoFolders
 from mosam.errors import DataError
 
@@ -44,6 +45,25 @@ class _Lvos(VideoFolders):
                 raise DataError(where, "expected a frame_range of numbers start, end, frame_nums") from None
             ranges[object_id] = ObjectRange(bisect_left(numbers, start), bisect_left(numbers, end), count)
         return ranges
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        folder = plan.root / plan.split
+        videos: dict[str, object] = {}
+        names = [official_list("lvos_unseen")[0], *(f"toy{number:05d}" for number in range(1, len(plan.several)))]
+        for name, footage in zip(names, plan.several, strict=True):
+            stems = numbers("%08d", len(footage), base=1, step=5)
+            firsts = footage.first_frames
+            write_frames(folder / "JPEGImages" / name, footage, stems)
+            write_maps(folder / "Annotations" / name, footage, stems, set(firsts.values()) if plan.hidden else None)
+            spans = {}
+            for object_id, first in firsts.items():
+                last = max(t for t, masks in enumerate(footage.masks) if object_id in masks)
+                span = {"start": str(1 + 5 * first), "end": str(1 + 5 * last), "frame_nums": str(last - first + 1)}
+                spans[str(object_id)] = {"frame_range": span}
+            videos[name] = {"objects": spans}
+        write_json(folder / f"{plan.split}_meta.json", {"videos": videos})
 
 
 @DATASETS.register("lvos-v1")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from mosam.datasets.annotations import LabelMapTruth
 from mosam.datasets.base import DATASETS, DatasetInfo
+from mosam.datasets.made import TreePlan, numbers, write_frames, write_maps
 from mosam.datasets.video_folders import VideoFolders
 
 _TREE = """\
@@ -27,6 +28,17 @@ class _Mose(VideoFolders):
     def find_objects(self, name: str, read: Callable[..., LabelMapTruth]) -> tuple[int, ...]:
         """The ids of the first label map: all objects are there."""
         return read().first_ids
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        folder = plan.root / plan.split
+        for number, footage in enumerate(plan.several):
+            footage = footage.starting()
+            name = f"toy{number:05d}"
+            stems = numbers("%05d", len(footage))
+            write_frames(folder / "JPEGImages" / name, footage, stems)
+            write_maps(folder / "Annotations" / name, footage, stems, {0} if plan.hidden else None)
 
 
 @DATASETS.register("mose")

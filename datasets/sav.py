@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-from mosam.codecs import read_labels
-from mosam.codecs.coco import decode_rle
+import numpy as np
+
+from mosam.codecs import read_labels, write_labels
+from mosam.codecs.coco import decode_rle, encode_rle
 from mosam.codecs.masks import object_folder
 from mosam.datasets.annotations import list_label_maps, read_json, read_names
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence, shorten
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, read_image_size
+from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_json, write_lines
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Mask, Prompt, Size
@@ -286,3 +290,56 @@ SA-V/
         if self.split == "train":
             return self._masklets[name].with_name(name)
         return self._split_folder() / "JPEGImages_24fps" / name
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        folder = plan.root / f"sav_{plan.split}"
+        if plan.split == "train":
+            _write_training(plan, folder / "sav_000")
+            return
+        names = [f"sav_{number:06d}" for number in range(len(plan.several))]
+        for name, footage in zip(names, plan.several, strict=True):
+            footage = footage.starting()
+            stems = numbers("%05d", len(footage))
+            write_frames(folder / "JPEGImages_24fps" / name, footage, stems)
+            for object_id in footage.object_ids:
+                maps = folder / "Annotations_6fps" / name / object_folder(object_id)
+                maps.mkdir(parents=True)
+                for t in range(0, len(footage), FRAME_STEP):
+                    mask = _grown(footage.mask(t, object_id))
+                    write_labels(maps / f"{stems[t]}.png", mask.astype(np.uint8))
+        write_lines(folder / f"sav_{plan.split}.txt", names)
+
+
+def _write_training(plan: TreePlan, folder: Path) -> None:
+    for number, footage in enumerate(plan.several):
+        name = f"sav_{number:06d}"
+        _write_video(folder / f"{name}.mp4", footage)
+        frames = range(0, len(footage), FRAME_STEP)
+        ids = sorted({object_id for frame in frames for object_id in footage.masks[frame]})
+        masklets = [[encode_rle(footage.mask(frame, object_id)) for object_id in ids] for frame in frames]
+        write_json(folder / f"{name}_manual.json", {"video_id": name, "masklet": masklets})
+
+
+def _write_video(path: Path, footage: Footage) -> None:
+    """As MPEG-4 at 24 frames a second, in the colors that every decoder knows."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    height, width = footage.size
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=24)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.bit_rate = 8_000_000
+        for image in footage.images:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _grown(mask: Mask) -> Mask:
+    """A mask with its surroundings, so that objects overlap."""
+    padded = np.pad(mask, 3)
+    height, width = mask.shape
+    shifts = ((y, x) for y in range(7) for x in range(7))
+    return np.logical_or.reduce([padded[y : y + height, x : x + width] for y, x in shifts])

@@ -11,6 +11,7 @@ from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames
 from mosam.datasets.lasot import first_box
+from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
 from mosam.errors import DataError
 
 CHUNKS = 12
@@ -102,3 +103,14 @@ TrackingNet/
         """The folder of pictures; where only the zip it came in is there, that."""
         folder, archive = self._chunk() / "frames" / name, self._chunk() / "zips" / f"{name}.zip"
         return archive if not has_frames(folder) and has_frames(archive) else folder
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """A small tree."""
+        folder = plan.root / plan.split.upper()
+        official = official_list("trackingnet_test") if plan.split == "test" else ()
+        for number, footage in enumerate(plan.single):
+            name = official[number] if official else f"abcdefghij{number}_0"
+            rows = box_lines(footage.boxes(1))
+            write_frames(folder / "frames" / name, footage, numbers("%d", len(footage)))
+            write_lines(folder / "anno" / f"{name}.txt", rows[:1] if plan.hidden else rows)

@@ -9,6 +9,7 @@ from mosam.datasets.annotations import read_json
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.frames import has_frames
+from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_json, write_maps
 from mosam.datasets.video_folders import VideoFolders
 from mosam.errors import DataError
 
@@ -87,6 +88,28 @@ class _YouTubeVos(VideoFolders):
                 raise DataError(where, 'expected "frames": a list of names, got another')
             frames[object_id] = listed
         return frames
+
+    @staticmethod
+    def write_tree(plan: TreePlan) -> None:
+        """All frames apart; ids with gaps; every fifth frame listed, an object only from where it appears."""
+        step = plan.info.frame_step
+        folder, everything = plan.root / plan.split, plan.root / f"{plan.split}_all_frames"
+        videos: dict[str, object] = {}
+        for number, footage in enumerate(plan.several):
+            name = f"toy{number:05d}"
+            footage = footage.renumbered({object_id: 2 * object_id - 1 for object_id in footage.object_ids})
+            sampled = set(range(0, len(footage), step))
+            listed = Footage(footage.images, tuple(m if t in sampled else {} for t, m in enumerate(footage.masks)))
+            firsts = listed.first_frames
+            stems = numbers("%05d", len(footage))
+            write_frames(everything / "JPEGImages" / name, footage, stems)
+            images = [image for t, image in enumerate(footage.images) if t in sampled]
+            write_frames(folder / "JPEGImages" / name, Footage(tuple(images), ()), [stems[t] for t in sorted(sampled)])
+            write_maps(folder / "Annotations" / name, listed, stems, set(firsts.values()) if plan.hidden else sampled)
+            frames = {key: [stems[t] for t in sorted(sampled) if t >= first] for key, first in firsts.items()}
+            objects = {str(key): {"category": "shape", "frames": names} for key, names in frames.items()}
+            videos[name] = {"objects": objects}
+        write_json(folder / "meta.json", {"videos": videos})
 
 
 @DATASETS.register("ytvos2018")

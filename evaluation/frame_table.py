@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mosam.codecs import CODECS
-from mosam.datasets.vot import RegionTruth
+from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MosamError
 from mosam.evaluation.evaluate import carry, find_run, map_sequences, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mosam.codecs import CODECS
 from mosam.codecs.vot import name_of_anchor
 from mosam.datasets.base import BoxTruth
-from mosam.datasets.vot import RegionTruth
+from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MissingDataError
 from mosam.evaluation.evaluate import find_run
 from mosam.evaluation.metrics.precision import center_error

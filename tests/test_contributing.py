@@ -8,6 +8,7 @@ from trees import stems, write_frames, write_text
 
 from mosam.datasets.base import DATASETS, load_dataset
 from mosam.datasets.check import check
+from mosam.datasets.make import make_tree
 from mosam.datasets.pack import pack
 from mosam.errors import DataError, MissingDataError
 
@@ -41,6 +42,13 @@ def test_the_example_is_a_whole_benchmark(root, tmp_path):
         assert sequence.truth.absent.tolist() == [False, True, False]
         assert check(form) == []
     assert packed.annotation_hash() == dataset.annotation_hash()
+
+
+@pytest.mark.usefixtures("drones")
+def test_the_example_makes_its_own_tree(tmp_path):
+    dataset = load_dataset("drones", root=make_tree("drones", tmp_path / "made", frames=6, scale=8))
+    assert check(dataset) == []
+    assert len(dataset) == 2
 
 
 @pytest.mark.usefixtures("drones")

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.codecs.vot import CONFIDENCE, VotCodec, name_of_anchor, name_of_pass
-from mosam.datasets.vot import RegionTruth
+from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.eao import (

@@ -27,7 +27,8 @@ from mosam.types import FrameOutput, Prompt
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
-    from mosam.datasets.vot import RegionSequence, RegionTruth
+    from mosam.datasets.region_folders import RegionSequence
+    from mosam.datasets.region_truth import RegionTruth
 
 FAILURE_OVERLAP = 0.0  # a supervised tracker has failed where its overlap is not above this (VOT2013, section 3)
 

@@ -90,7 +90,7 @@ class Session:
         self._video = None
 
     def _prompts(self, regions: Sequence[str], frame: int) -> list[Prompt]:
-        from mosam.datasets.vot import RegionTruth
+        from mosam.datasets.region_truth import RegionTruth
 
         prompts = []
         for region in regions:

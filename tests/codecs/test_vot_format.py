@@ -8,7 +8,7 @@ import pytest
 from mosam.codecs import CODECS, CodecOptions
 from mosam.codecs.vot import VotCodec, name_of_anchor, name_of_pass, write_run
 from mosam.datasets.frames import NoFrames
-from mosam.datasets.vot import RegionSequence
+from mosam.datasets.region_folders import RegionSequence
 from mosam.errors import DataError, MissingDataError
 from mosam.regions.files import read_trajectory
 from mosam.regions.trajectory import Rectangle, RunMask, Special

@@ -3,7 +3,8 @@ import pytest
 from trees import moving_square, stems, write_davis, write_frames, write_lasot_sequence, write_text
 
 from mosam.datasets.annotations import SPLITS, read_names
-from mosam.datasets.base import DATASETS, check_names, load_dataset, shorten
+from mosam.datasets.base import DATASETS, load_dataset, shorten
+from mosam.datasets.names import check_names
 from mosam.errors import DataError, MissingDataError, UnknownNameError
 
 

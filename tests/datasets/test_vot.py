@@ -7,7 +7,7 @@ import pytest
 from trees import stems, write_frames
 
 from mosam.datasets.base import DATASETS, load_dataset
-from mosam.datasets.vot import Anchor, RegionTruth
+from mosam.datasets.region_truth import Anchor, RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.regions.trajectory import Point, Rectangle, Special, Trajectory
 
@@ -89,7 +89,7 @@ def test_annotation_alone_is_enough_to_score(tmp_path):
 
 def test_frames_are_not_looked_for_until_read(tmp_path, monkeypatch):
     sequence = one(tmp_path)
-    monkeypatch.setattr("mosam.datasets.vot.frames_or_none", None)  # calling it would raise
+    monkeypatch.setattr("mosam.datasets.region_folders.frames_or_none", None)  # calling it would raise
     assert sequence.truth.size == (10, 14)
 
 

@@ -115,8 +115,7 @@ def supervised(tmp_path):
 
 
 def region_message(root: Path, **options) -> str:
-    cls = DATASETS[DATASET_OF["supervised"]]
-    random = type("Random", (cls,), {"eao_interval": INTERVALS["supervised"]})
+    random = dataclasses.replace(DATASETS[DATASET_OF["supervised"]], eao_interval=INTERVALS["supervised"])
     return message(root / "results" / "A", random(root), **options)
 
 

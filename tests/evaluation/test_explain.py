@@ -88,9 +88,9 @@ def test_supervised_programs_on_real_results(unpacked, tracker):
 @pytest.mark.parametrize("kind", ["multistart", "longterm", "vots"])
 def test_other_experiments_have_their_options_side_by_side(kind, tmp_path):
     write_files(tmp_path, json.loads((FOLDER / f"{kind}.json").read_text())["files"])
-    cls = DATASETS[DATASET_OF[kind]]
-    info = dataclasses.replace(cls.info, no_truth=())
-    random = type("Random", (cls,), {"info": info, "eao_interval": INTERVALS.get(kind)})(tmp_path)
+    challenge = DATASETS[DATASET_OF[kind]]
+    info = dataclasses.replace(challenge.info, no_truth=())
+    random = dataclasses.replace(challenge, info=info, eao_interval=INTERVALS.get(kind))(tmp_path)
     found = explain(tmp_path / "results" / "A", random)
     own = random.info.protocol
     assert [item.protocol for item in found.scores] == [own, f"{own}[thin_masks]", f"{own}[unbounded]"]

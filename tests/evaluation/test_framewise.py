@@ -71,8 +71,8 @@ def test_what_is_annotated_and_said_on_a_frame(tmp_path):
 @pytest.mark.parametrize("kind", ["supervised", "multistart", "longterm", "vots"])
 def test_regions_of_every_experiment(tmp_path, kind):
     write_files(tmp_path, experiment_files(kind, seed=1))
-    cls = DATASETS[DATASET_OF[kind]]
-    dataset = type("Public", (cls,), {"info": replace(cls.info, no_truth=())})(tmp_path / "sequences")
+    challenge = DATASETS[DATASET_OF[kind]]
+    dataset = replace(challenge, info=replace(challenge.info, no_truth=()))(tmp_path / "sequences")
     folder, name = tmp_path / "results" / "A", next(iter(dataset))
     tracked, truth = read_tracked(folder, dataset, name), dataset[name].truth
     scores = evaluate(folder, dataset)

@@ -19,9 +19,9 @@ from mosam.evaluation.protocols.base import Protocol, Results, parse_protocol
 
 
 def dataset_of(kind, root):
-    cls = DATASETS[DATASET_OF[kind]]
-    info = dataclasses.replace(cls.info, no_truth=())
-    return type("Random", (cls,), {"info": info, "eao_interval": INTERVALS.get(kind)})(root)
+    challenge = DATASETS[DATASET_OF[kind]]
+    info = dataclasses.replace(challenge.info, no_truth=())
+    return dataclasses.replace(challenge, info=info, eao_interval=INTERVALS.get(kind))(root)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from vot_environment import make, toolkit_environment
 
-from mosam.datasets.base import DATASETS, load_dataset
+from mosam.datasets.base import load_dataset
 from mosam.datasets.make import make_tree
 from mosam.evaluation.evaluate import evaluate
 from mosam.regions.files import read_trajectory
@@ -113,16 +113,10 @@ def workspaces(tmp_path_factory):
     return workspace
 
 
-@pytest.fixture
-def short(monkeypatch):
-    """Our datasets with an interval for short sequences."""
-    for name, _ in CASES.values():
-        monkeypatch.setattr(DATASETS[name], "eao_interval", INTERVAL)
-
-
 @pytest.mark.parametrize(("kind", "version"), [*((k, v) for k, (_, v) in CASES.items()), ("several", "0.9.0")])
-def test_the_toolkits_numbers_are_ours(workspaces, short, kind, version):
+def test_the_toolkits_numbers_are_ours(workspaces, monkeypatch, kind, version):
     made = workspaces(kind, version)
+    monkeypatch.setattr(made.dataset, "eao_interval", INTERVAL)
     assert set(made.numbers) == set(TRACKERS)
     for tracker in TRACKERS:
         ours = evaluate(made.root / "results" / tracker, made.dataset, jobs=1).overall

@@ -24,9 +24,9 @@ TOLERANCE = 1e-9
 
 
 def score(root, kind, tracker="A", protocol=None):
-    cls = DATASETS[DATASET_OF[kind]]
-    info = dataclasses.replace(cls.info, no_truth=())
-    random = type("Random", (cls,), {"info": info, "eao_interval": INTERVALS.get(kind)})
+    challenge = DATASETS[DATASET_OF[kind]]
+    info = dataclasses.replace(challenge.info, no_truth=())
+    random = dataclasses.replace(challenge, info=info, eao_interval=INTERVALS.get(kind))
     return evaluate(root / "results" / tracker, random(root), protocol=protocol)
 
 
