@@ -26,7 +26,7 @@ import mosam.regions
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.scores import Scores
-from mosam.results.store import RECORD
+from mosam.results.record import RECORD
 from mosam.system.files import PathError, read_regular, write_text
 from mosam.system.typed import parse_json
 

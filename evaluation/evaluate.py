@@ -22,7 +22,7 @@ from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
 from mosam.evaluation.scores import Scores
-from mosam.results.store import RECORD, RunRecord, read_record
+from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 
 LISTED = 10  # missing sequences that an error names

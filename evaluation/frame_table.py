@@ -22,8 +22,8 @@ from mosam.errors import MosamError
 from mosam.evaluation.evaluate import carry, find_run, map_sequences, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
 from mosam.evaluation.protocols.base import Results
+from mosam.results.folder import writing
 from mosam.results.frame_log import log_path, read_frame_log
-from mosam.results.store import writing
 from mosam.system.files import replacing
 
 if TYPE_CHECKING:

@@ -50,7 +50,7 @@ from mosam.evaluation.tables import tabulate
 from mosam.regions.files import format_binary, format_text, read_trajectory
 from mosam.regions.trajectory import Point, Polygon, Rectangle, Special, Trajectory, mask_region
 from mosam.results.frame_log import read_frame_log
-from mosam.results.store import RunRecord, RunSettings, SequenceRecord, read_record
+from mosam.results.record import RunRecord, RunSettings, SequenceRecord, read_record
 from mosam.system.typed import parse_json
 from mosam.vot.toolkit import describe_analysis
 from mosam.vot.workspace import read_trackers, stack_of

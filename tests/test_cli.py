@@ -20,7 +20,7 @@ from mosam.cli import run_command
 from mosam.commands.progress import count
 from mosam.datasets.base import DATASETS
 from mosam.errors import DataError
-from mosam.results.store import read_record
+from mosam.results.record import read_record
 
 TESTS = Path(__file__).parent
 MODEL = "random:mini"

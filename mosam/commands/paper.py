@@ -28,7 +28,8 @@ from mosam.evaluation.intervals import interval
 from mosam.evaluation.layouts import MISSING, Table
 from mosam.evaluation.protocols.base import PROTOCOLS
 from mosam.evaluation.scores import Scores, load_scores, save_scores
-from mosam.results.store import RECORD, SCORES, read_record
+from mosam.results.folder import SCORES
+from mosam.results.record import RECORD, read_record
 from mosam.system import options as shared
 from mosam.system.files import read_regular
 from mosam.system.options import option
@@ -469,7 +470,7 @@ def _root(data: Path, name: str) -> Path:
 def _folder(options: RunOptions, split: str) -> Path:
     """A run's folder, named without its dataset; as `mosam.tracking.plan` names it."""
     from mosam.policies.base import load_policy, parse_tracker
-    from mosam.results.store import run_name
+    from mosam.results.folder import run_name
 
     info = DATASETS[options.dataset].info
     name, values = parse_tracker(options.tracker or "")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from mosam.datasets.select import split_list
 from mosam.errors import MismatchError, MissingDataError, MosamError, UnknownNameError
+from mosam.results.folder import SCORES
 from mosam.results.frame_log import read_frame_log
-from mosam.results.store import RECORD, SCORES, read_record
+from mosam.results.record import RECORD, read_record
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.tracking.plan import RunOptions, choose_dataset

@@ -13,7 +13,8 @@ from mosam.datasets.select import choose_runs, split_list
 from mosam.evaluation.cache import cache_folder
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores, save_scores
-from mosam.results.store import RECORD, SCORES
+from mosam.results.folder import SCORES
+from mosam.results.record import RECORD
 from mosam.system import options as shared
 from mosam.system.options import option
 

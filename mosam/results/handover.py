@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mosam.errors import MismatchError, MosamError
+from mosam.results.folder import content_hash, hidden_name, writing
 from mosam.results.frame_log import log_path
-from mosam.results.store import RunSettings, RunStore, SequenceRecord, content_hash, hidden_name, writing
+from mosam.results.record import RunSettings, SequenceRecord
+from mosam.results.store import RunStore
 from mosam.system.files import Inside, PathError
 from mosam.system.typed import read_json
 

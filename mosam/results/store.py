@@ -13,304 +13,32 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
-import fcntl
-import hashlib
-import json
 import os
 import re
-import stat
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from mosam.codecs import may_be_result, paths_of
-from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
+from mosam.errors import DataError, MismatchError, MissingDataError
+from mosam.results.folder import LOCK, PARTIAL, StoreError, content_hash, hidden_name, writing
 from mosam.results.frame_log import log_path
+from mosam.results.lock import release_lock, take_lock
+from mosam.results.record import (
+    BACKUP,
+    RECORD,
+    RunRecord,
+    RunSettings,
+    SequenceRecord,
+    parse_record,
+    read_record,
+    saved_of,
+    to_text,
+)
 from mosam.system.files import PARTIAL_PREFIX, PARTIAL_SUFFIX, Inside, PathError, read_regular
-from mosam.system.typed import from_data, parse_json
 
-RECORD = "run.json"
-BACKUP = "run.json.bak"
-SCORES = "scores.json"
-LOCK = ".lock"
-PARTIAL = ".partial-"
-HIDDEN = (PARTIAL, ".work-", ".ready-", ".shared-", ".settings-")  # what a run keeps in its folder while it goes on
-FORMAT = 1
 _SHOWN = 6  # differences named in an error
-_NAME_BYTES = 100  # of a sequence's name in a hidden folder's
 _OWN_SCORES = re.compile(r"scores(@[^/]*)?\.json")
-
-Scalar: TypeAlias = "str | int | float | bool | None"
-
-# What an operating system says when no sequence can be written any more, with the words a person understands.
-_FATAL = {
-    errno.ENOSPC: "the disk is full; free some space",
-    errno.EDQUOT: "the disk quota is used up; free some space",
-    errno.EROFS: "the file system is read-only; choose another folder with --results",
-    errno.EACCES: "no permission to write; choose another folder with --results",
-    errno.EPERM: "no permission to write; choose another folder with --results",
-}
-
-
-class StoreError(MosamError):
-    """Results cannot be written: full disk, no permission, or another process writes the same run."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunSettings:
-    """What must be equal for two results to belong to one run.
-
-    Attributes:
-        dataset, split, prompt: what is tracked.
-        seed: draw of a generated benchmark, and of random weights.
-        tracker: the policy with the options that differ from its defaults, `mosam[stride=3]`.
-        policy: every field of its configuration.
-        model: name of the network.
-        weights_hash: SHA-256 of its weights.
-        precision: type it computes in.
-        device: kind of processor (`cpu`, `cuda`, `mps`); rounding differs between them.
-        network: other choices of the network: rounding formulas, resize filter.
-        engine: parity settings, see `mosam.engine.parity`.
-        output: result format, value for absent objects, box convention.
-    """
-
-    dataset: str
-    split: str
-    prompt: str
-    seed: int
-    tracker: str
-    policy: Mapping[str, Any]
-    model: str
-    weights_hash: str
-    precision: str
-    device: str
-    network: Mapping[str, Any]
-    engine: Mapping[str, Any]
-    output: Mapping[str, Any]
-
-    def differences(self, other: RunSettings) -> list[str]:
-        """Fields in which `other` differs, each as `name: own value -> other's value`."""
-        mine, theirs = _flatten(dataclasses.asdict(self)), _flatten(dataclasses.asdict(other))
-        absent = "(not recorded)"
-        return [
-            f"{key}: {mine.get(key, absent)} -> {theirs.get(key, absent)}"
-            for key in dict.fromkeys([*mine, *theirs])
-            if mine.get(key, absent) != theirs.get(key, absent)
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceRecord:
-    """What became of one sequence.
-
-    Attributes:
-        status: `done` or `failed`.
-        frames: frames tracked.
-        seconds: time spent in the engine, without waiting for frames; a batch's time is shared equally.
-        wall_seconds: from opening the sequence to its finished files.
-        annotation: hash of the annotation it was started from.
-        pictures: fingerprint of its frames (`mosam.datasets.fingerprint`); None = not taken, as in older records.
-        hash: SHA-256 over names and bytes of its result files.
-        reason: why it failed, one line.
-    """
-
-    status: Literal["done", "failed"]
-    frames: int = 0
-    seconds: float = 0.0
-    wall_seconds: float = 0.0
-    annotation: str | None = None
-    pictures: str | None = None
-    hash: str | None = None
-    reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """Everything needed to redo a run, as kept in `run.json`.
-
-    Attributes:
-        settings: what its results depend on.
-        selection: names of the sequences the run was asked for, or None = all of the split.
-        annotation_hash: hash of the annotation of those sequences.
-        environment: code version, package versions, machine; see `mosam.results.environment`.
-        sequences: by name, in the order they were finished.
-    """
-
-    settings: RunSettings
-    selection: tuple[str, ...] | None = None
-    annotation_hash: str = ""
-    environment: Mapping[str, Any] = field(default_factory=dict)
-    sequences: Mapping[str, SequenceRecord] = field(default_factory=dict)
-
-    @property
-    def done(self) -> list[str]:
-        """Names of the finished sequences."""
-        return [name for name, record in self.sequences.items() if record.status == "done"]
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """Reason of each failed sequence."""
-        return {name: record.reason or "" for name, record in self.sequences.items() if record.status == "failed"}
-
-    @property
-    def fps(self) -> float | None:
-        """Frames per second of the finished sequences, or None where nothing was timed."""
-        finished = [record for record in self.sequences.values() if record.status == "done"]
-        seconds = sum(record.seconds for record in finished)
-        return sum(record.frames for record in finished) / seconds if seconds > 0 else None
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of `run.json`."""
-        return {
-            "format": FORMAT,
-            **dataclasses.asdict(self.settings),
-            "selection": None if self.selection is None else list(self.selection),
-            "annotation_hash": self.annotation_hash,
-            "environment": dict(self.environment),
-            "sequences": {
-                name: {key: value for key, value in dataclasses.asdict(record).items() if value is not None}
-                for name, record in self.sequences.items()
-            },
-        }
-
-    @classmethod
-    def from_json(cls, data: object, where: str | os.PathLike[str] = RECORD) -> RunRecord:
-        """The inverse of `to_json`.
-
-        Raises:
-            DataError: something is missing or of a wrong type.
-        """
-        fields = from_data(dict[str, Any], data, where)
-        if fields.get("format") != FORMAT:
-            raise DataError(where, f"format: expected {FORMAT}, got {str(fields.get('format'))[:20]!r}")
-        rest = from_data(_Rest, fields, where, unknown=True)
-        return cls(
-            from_data(RunSettings, fields, where, unknown=True),
-            rest.selection, rest.annotation_hash, rest.environment, rest.sequences,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Rest:
-    """Fields of `run.json` beside the settings."""
-
-    selection: tuple[str, ...] | None
-    annotation_hash: str
-    environment: Mapping[str, Any]
-    sequences: Mapping[str, SequenceRecord]
-
-
-def read_record(folder: str | os.PathLike[str]) -> RunRecord:
-    """The record of a run.
-
-    Args:
-        folder: a run's folder.
-    Raises:
-        MissingDataError: it holds no `run.json`.
-        DataError: `run.json` is damaged.
-    """
-    path = Path(folder) / RECORD
-    try:
-        return _parse_record(read_regular(path), path)
-    except MissingDataError:
-        raise MissingDataError(f"{folder}: expected a run's folder with {RECORD}, found none") from None
-    except DataError as error:
-        detail = str(error).removeprefix(f"{path}: ")
-        raise DataError(
-            path,
-            f"expected the record of a run, but it is damaged ({detail}); repeat the command that made the run, which "
-            "mends it and keeps what is intact",
-        ) from None
-
-
-def _parse_record(data: bytes | str, path: Path) -> RunRecord:
-    return RunRecord.from_json(parse_json(data, path, nan=True), path)  # options of a policy may be infinite
-
-
-def _saved_of(path: Path) -> RunRecord | None:
-    """What a torn record says up to its last whole sequence; None where that is nothing."""
-    with contextlib.suppress(DataError, MissingDataError):
-        text = read_regular(path).decode("utf-8", "ignore")
-        end = text.rfind("\n  }")  # as `_to_text` indents them
-        if end >= 0:
-            return _parse_record(f"{text[:end]}\n  }}\n }}\n}}", path)
-    return None
-
-
-def run_name(
-    tracker: str,
-    model: str,
-    *,
-    split: str | None = None,
-    prompt: str | None = None,
-    settings: str | None = None,
-    seed: int = 0,
-) -> str:
-    """Folder name of a run: `<tracker>[-<options>]-<model>`, then `@` and each setting that is not the usual one.
-
-    Args:
-        tracker: policy label, `mosam[stride=3,mgp=off]`.
-        model: model name as given; of a path the last part counts, without the suffix of a checkpoint file.
-        split, prompt, settings: where they are not the default, else None.
-        seed: shown where it is not 0.
-
-    >>> run_name("mosam[stride=3,mgp=off]", "random:nano", split="test", seed=2)
-    'mosam-stride=3,mgp=off-random-nano@test@seed2'
-    """
-    path = Path(model)
-    short = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
-    name = f"{tracker.replace('[', '-').replace(']', '')}-{short.replace(':', '-')}"
-    extras = [split, prompt, settings, f"seed{seed}" if seed else None]
-    return "@".join([name, *filter(None, extras)]).replace("/", "_")  # one folder, whatever an option says
-
-
-def hidden_name(prefix: str, name: str) -> str:
-    """Name of a sequence's hidden folder: with its own name, or a hash of one that is too long or no file's name.
-
-    >>> hidden_name(".partial-", "car"), hidden_name(".work-", "a/b")
-    ('.partial-car', '.work-~575aa62220a2c597f5def8d269b6acac')
-    """
-    data = name.encode(errors="surrogatepass")
-    if len(data) <= _NAME_BYTES and not re.search("[/\0\ud800-\udfff]", name):
-        return f"{prefix}{name}"
-    return f"{prefix}~{hashlib.blake2b(data, digest_size=16).hexdigest()}"
-
-
-def content_hash(folder: Path, paths: Iterable[str], *, links: bool = True) -> str | None:
-    """SHA-256 over names and bytes of result files.
-
-    Args:
-        folder: the run's folder.
-        paths: files or folders in it; folders count with all their files, in sorted order.
-        links: whether results may be links to files.
-    Returns:
-        the hash, or None where a path is missing, or no file or folder.
-    """
-    digest = hashlib.sha256()
-    for relative in sorted(paths):
-        path = folder / relative
-        inside = sorted(path.rglob("*")) if path.is_dir() else []
-        if not (path.is_file() or path.is_dir()) or (not links and any(p.is_symlink() for p in [path, *inside])):
-            return None
-        for file in [p for p in inside if p.is_file()] if path.is_dir() else [path]:
-            data = file.read_bytes()
-            digest.update(f"{file.relative_to(folder).as_posix()}\0{len(data)}\0".encode())
-            digest.update(data)
-    return digest.hexdigest()
-
-
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns a full disk or a missing permission, met while writing under `path`, into one `StoreError`."""
-    try:
-        yield
-    except OSError as error:
-        what = _FATAL.get(error.errno or 0)
-        if what is None:
-            raise
-        raise StoreError(f"{path}: {what} and repeat the command (finished sequences are kept)") from error
 
 
 class RunStore:
@@ -350,7 +78,7 @@ class RunStore:
         record = RunRecord(
             settings, None if selection is None else tuple(selection), annotation_hash, environment or {}
         )
-        self.record = _parse_record(_to_text(record), self.folder / RECORD)  # as it will be read back, to be comparable
+        self.record = parse_record(to_text(record), self.folder / RECORD)  # as it will be read back, to be comparable
         self._overwrite, self._names = overwrite, tuple(names)
         self._lock: int | None = None
 
@@ -360,7 +88,7 @@ class RunStore:
                 self.folder.mkdir(parents=True, exist_ok=True)
             except (FileExistsError, NotADirectoryError):
                 raise StoreError(f"{self.folder}: expected a folder to write results to, found a file") from None
-            self._lock = _take_lock(self.folder / LOCK)
+            self._lock = take_lock(self.folder / LOCK)
             try:
                 self._continue()
             except BaseException:
@@ -498,9 +226,9 @@ class RunStore:
         except DataError as error:
             problem = f"is damaged{str(error).partition('it is damaged')[2].partition('; repeat')[0]}"
         path = self.folder / BACKUP
-        saved = _saved_of(self.folder / RECORD)
+        saved = saved_of(self.folder / RECORD)
         with contextlib.suppress(DataError, MissingDataError):
-            copy = _parse_record(read_regular(path), path)
+            copy = parse_record(read_regular(path), path)
             same = saved is not None and not copy.settings.differences(saved.settings)
             more = saved.sequences if saved is not None and same else {}
             saved = dataclasses.replace(copy, sequences={**copy.sequences, **more})
@@ -609,7 +337,7 @@ class RunStore:
 
     def _write(self) -> None:
         """The copy first: whichever is torn, the other has all that was recorded before."""
-        text = _to_text(self.record)
+        text = to_text(self.record)
         with writing(self.folder):
             self.inside.write_text(BACKUP, text)
             self.inside.write_text(RECORD, text)
@@ -621,64 +349,8 @@ class RunStore:
 
     def _close(self) -> None:
         if self._lock is not None:
-            with contextlib.suppress(OSError):
-                if _same_file(self.folder / LOCK, self._lock):
-                    (self.folder / LOCK).unlink()
-            os.close(self._lock)
+            release_lock(self.folder / LOCK, self._lock)
             self._lock = None
-
-
-def _take_lock(path: Path) -> int:
-    """Open descriptor holding the lock; the kernel frees it when the process ends, however it ends."""
-    while True:
-        descriptor = _open_lock(path)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip()
-            os.close(descriptor)
-            raise StoreError(
-                f"{path.parent}: another process ({owner or 'unknown'}) writes this run; wait for it or choose another "
-                "folder with --results"
-            ) from None
-        if _same_file(path, descriptor):
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-            return descriptor
-        os.close(descriptor)  # its owner removed it between our opening and locking: take the new one
-
-
-def _open_lock(path: Path) -> int:
-    """A descriptor of the lock file, which is made where it is missing; StoreError where something else is there."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    wrong = StoreError(f"{path}: expected the lock of a run, found something else; move it away")
-    try:
-        descriptor = os.open(path, flags, 0o644)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.EISDIR, errno.ENXIO):
-            raise wrong from None
-        raise
-    about = os.fstat(descriptor)
-    if (
-        not stat.S_ISREG(about.st_mode)
-        or about.st_nlink > 1
-        or not re.fullmatch(rb"\d*\n?", os.pread(descriptor, 64, 0))
-    ):
-        os.close(descriptor)
-        raise wrong
-    return descriptor
-
-
-def _to_text(record: RunRecord) -> str:
-    text = json.dumps(record.to_json(), indent=1, ensure_ascii=False, default=str) + "\n"
-    return text.encode(errors="replace").decode()  # a reason may quote a file name that is not Unicode
-
-
-def _same_file(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
 
 
 def _parents(path: str) -> list[str]:
@@ -688,13 +360,3 @@ def _parents(path: str) -> list[str]:
     """
     parts = path.split("/")
     return ["/".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
-    flat: dict[str, Scalar] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            flat.update(_flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

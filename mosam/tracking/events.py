@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from mosam.results.store import SequenceRecord
+    from mosam.results.record import SequenceRecord
     from mosam.tracking.schedule import Job
 
 Event = Literal["kept", "redo", "start", "frame", "done", "failed", "note"]

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from mosam.errors import MissingDataError, MosamError, one_line
+from mosam.results.folder import StoreError, writing
 from mosam.results.frame_log import FrameLogWriter, log_path
-from mosam.results.store import SequenceRecord, StoreError, writing
+from mosam.results.record import SequenceRecord
 from mosam.tracking.events import Event, Report, ResultSink
 from mosam.tracking.modes import MODES, ONCE, Pass, TrackingMode
 from mosam.tracking.schedule import Lanes

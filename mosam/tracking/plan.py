@@ -13,7 +13,7 @@ from mosam.datasets.select import choose_sequences, split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
 from mosam.policies.base import load_policy, parse_tracker
-from mosam.results.store import run_name
+from mosam.results.folder import run_name
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.tracking.events import Progress

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mosam.errors import MismatchError
 from mosam.results.handover import take_over
-from mosam.results.store import RunRecord, RunSettings, RunStore
+from mosam.results.record import RunRecord, RunSettings
+from mosam.results.store import RunStore
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.tracking.events import Progress as Progress
 from mosam.tracking.events import ProgressReporter, Report

@@ -16,7 +16,7 @@ from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores
-from mosam.results.store import RECORD, RunRecord, RunSettings, SequenceRecord
+from mosam.results.record import RECORD, RunRecord, RunSettings, SequenceRecord
 
 
 @pytest.fixture

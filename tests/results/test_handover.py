@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from launch_fakes import NAMES, FakeRunSpec, results, undisturbed
 
 from mosam.errors import DataError
+from mosam.results.folder import content_hash, hidden_name
 from mosam.results.frame_log import log_path
 from mosam.results.handover import OUTCOME, READY, WORK, WorkerResultSink, place_of, take_over
-from mosam.results.store import RECORD, SequenceRecord, content_hash, hidden_name, read_record
+from mosam.results.record import RECORD, SequenceRecord, read_record
 from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.tracking.run import open_store

@@ -12,20 +12,9 @@ import sys
 import pytest
 
 from mosam.errors import DataError, MismatchError, MissingDataError
-from mosam.results.store import (
-    BACKUP,
-    LOCK,
-    PARTIAL,
-    RECORD,
-    RunSettings,
-    RunStore,
-    SequenceRecord,
-    StoreError,
-    content_hash,
-    read_record,
-    run_name,
-    writing,
-)
+from mosam.results.folder import LOCK, PARTIAL, StoreError, content_hash, run_name, writing
+from mosam.results.record import BACKUP, RECORD, RunSettings, SequenceRecord, read_record
+from mosam.results.store import RunStore
 from mosam.system.files import PathError
 
 
@@ -383,7 +372,7 @@ def test_record_is_plain_json(tmp_path):
 def test_two_processes_cannot_write_one_run(tmp_path):
     with RunStore(tmp_path, settings()):
         path = str(tmp_path / LOCK)
-        code = f"from mosam.results.store import _take_lock; from pathlib import Path; _take_lock(Path({path!r}))"
+        code = f"from mosam.results.lock import take_lock; from pathlib import Path; take_lock(Path({path!r}))"
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         assert other.returncode == 1
         assert f"another process ({os.getpid()}) writes this run" in other.stderr
@@ -392,8 +381,8 @@ def test_two_processes_cannot_write_one_run(tmp_path):
 
 def test_lock_of_a_dead_process_is_taken_over(tmp_path):
     code = (
-        "import os; from mosam.results.store import _take_lock; from pathlib import Path\n"
-        f"_take_lock(Path({str(tmp_path / LOCK)!r})); os.kill(os.getpid(), 9)"
+        "import os; from mosam.results.lock import take_lock; from pathlib import Path\n"
+        f"take_lock(Path({str(tmp_path / LOCK)!r})); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -9
     assert (tmp_path / LOCK).exists()

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from launch_fakes import NAMES, FakeRunSpec, results, undisturbed
 
-from mosam.results.store import read_record
+from mosam.results.record import read_record
 from mosam.system.processes import ENDING, asked_to_end, exit_code
 from mosam.tracking import loop
 from mosam.tracking import run as runner

@@ -16,7 +16,7 @@ from mosam.datasets.base import load_dataset
 from mosam.evaluation.evaluate import evaluate
 from mosam.regions.files import read_trajectory
 from mosam.regions.trajectory import Rectangle, Special
-from mosam.results.store import read_record
+from mosam.results.record import read_record
 from mosam.tracking import loop
 from mosam.tracking import run as runner
 from mosam.tracking.modes import Supervised

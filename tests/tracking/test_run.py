@@ -16,7 +16,8 @@ from mosam.datasets.base import load_dataset
 from mosam.engine.parity import Parity
 from mosam.errors import MismatchError, MosamError
 from mosam.policies.base import load_policy
-from mosam.results.store import StoreError, read_record
+from mosam.results.folder import StoreError
+from mosam.results.record import read_record
 from mosam.tracking import loop
 from mosam.tracking import run as runner
 

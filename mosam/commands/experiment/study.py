@@ -317,7 +317,7 @@ def run_experiment(
     from mosam.evaluation.evaluate import evaluate
     from mosam.evaluation.scores import save_scores
     from mosam.model.checkpoints import load_model
-    from mosam.results.store import SCORES
+    from mosam.results.folder import SCORES
     from mosam.tracking.plan import plan_runs, remembering
 
     load = remembering(load_model)

@@ -14,7 +14,8 @@ from mosam.errors import MissingDataError, MosamError
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores, load_scores
 from mosam.evaluation.tables import tracker_name
-from mosam.results.store import RECORD, SCORES, RunRecord, read_record
+from mosam.results.folder import SCORES
+from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.tracking.plan import RunOptions, choose_dataset
 
 if TYPE_CHECKING:

@@ -21,8 +21,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MosamError, one_line
+from mosam.results.folder import StoreError
 from mosam.results.handover import READY, WORK, WorkerResultSink, clear, collect, place_of, take_over
-from mosam.results.store import RunSettings, RunStore, SequenceRecord, StoreError
+from mosam.results.record import RunSettings, SequenceRecord
+from mosam.results.store import RunStore
 from mosam.system.processes import packed, start_worker
 from mosam.tracking.events import Progress, ProgressReporter
 from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot, cores, same_settings

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mosam.errors import MismatchError, MissingDataError, MosamError, one_line
+from mosam.results.folder import StoreError
 from mosam.results.handover import READY, WORK, WorkerResultSink, clear, collect, is_ready, ready_folders, take_over
-from mosam.results.store import RECORD, RunSettings, RunStore, SequenceRecord, StoreError, read_record
+from mosam.results.record import RECORD, RunSettings, SequenceRecord, read_record
+from mosam.results.store import RunStore
 from mosam.system.files import Inside
 from mosam.system.typed import read_json
 from mosam.tracking.events import Progress, ProgressReporter

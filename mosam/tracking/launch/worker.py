@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mosam.errors import MismatchError
-from mosam.results.store import RunSettings, StoreError, writing
+from mosam.results.folder import StoreError, writing
+from mosam.results.record import RunSettings
 from mosam.system.files import Inside
 from mosam.tracking.run import describe_settings
 

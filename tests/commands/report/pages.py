@@ -10,7 +10,7 @@ from mosam.datasets.base import load_dataset
 from mosam.datasets.make import make_tree
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.scores import Scores, save_scores
-from mosam.results.store import RunRecord, RunSettings, SequenceRecord
+from mosam.results.record import RunRecord, RunSettings, SequenceRecord
 
 VOID = {"meta", "link", "img", "input", "br", "hr"}
 

@@ -10,7 +10,7 @@ from launch_fakes import NAMES, FakeRunSpec, Faults, results, undisturbed
 
 from mosam.errors import MismatchError, MosamError
 from mosam.results.handover import READY, WORK, WorkerResultSink
-from mosam.results.store import SequenceRecord, read_record
+from mosam.results.record import SequenceRecord, read_record
 from mosam.tracking.launch.local import WorkerPool, cpu_slots, gpu_slots, run_workers
 from mosam.tracking.launch.worker import WorkerSlot
 from mosam.tracking.schedule import MAX_ATTEMPTS, Leases

@@ -17,8 +17,9 @@ import pytest
 from launch_fakes import NAMES, FakeRunSpec, Faults, results, undisturbed
 
 from mosam.errors import MosamError
+from mosam.results.folder import StoreError
 from mosam.results.handover import READY
-from mosam.results.store import StoreError, read_record
+from mosam.results.record import read_record
 from mosam.tracking.launch import tasks
 from mosam.tracking.launch.tasks import Launcher, Task, do_task, run_tasks
 from mosam.tracking.launch.worker import WorkerSlot, check_shared
