@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -23,11 +22,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from mosam.errors import MosamError, one_line
 from mosam.system import options as shared
@@ -276,7 +277,7 @@ def connect(order: Order, *, keep: float = KEEP) -> Remote:
     name = order.key()
     address, log = place / f"{name}.sock", place / f"{name}.log"
     for _ in range(_TRIES):
-        with _locked(place / f"{name}.lock"):
+        with FileLock(place / f"{name}.lock"):
             connection = _try(address)
             started = connection is None
             if connection is None:
@@ -317,13 +318,6 @@ def _is_own(folder: Path) -> bool:
         return False
     mine = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
     return mine and not status.st_mode & 0o077 and os.access(folder, os.W_OK | os.X_OK)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _try(address: Path) -> Connection | None:
