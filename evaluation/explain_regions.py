@@ -22,7 +22,8 @@ from mosam.evaluation.metrics.eao import (
     supervised_curve,
 )
 from mosam.evaluation.metrics.supervised import Run, counted_frames, split_runs
-from mosam.evaluation.protocols.vot import PysotVot, cut_to_truth, region_codec, region_truth
+from mosam.evaluation.protocols.pysot import PysotVot
+from mosam.evaluation.protocols.regions import cut_to_truth, region_codec, region_truth
 from mosam.regions.overlap import region_overlaps
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from mosam.evaluation.evaluate import find_run
 from mosam.evaluation.metrics.precision import center_error
 from mosam.evaluation.protocols.base import Results, ShortResultError
 from mosam.evaluation.protocols.masks import frame_jf, read_pair
-from mosam.evaluation.protocols.vot import as_the_truth, cut_to_truth, region_codec
+from mosam.evaluation.protocols.regions import as_the_truth, cut_to_truth, region_codec
 from mosam.geometry import box_iou, mask_to_box
 from mosam.regions.overlap import is_empty, region_overlaps
 from mosam.regions.raster import region_mask

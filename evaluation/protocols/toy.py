@@ -36,7 +36,7 @@ from mosam.evaluation.protocols.masks import (
     means_over_objects,
     read_pair,
 )
-from mosam.evaluation.protocols.vot import MultistartScore, expected_overlap
+from mosam.evaluation.protocols.multistart import MultistartScore, expected_overlap
 from mosam.geometry import box_iou, mask_to_box
 
 if TYPE_CHECKING:

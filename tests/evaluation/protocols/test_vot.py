@@ -17,7 +17,7 @@ from mosam.datasets.base import DATASETS, load_dataset
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.protocols.base import parse_protocol
-from mosam.evaluation.protocols.vot import as_the_truth
+from mosam.evaluation.protocols.regions import as_the_truth
 from mosam.regions.trajectory import Rectangle, Special, Trajectory, mask_region
 
 TOLERANCE = 1e-9
