@@ -28,8 +28,6 @@ from multiprocessing.connection import Client, Connection, Listener
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
 from mosam.errors import MosamError, one_line
 from mosam.system import options as shared
 from mosam.system.options import Option
@@ -273,6 +271,8 @@ def connect(order: Order, *, keep: float = KEEP) -> Remote:
     Raises:
         MosamError: the tracker cannot be loaded, or the process ended meanwhile.
     """
+    from filelock import FileLock
+
     place = _own_folder()
     name = order.key()
     address, log = place / f"{name}.sock", place / f"{name}.log"
