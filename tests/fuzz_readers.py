@@ -31,7 +31,7 @@ from mosam.codecs.coco import decode_rle, encode_rle
 from mosam.commands.demo.prompts import make_prompts, read_box_file
 from mosam.commands.demo.source import FileSource
 from mosam.commands.experiment.study import load_study
-from mosam.commands.paper import load_numbers, published_folder
+from mosam.commands.paper.numbers import load_numbers, published_folder
 from mosam.datasets.annotations import LabelMapTruth, read_flags, read_json, read_names, read_rows
 from mosam.datasets.archives import ArchivePath, open_archive, open_tree
 from mosam.datasets.base import load_dataset

@@ -235,8 +235,9 @@ def test_a_plain_checkout_is_the_whole_package(tmp_path):
     code = """
 import sys
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in repr(finder).lower()]
-import mosam.tracking.plan, mosam.datasets.toy, mosam.evaluation.evaluate, mosam.commands.paper
-print(mosam.__file__, len(mosam.commands.paper.table_names()), len(mosam.load_dataset("toy")))
+import mosam.tracking.plan, mosam.datasets.toy, mosam.evaluation.evaluate
+from mosam.commands.paper.numbers import table_names
+print(mosam.__file__, len(table_names()), len(mosam.load_dataset("toy")))
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run([sys.executable, "-c", code], cwd=clone, env=environment, capture_output=True, text=True)

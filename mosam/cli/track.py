@@ -12,7 +12,7 @@ import click
 
 from mosam.cli.build import command
 from mosam.cli.output import aligned, note, show_scores
-from mosam.commands.paper import PaperOptions
+from mosam.commands.paper.laboratory import PaperOptions
 from mosam.commands.score import ScoreOptions
 from mosam.system import options as shared
 from mosam.system.options import option
@@ -147,23 +147,26 @@ class WhichTables:
 @command(WhichTables, PaperOptions, table=COMMANDS)
 def paper(which: WhichTables, options: PaperOptions) -> int:
     """Print published tables beside our numbers, with a verdict on each; run and score what is missing."""
-    from mosam.commands import paper as published
+    from mosam.commands.paper.cells import load_table
+    from mosam.commands.paper.laboratory import Laboratory
+    from mosam.commands.paper.numbers import table_names
+    from mosam.commands.paper.tables import paper_table, summary, to_json
     from mosam.commands.progress import progress_view
     from mosam.evaluation.layouts import render
     from mosam.system.files import write_text
 
     if which.list:
-        print(aligned([(name, published.load_table(name).study.title) for name in published.table_names()]))
+        print(aligned([(name, load_table(name).study.title) for name in table_names()]))
         return DONE
-    chosen = [published.load_table(name) for name in which.tables or published.table_names()]
-    laboratory, done = published.Laboratory(options, progress_view), []
+    chosen = [load_table(name) for name in which.tables or table_names()]
+    laboratory, done = Laboratory(options, progress_view), []
     for table in chosen:
         done.append(laboratory.fill(table))
-        print(render(published.paper_table(done[-1]), which.format), end="\n\n", flush=True)
-    print(published.summary(done))
+        print(render(paper_table(done[-1]), which.format), end="\n\n", flush=True)
+    print(summary(done))
     if which.json is not None:
         which.json.parent.mkdir(parents=True, exist_ok=True)
-        write_text(which.json, published.to_json(done))
+        write_text(which.json, to_json(done))
     failed = any(obstacle.kind == "failed" for table in done for cell in table.cells for obstacle in cell.obstacles)
     return FAILED if failed else DONE
 

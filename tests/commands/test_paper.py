@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from mosam.cli import run_command
-from mosam.commands import paper
+from mosam.commands.paper.cells import Cell, compare, load_table
+from mosam.commands.paper.numbers import NUMBERS, Published, load_numbers, published_folder, table_names
+from mosam.commands.paper.tables import paper_table
 from mosam.datasets.base import DATASETS
 from mosam.errors import DataError, UnknownNameError
 from mosam.evaluation.scores import Scores
@@ -23,13 +25,13 @@ from mosam.evaluation.tables import render
 from mosam.policies.base import load_policy, parse_tracker
 
 PROJECT = Path(__file__).resolve().parents[2]
-TABLES = {name: paper.load_table(name) for name in paper.table_names()}
+TABLES = {name: load_table(name) for name in table_names()}
 MODEL = "random:mini"
 
 
 def number(value="77.5", metric="J&F", **more):
     fields = {"slip": False, "implied": None, "source": "s", "access": "primary", "note": "", **more}
-    return paper.Published("SAM2.1", "T", "SA-V", "val", metric, value, **fields)
+    return Published("SAM2.1", "T", "SA-V", "val", metric, value, **fields)
 
 
 def scores(value, name="jf_mean", **more):
@@ -39,14 +41,14 @@ def scores(value, name="jf_mean", **more):
 
 def test_every_number_is_in_exactly_one_table():
     placed = Counter(id(cell.published) for table in TABLES.values() for cell in table.cells)
-    assert len(paper.load_numbers()) == 431
-    assert [one for one in paper.load_numbers() if placed[id(one)] != 1] == []
+    assert len(load_numbers()) == 431
+    assert [one for one in load_numbers() if placed[id(one)] != 1] == []
 
 
 def test_the_flagged_slips_are_those_that_the_numbers_show():
     """J&F is the mean of J and F wherever the three are printed, to their rounding, but where a slip is flagged."""
     triples = {}
-    for one in paper.load_numbers():
+    for one in load_numbers():
         if one.metric in ("J&F", "J", "F"):
             source = one.source.replace("v1 ", "").partition(" (")[0].removeprefix("Mark12Ding/SAM2Long README, ")
             source = "arXiv:2410.16268 Table 1" if source.startswith("SAM 2") else source
@@ -92,7 +94,7 @@ def test_tables_name_what_there_is(name):
 )
 def test_verdicts(published, ours, verdict):
     name = {"J&F": "jf_mean", "Quality": "quality"}[published.metric]
-    cell = paper.compare(paper.Cell("SAM 2.1", published, "tiny"), scores(ours, name), {published.metric: name})
+    cell = compare(Cell("SAM 2.1", published, "tiny"), scores(ours, name), {published.metric: name})
     assert cell.verdict == verdict
     if not math.isnan(ours):
         assert cell.low < cell.ours < cell.high
@@ -101,34 +103,34 @@ def test_verdicts(published, ours, verdict):
 
 
 def test_trials_and_subsets_are_never_compared():
-    cell, metrics = paper.Cell("SAM 2.1", number(), "tiny"), {"J&F": "jf_mean"}
+    cell, metrics = Cell("SAM 2.1", number(), "tiny"), {"J&F": "jf_mean"}
     part = scores(0.775, official="2 of 155 official sequences")
-    assert paper.compare(cell, part, metrics).verdict == "not compared: 2 of 155 sequences"
-    trial = paper.compare(replace(cell, model="nano"), scores(0.775), metrics, stands_in=True)
+    assert compare(cell, part, metrics).verdict == "not compared: 2 of 155 sequences"
+    trial = compare(replace(cell, model="nano"), scores(0.775), metrics, stands_in=True)
     assert trial.verdict == "not compared: model nano"
 
 
 def test_a_number_that_is_no_mean_over_sequences_has_no_interval():
     uneven = replace(scores(0.5), overall={"jf_mean": 0.9})
-    cell = paper.compare(paper.Cell("SAM 2.1", number(), "tiny"), uneven, {"J&F": "jf_mean"})
+    cell = compare(Cell("SAM 2.1", number(), "tiny"), uneven, {"J&F": "jf_mean"})
     assert math.isnan(cell.low)
-    line = paper.paper_table(replace(TABLES["mosam-sizes"], cells=(cell,))).rows[0]
+    line = paper_table(replace(TABLES["mosam-sizes"], cells=(cell,))).rows[0]
     assert line[5:9] == ("77.5", "90.0", "+12.5", "-")
 
 
 def test_slips_are_shown_as_such():
-    text = render(paper.paper_table(TABLES["mosam-sizes"]))
+    text = render(paper_table(TABLES["mosam-sizes"]))
     assert "* slip in the published table: as printed (+6.5)" in text
     assert sum(line.startswith("MoSAM *") for line in text.splitlines()) == 3
 
 
 def test_bad_names_and_files(tmp_path):
     with pytest.raises(UnknownNameError, match="did you mean mosam-sizes"):
-        paper.load_table("mosam-size")
+        load_table("mosam-size")
     bad = tmp_path / "published.csv"
-    bad.write_text((paper.published_folder() / paper.NUMBERS).read_text().replace(",77.5,", ",much,", 1))
+    bad.write_text((published_folder() / NUMBERS).read_text().replace(",77.5,", ",much,", 1))
     with pytest.raises(DataError, match=r"published\.csv:2: value: expected a number"):
-        paper.load_numbers(bad)
+        load_numbers(bad)
 
 
 @pytest.fixture
