@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from mosam.datasets.annotations import LabelMapTruth
 from mosam.datasets.base import BoxTruth, Dataset, FrameSource, MaskTruth, Sequence, shorten
 from mosam.datasets.pack import check_packed
-from mosam.datasets.video import VideoFrames, missing_bytes
+from mosam.datasets.video import VideoFrames
+from mosam.datasets.video_length import missing_bytes
 from mosam.errors import MosamError, one_line
 from mosam.types import Size
 

@@ -13,7 +13,8 @@ from mosam.commands.demo.source import open_source
 from mosam.datasets import decoders, video
 from mosam.datasets.archives import ArchivePath, open_archive
 from mosam.datasets.frames import find_video, frames_or_none, has_frames, open_frames, prefetch
-from mosam.datasets.video import VideoFrames, missing_bytes
+from mosam.datasets.video import VideoFrames
+from mosam.datasets.video_length import missing_bytes
 from mosam.errors import DataError, MosamError
 
 
@@ -138,7 +139,7 @@ def test_seeks_that_lead_astray_are_given_up(tmp_path, monkeypatch):
 def test_what_a_file_holds_is_found_once(tmp_path, monkeypatch):
     path = make_video(tmp_path, "short.mp4")
     VideoFrames(path)
-    monkeypatch.setattr(video, "_make_index", None)  # calling it would raise
+    monkeypatch.setattr("mosam.datasets.video_index._make_index", None)  # calling it would raise
     assert len(VideoFrames(path)) == 9
     monkeypatch.undo()
     encode(path, count=12)

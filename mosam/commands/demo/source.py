@@ -15,17 +15,9 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from mosam.datasets.frames import open_frames
-from mosam.datasets.video import (
-    VIDEO_SUFFIXES,
-    VideoFrames,
-    check_size,
-    decode,
-    missing_bytes,
-    one_reason,
-    open_video,
-    to_image,
-    unknown_codec,
-)
+from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
+from mosam.datasets.video_length import missing_bytes
+from mosam.datasets.video_stream import check_size, decode, one_reason, open_video, to_image, unknown_codec
 from mosam.errors import DataError, MissingDataError
 from mosam.types import Image, Size
 
