@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, Sh
 from mosam.evaluation.scores import Scores
 from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
+from mosam.system.processes import map_in_processes
 
 LISTED = 10  # missing sequences that an error names
 NAMED = 5  # sequences that a note names
@@ -292,40 +292,11 @@ def _score_all(
     present = [name for name in names if name in listed]
     outcomes: dict[str, SequenceScore | str] = {name: "missing" for name in names if name not in listed}
     work = partial(_score_one, dataset=dataset, chosen=chosen, results=results)
-    for name, outcome in zip(present, map_sequences(work, present, jobs), strict=True):
+    for name, outcome in zip(present, map_in_processes(work, present, jobs), strict=True):
         outcomes[name] = cast("SequenceScore | str", raised(outcome))
         if progress is not None:
             progress(name)
     return {name: outcomes[name] for name in names}
-
-
-def map_sequences(work: Callable[[str], T], names: list[str], jobs: int) -> Iterator[T]:
-    """Something done for each sequence, in order.
-
-    Args:
-        work: a function of a sequence's name that other processes can import; it hands errors back, see `carry`.
-        names: of the sequences.
-        jobs: processes.
-    """
-    jobs = min(jobs, len(names))
-    if jobs <= 1:
-        yield from map(work, names)
-        return
-    import multiprocessing  # takes longer to load than a small score
-    from concurrent.futures import ProcessPoolExecutor
-
-    from mosam.system.processes import begin_pool_worker, end_pool
-
-    # a program that has torch's threads cannot be forked safely; without it a fork starts at once
-    forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
-    context = multiprocessing.get_context("fork" if forks else "spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_pool_worker)
-    try:
-        yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
-    except BaseException:
-        end_pool(pool)
-        raise
-    pool.shutdown()
 
 
 def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Results) -> SequenceScore | str | _Raised:

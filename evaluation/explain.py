@@ -33,7 +33,7 @@ from mosam.evaluation.conventions import (
     steps,
     walk,
 )
-from mosam.evaluation.evaluate import evaluate, find_runs, map_sequences
+from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.explain_regions import REGION_CHOICES, REGIONS, gather, region_values
 from mosam.evaluation.layouts import MISSING, Table, render
 from mosam.evaluation.protocols.base import PROTOCOLS, Results, parse_protocol
@@ -41,6 +41,7 @@ from mosam.evaluation.protocols.boxes import box_truth
 from mosam.evaluation.protocols.masks import FrameScores, frame_jf, mask_truth, read_pair
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of, tracker_name
+from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -238,7 +239,7 @@ def _measure(
     else:
         return None
     sums = {item: Sums() for item in _wanted_conventions(own, labels, known, choices)}
-    for found in map_sequences(partial(work, wanted=tuple(sums)), names, jobs):
+    for found in map_in_processes(partial(work, wanted=tuple(sums)), names, jobs):
         for item, entries in found:
             for values, weight in entries:
                 sums[item].add(values, weight)

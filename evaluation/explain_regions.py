@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.evaluation.conventions import RegionConventions
-from mosam.evaluation.evaluate import map_sequences
 from mosam.evaluation.metrics.eao import (
     Fragment,
     eao_score,
@@ -25,6 +24,7 @@ from mosam.evaluation.metrics.supervised import Run, counted_frames, split_runs
 from mosam.evaluation.protocols.pysot import PysotVot
 from mosam.evaluation.protocols.regions import cut_to_truth, region_codec, region_truth
 from mosam.regions.overlap import region_overlaps
+from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -113,7 +113,7 @@ def region_values(parts: list[list[SupervisedFrames]], conventions: RegionConven
 
 def gather(dataset: Dataset, results: Results, names: list[str], jobs: int) -> list[list[SupervisedFrames]]:
     """`frames_of` all sequences: four overlaps a frame, so they fit into memory together."""
-    return list(map_sequences(partial(frames_of, dataset=dataset, results=results), names, jobs))
+    return list(map_in_processes(partial(frames_of, dataset=dataset, results=results), names, jobs))
 
 
 def _eao(parts: list[SupervisedFrames], conventions: RegionConventions, interval: tuple[int, int]) -> float:

@@ -19,12 +19,13 @@ import numpy as np
 from mosam.codecs import CODECS
 from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MosamError
-from mosam.evaluation.evaluate import carry, find_run, map_sequences, raised
+from mosam.evaluation.evaluate import carry, find_run, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
 from mosam.evaluation.protocols.base import Results
 from mosam.results.folder import writing
 from mosam.results.frame_log import log_path, read_frame_log
 from mosam.system.files import replacing
+from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +97,7 @@ def write_frame_table(
 def _tables(one: _Tracker, dataset: Dataset, columns: Sequence[str], jobs: int) -> Iterator[tuple[str, _Columns]]:
     logged = frozenset(name for name in columns if name.startswith(LOG_PREFIX))
     work = partial(_read, dataset=dataset, one=one, logged=logged)
-    for name, found in zip(one.names, map_sequences(work, list(one.names), jobs), strict=True):
+    for name, found in zip(one.names, map_in_processes(work, list(one.names), jobs), strict=True):
         yield name, raised(found)
 
 

@@ -14,13 +14,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.connection import Connection
 
+T = TypeVar("T")
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_SECONDS = 2.0  # of one wish to end: systemd sends SIGTERM and SIGHUP, a terminal several
 _SET_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
@@ -129,8 +130,46 @@ def begin_pool_worker() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def end_pool(pool: ProcessPoolExecutor) -> None:
-    """Ends a pool now, whatever its processes do."""
+@contextlib.contextmanager
+def process_pool(jobs: int, *, fork: bool = True) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end with this one; an error inside ends them at once, whatever they do.
+
+    Args:
+        jobs: how many.
+        fork: start them as copies of this process where that is safe, which takes no time; else each imports anew.
+    """
+    import multiprocessing  # takes longer to load than a small score
+    from concurrent.futures import ProcessPoolExecutor
+
+    # a program that has torch's threads cannot be forked safely
+    forks = fork and "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_pool_worker)
+    try:
+        yield pool
+    except BaseException:
+        _end_pool(pool)
+        raise
+    pool.shutdown()
+
+
+def map_in_processes(work: Callable[[str], T], names: Sequence[str], jobs: int) -> Iterator[T]:
+    """Something done for each name, in order; in this process where one does it all.
+
+    Args:
+        work: a function that other processes can import; it hands errors back as values where their class matters.
+        names: of sequences.
+        jobs: processes.
+    """
+    jobs = min(jobs, len(names))
+    if jobs <= 1:
+        yield from map(work, names)
+        return
+    with process_pool(jobs) as pool:
+        yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
+
+
+def _end_pool(pool: ProcessPoolExecutor) -> None:
     for process in list((getattr(pool, "_processes", None) or {}).values()):
         process.terminate()
     pool.shutdown(cancel_futures=True)

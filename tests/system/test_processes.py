@@ -249,7 +249,7 @@ def test_one_wish_to_end_is_one_interruption():
 POOL = """
 import os, sys, time
 sys.path.insert(0, os.path.dirname(__file__))
-from mosam.evaluation.evaluate import map_sequences
+from mosam.system.processes import map_in_processes
 
 def work(name):
     os.write(1, b"at work\\n")
@@ -258,7 +258,7 @@ def work(name):
 if __name__ == "__main__":
     if sys.argv[1] == "spawn":
         sys.modules.setdefault("torch", sys)  # as where torch is loaded, which cannot be forked
-    list(map_sequences(work, ["a", "b"], 2))
+    list(map_in_processes(work, ["a", "b"], 2))
 """
 
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from concurrent.futures import as_completed
 from typing import TYPE_CHECKING
 
 from mosam.commands.experiment.study import planned_runs
 from mosam.errors import MosamError, one_line
-from mosam.system.processes import asked_to_end, begin_pool_worker, end_pool
+from mosam.system.processes import asked_to_end, process_pool
 from mosam.tracking.plan import plan_runs
 
 if TYPE_CHECKING:
@@ -31,19 +30,15 @@ def track_rows(
         MosamError: data, model or a name is wrong (then nothing has been tracked), or a sequence failed.
     """
     planned = {plan_runs(one)[0].out: one for _, _, one in planned_runs(experiment, options)}
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=begin_pool_worker) as pool:
+    with process_pool(workers, fork=False) as pool:
         waiting = {pool.submit(track_one, one): (one, out) for out, one in planned.items()}
-        try:
-            for done in as_completed(waiting):
-                one, out = waiting[done]
-                failed = done.result()
-                if failed:
-                    name, reason = next(iter(failed.items()))
-                    raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
-                tell(f"{one.tracker} -> {out}")
-        except BaseException:
-            end_pool(pool)
-            raise
+        for done in as_completed(waiting):
+            one, out = waiting[done]
+            failed = done.result()
+            if failed:
+                name, reason = next(iter(failed.items()))
+                raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
+            tell(f"{one.tracker} -> {out}")
 
 
 def track_one(options: RunOptions) -> dict[str, str]:
@@ -51,7 +46,7 @@ def track_one(options: RunOptions) -> dict[str, str]:
     from mosam.model.checkpoints import load_model
 
     try:
-        with asked_to_end():  # by the parent, see `end_pool`
+        with asked_to_end():  # by the parent, see `process_pool`
             [planned] = plan_runs(options)
             return dict(planned.start(planned.load(load_model), lambda event: None).failed)
     except MosamError as error:  # its own class may not travel between processes

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
-import multiprocessing
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -32,7 +29,7 @@ from mosam.evaluation.figures.style import TRUTH_COLOR
 from mosam.evaluation.figures.timeline import mean_quality
 from mosam.evaluation.framewise import ObjectFrames, TrackedSequence, read_object_frames, read_shapes
 from mosam.evaluation.protocols.base import Results
-from mosam.system.processes import begin_pool_worker, end_pool
+from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
@@ -133,7 +130,7 @@ def view_sequences(
     budget = int(min(LARGEST, max(SMALLEST, STRIP_BYTES / max(len(names), 1))))
     job = replace(job, strip_bytes=min(job.strip_bytes, budget), listed=listed)
     found = {}
-    for name, view in zip(names, _map(partial(view_sequence, job), names, jobs), strict=True):
+    for name, view in zip(names, map_in_processes(partial(view_sequence, job), names, jobs), strict=True):
         found[name] = view
         if progress is not None:
             progress(name)
@@ -295,20 +292,3 @@ def _encode(canvas: NDArray[np.uint8], limit: int) -> bytes:
 
 def _rgb(color: str) -> tuple[int, ...]:
     return tuple(round(255 * part) for part in to_rgb(color))
-
-
-def _map(work: Callable[[str], SequenceView], names: Sequence[str], jobs: int) -> Iterator[SequenceView]:
-    jobs = min(jobs, len(names))
-    if jobs <= 1:
-        yield from map(work, names)
-        return
-    # a program that has torch's threads cannot be forked safely
-    forks = "fork" in multiprocessing.get_all_start_methods() and "torch" not in sys.modules
-    context = multiprocessing.get_context("fork" if forks else "spawn")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=begin_pool_worker)
-    try:
-        yield from pool.map(work, names, chunksize=max(1, len(names) // (8 * jobs)))
-    except BaseException:
-        end_pool(pool)
-        raise
-    pool.shutdown()

@@ -69,7 +69,7 @@ def test_workers_track_the_runs_that_are_scored(tmp_path, monkeypatch):
             done.set_result({})
             return done
 
-    monkeypatch.setattr("mosam.commands.experiment.workers.ProcessPoolExecutor", Pool)
+    monkeypatch.setattr("mosam.commands.experiment.workers.process_pool", Pool)
     track_rows(experiment, options, workers=2)
     assert tracked == [one for _, _, one in planned]
 
