@@ -186,6 +186,17 @@ def open_tree(path: str | os.PathLike[str]) -> TreePath:
     return path
 
 
+def zip_of(folder: Path) -> Path:
+    """The zip that stands for a folder: of its name, beside it."""
+    return folder.with_name(f"{folder.name}.zip")
+
+
+def folder_or_zip(folder: Path) -> Path:
+    """A folder, or its zip where only that is there."""
+    archive = zip_of(folder)
+    return archive if archive.is_file() and not folder.exists() else folder
+
+
 def possible_roots(root: TreePath) -> Iterator[TreePath]:
     """A root, and where archives often hide it: the only folder inside, or one of the same name, twice at most."""
     for _ in range(_DEEPEST_DOUBLE + 1):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.datasets.archives import TreePath, open_tree, possible_roots
+from mosam.datasets.archives import TreePath, folder_or_zip, open_tree, possible_roots
 from mosam.datasets.names import check_names
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.registry import Registry
@@ -430,15 +430,14 @@ def shorten(names: Iterable[str], limit: int = 3) -> str:
     return text if len(names) <= limit else f"{text} and {len(names) - limit} more"
 
 
-def find_root(name: str, root: str | os.PathLike[str] | None = None) -> Path | None:
-    """Where a benchmark is: `root` if given, else `$MOSAM_DATA/<name>` or `<name>.zip` there, else None."""
+def find_root(
+    name: str, root: str | os.PathLike[str] | None = None, data: str | os.PathLike[str] | None = None
+) -> Path | None:
+    """Where a benchmark is: `root` if given, else `<name>` or `<name>.zip` in `data` or `$MOSAM_DATA`, else None."""
     if root is not None:
         return Path(root)
-    base = os.environ.get(DATA_VARIABLE)
-    if not base:
-        return None
-    folder, archive = Path(base) / name, Path(base) / f"{name}.zip"
-    return archive if archive.is_file() and not folder.exists() else folder
+    base = data or os.environ.get(DATA_VARIABLE)
+    return folder_or_zip(Path(base) / name) if base else None
 
 
 def load_dataset(

@@ -3,6 +3,9 @@
 Another decoder than Pillow is asked for plain 8-bit JPEGs only, and whatever it refuses goes to Pillow, whose errors
 are the ones a user sees. So the choice changes the time a frame takes and nothing else, as long as the decoder gives
 Pillow's pixels; `auto` takes those only that do, which it finds out by decoding a few small pictures once.
+
+The choice belongs to the process, not to a dataset or a run: whatever reads a frame here, from any thread, uses it.
+`use_decoder` makes it; commands call it once, before the first frame is read, and each worker process calls it anew.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -94,7 +98,7 @@ def turn(image: Image, code: int) -> Image:
 
 
 def use_decoder(name: str) -> str:
-    """Choose how this process decodes frames.
+    """Chooses how this process decodes frames from now on, for every dataset and thread.
 
     Args:
         name: one of `DECODERS`; `auto` (the default) is the fastest installed one that gives Pillow's pixels, and PyAV
@@ -114,14 +118,14 @@ def use_decoder(name: str) -> str:
             "--decoder torchcodec: expected it and the system's FFmpeg to be installed; pip install torchcodec and "
             "install FFmpeg's libraries, or choose auto"
         )
-    _State.torchcodec = name == TORCHCODEC
-    _State.name = "auto" if name == TORCHCODEC else name
+    _of_this_process.torchcodec = name == TORCHCODEC
+    _of_this_process.name = "auto" if name == TORCHCODEC else name
     return decoder_in_use()
 
 
 def video_decoder() -> Any:
     """torchcodec's `VideoDecoder` where that was chosen, else None for PyAV."""
-    return load_torchcodec() if _State.torchcodec else None
+    return load_torchcodec() if _of_this_process.torchcodec else None
 
 
 @cache
@@ -135,7 +139,7 @@ def load_torchcodec() -> Any:
 
 def decoder_in_use() -> str:
     """Name of the decoder that JPEG frames are read with; `pillow` where nothing faster is installed and exact."""
-    return _automatic() if _State.name == "auto" else _State.name
+    return _automatic() if _of_this_process.name == "auto" else _of_this_process.name
 
 
 def is_exact(name: str) -> bool | None:
@@ -146,11 +150,15 @@ def is_exact(name: str) -> bool | None:
     return None if decoder is None else all(_agrees(decoder, data) for data in _probes()) and _refuses_half(decoder)
 
 
-class _State:
-    """The choice of this process."""
+@dataclass
+class _Choice:
+    """How a process decodes: pictures by name, and videos by torchcodec or not."""
 
-    name = "auto"
-    torchcodec = False
+    name: str = "auto"
+    torchcodec: bool = False
+
+
+_of_this_process = _Choice()
 
 
 def _chosen() -> JpegDecoder | None:

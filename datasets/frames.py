@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
-from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots
+from mosam.datasets.archives import LMDB_FILE, ArchivePath, TreePath, as_path, open_archive, possible_roots, zip_of
 from mosam.datasets.base import FrameSource
 from mosam.datasets.decoders import decode_size, decode_turned, turn
 from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
@@ -131,7 +131,7 @@ def _inside(folder: TreePath) -> TreePath:
     if (folder / LMDB_FILE).is_file():
         archive = folder
     elif _is_archive(folder):
-        archive = folder if folder.suffix.lower() == ARCHIVE_SUFFIX else _archive_of(folder)
+        archive = folder if folder.suffix.lower() == ARCHIVE_SUFFIX else zip_of(folder)
     else:
         return folder
     root = ArchivePath(open_archive(archive))
@@ -141,11 +141,7 @@ def _inside(folder: TreePath) -> TreePath:
 def _is_archive(folder: Path) -> bool:
     if folder.suffix.lower() == ARCHIVE_SUFFIX and folder.is_file():
         return True
-    return _archive_of(folder).is_file() and not holds_frames(folder)
-
-
-def _archive_of(folder: Path) -> Path:
-    return folder.with_name(folder.name + ARCHIVE_SUFFIX)
+    return zip_of(folder).is_file() and not holds_frames(folder)
 
 
 def holds_frames(folder: TreePath) -> bool:
@@ -221,7 +217,7 @@ def find_video(path: TreePath) -> TreePath | None:
     """The video file that a path names, with or without its suffix; None where it is anything else, or nothing."""
     if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
         return path
-    if path.is_dir() or (isinstance(path, Path) and _archive_of(path).is_file()):
+    if path.is_dir() or (isinstance(path, Path) and zip_of(path).is_file()):
         return None
     suffixes = (*VIDEO_SUFFIXES, *map(str.upper, VIDEO_SUFFIXES))  # cameras write them in capitals
     return next((file for suffix in suffixes if (file := path.with_name(path.name + suffix)).is_file()), None)

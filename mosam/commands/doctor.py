@@ -187,6 +187,7 @@ def _models() -> Iterator[Finding]:
 
 def _data() -> Iterator[Finding]:
     part = "data"
+    from mosam.datasets.archives import folder_or_zip
     from mosam.datasets.base import DATA_VARIABLE, DATASETS, load_dataset
 
     base = os.environ.get(DATA_VARIABLE)
@@ -200,8 +201,7 @@ def _data() -> Iterator[Finding]:
         return
     yield Finding(part, DATA_VARIABLE, "ok", base)
     for name in DATASETS:
-        places = [Path(base) / name, Path(base) / f"{name}.zip"]
-        if not any(place.exists() for place in places):
+        if not folder_or_zip(Path(base) / name).exists():
             continue
         try:
             dataset: Any = load_dataset(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mosam.commands.experiment.study import Experiment, Row
 from mosam.commands.paper.cells import SIZES, Cell, Obstacle, PaperTable, compare, not_run
-from mosam.datasets.base import DATA_VARIABLE, DATASETS, Dataset
+from mosam.datasets.base import DATA_VARIABLE, DATASETS, Dataset, find_root
 from mosam.errors import MissingDataError, MosamError
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.protocols.base import PROTOCOLS
@@ -136,7 +136,7 @@ class Laboratory:
 
     def _asked(self, experiment: Experiment, row: Row, model: str) -> RunOptions:
         options = self.options
-        root = None if options.data is None else _root(options.data, experiment.dataset)
+        root = None if options.data is None else find_root(experiment.dataset, data=options.data)
         return RunOptions(
             experiment.dataset, root, experiment.split, row.tracker, model, options.device, options.precision,
             limit=options.limit, prompt=experiment.prompt, settings=experiment.settings, results=options.results,
@@ -214,11 +214,6 @@ def _missing_dataset(name: str, split: str, error: MissingDataError, data: Path 
         source = f" from {info.source}" if info.source else ""
         return Obstacle("dataset", f"{info.title} {split}{number}: get it{source} and put it at {name}/ in {place}")
     return Obstacle("dataset", f"{info.title} {split}{number}: {str(error).splitlines()[0]}")
-
-
-def _root(data: Path, name: str) -> Path:
-    folder, archive = data / name, data / f"{name}.zip"
-    return archive if archive.is_file() and not folder.exists() else folder
 
 
 def _folder(options: RunOptions, split: str) -> Path:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mosam.datasets.base import DATASETS
+from mosam.datasets.base import DATASETS, find_root
 from mosam.errors import MissingDataError, MosamError
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.scores import Scores, load_scores
@@ -78,10 +78,7 @@ class Places:
 
     def open(self, name: str, split: str | None = None, seed: int = 0) -> Dataset:
         """A dataset; MissingDataError where it is not there."""
-        root = self.root
-        if root is None and self.data is not None:
-            folder, archive = self.data / name, self.data / f"{name}.zip"
-            root = archive if archive.is_file() and not folder.exists() else folder
+        root = self.root if self.data is None else find_root(name, self.root, self.data)
         return choose_dataset(RunOptions(name, root, split, seed=seed))
 
 
