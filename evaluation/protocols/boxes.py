@@ -1,4 +1,4 @@
-"""Protocols for boxes: six programs that score the same rows, and differ in which frames count and how.
+"""Protocols for boxes: programs that score the same rows, and differ in which frames count and how; see `one_pass` too.
 
 All of them reduce a sequence to an overlap and a center error for each frame; a frame that misses, hits or does not
 count is written there as the metrics define it (-1, infinite or -1, NaN). What is particular to each program was read
@@ -85,7 +85,7 @@ def curve_values(frames: FrameErrors) -> tuple[dict[str, Mean], dict[str, NDArra
     return {name: Mean.of([value]) for name, value in values.items()}, curves
 
 
-class _Curves(Protocol):
+class CurveProtocol(Protocol):
     """A protocol that reads its numbers off the three curves."""
 
     columns: ClassVar[tuple[cols.Column, ...]] = (
@@ -135,70 +135,8 @@ def box_truth(sequence: Sequence) -> BoxTruth:
     return truth
 
 
-@protocol("pytracking", needs="boxes")
-class Pytracking(_Curves):
-    """PyTracking's analysis, by which the SAM 2 family reports LaSOT.
-
-    The first box is replaced by the truth. A box without width or height repeats the one before; negative sizes and NaN
-    are refused. A frame counts as a miss where the object is absent or one of the four true numbers is not positive
-    (but in normalized precision a visible frame of that kind is a hit, since its error is set to -1); it stays in the
-    denominator.
-
-    Attributes:
-        valid_only: divide by the other frames only (its `exclude_invalid_frames`).
-    """
-
-    valid_only: bool = False
-    columns = (*_Curves.columns, cols.MEAN_OVERLAP)
-
-    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `_Curves.frame_errors`."""
-        x, y, w, h = predicted.T
-        bad = ~((w >= 0) & (h >= 0)) | np.isnan(x) | np.isnan(y)
-        if bad.any():
-            frame = int(np.flatnonzero(bad)[0])
-            raise DataError(
-                where,
-                f"expected w >= 0 and h >= 0, got {_shown(predicted[frame])} (PyTracking refuses such rows); write "
-                "absent objects as zeros, or choose --protocol lasot",
-                line=frame + 1,
-            )
-        predicted = repeat_last(predicted, (w == 0) | (h == 0))
-        predicted[0] = truth.boxes[0]
-        positive = all_positive(truth.boxes)
-        valid = positive & ~truth.absent
-        iou = np.where(valid, box_iou(predicted, truth.boxes), NO_OVERLAP)
-        center = np.where(valid, center_error(predicted, truth.boxes), MISS)
-        norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
-        norm[truth.absent] = MISS
-        count = int(valid.sum()) if self.valid_only else len(valid)
-        return FrameErrors(iou, center, norm, count, NORM_PRECISION_THRESHOLDS)
-
-    def more(self, frames: FrameErrors) -> dict[str, Mean]:
-        """`mean_overlap` of the valid frames."""
-        overlap = mean_overlap(frames.iou[frames.iou != NO_OVERLAP])
-        return {"mean_overlap": Mean.of([overlap])}
-
-
-@protocol("lasot", needs="boxes")
-class LasotMatlab(_Curves):
-    """The LaSOT toolkit's MATLAB code.
-
-    As `pytracking` but: boxes that are NaN or not positive in size repeat the one before, and a visible frame whose
-    true box is not positive in all four numbers is a hit in both precisions (its error is set to -1).
-    """
-
-    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `_Curves.frame_errors`."""
-        unusable = np.isnan(predicted).any(axis=1) | (predicted[:, 2:] <= 0).any(axis=1)
-        annotated = ~np.isnan(truth.boxes).any(axis=1)
-        predicted = repeat_last(predicted, np.asarray(unusable & annotated))
-        predicted[0] = truth.boxes[0]
-        return _decided(predicted, truth)
-
-
 @protocol("pysot", needs="boxes")
-class Pysot(_Curves):
+class Pysot(CurveProtocol):
     """The pysot toolkit's one-pass evaluation: as `lasot`, but boxes are taken as they are, the first one too.
 
     Its test of the center error is on the true center instead of the true box, for normalized precision on the center
@@ -206,7 +144,7 @@ class Pysot(_Curves):
     """
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `_Curves.frame_errors`."""
+        """See `CurveProtocol.frame_errors`."""
         positive = all_positive(truth.boxes)
         iou = np.where(positive, toolkit_iou(predicted, truth.boxes), NO_OVERLAP)
         middle = truth.boxes[:, :2] + (truth.boxes[:, 2:] - 1) / 2
@@ -219,14 +157,14 @@ class Pysot(_Curves):
 
 
 @protocol("got10k-success", needs="boxes")
-class Got10kSuccess(_Curves):
+class Got10kSuccess(CurveProtocol):
     """The GOT-10k toolkit's LaSOT and OTB curves: absence is not looked at, only frames annotated NaN do not count.
 
     Its headline normalized precision is `norm_precision_auc`, the mean of the curve.
     """
 
     def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `_Curves.frame_errors`."""
+        """See `CurveProtocol.frame_errors`."""
         predicted = predicted.copy()
         predicted[0] = truth.boxes[0]
         iou = toolkit_iou(predicted, truth.boxes)
@@ -386,19 +324,10 @@ def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, limit - corner)], axis=1)
 
 
-def _decided(predicted: Boxes, truth: BoxTruth) -> FrameErrors:
-    """Frames of the MATLAB code: a true box that is not positive is no overlap but a hit, an absent object a miss."""
-    positive = all_positive(truth.boxes)
-    iou = np.where(positive, box_iou(predicted, truth.boxes), NO_OVERLAP)
-    center = np.where(positive, center_error(predicted, truth.boxes), HIT)
-    norm = np.where(positive, normalized_center_error(predicted, truth.boxes), HIT)
-    _miss_absent(iou, center, norm, truth.absent)
-    return FrameErrors(iou, center, norm, len(truth), NORM_PRECISION_THRESHOLDS)
-
-
 def _miss_absent(iou: Boxes, center: Boxes, norm: Boxes, absent: Flags) -> None:
     iou[absent], center[absent], norm[absent] = NO_OVERLAP, MISS, MISS
 
 
-def _shown(box: NDArray[np.float64]) -> str:
+def shown_box(box: NDArray[np.float64]) -> str:
+    """A box for a message."""
     return ",".join(f"{value:g}" for value in box)
