@@ -289,6 +289,10 @@ class Dataset(Mapping[str, Sequence]):
         """Writes a small tree that this loader reads, for `mosam data make` and tests; see `mosam.datasets.made`."""
         raise MosamError(f"data make: {plan.name} cannot be made, its loader has no write_tree")
 
+    def notes(self) -> Iterable[str]:
+        """What is worth knowing of this copy, such as which of several layouts it has."""
+        return ()
+
     def __getitem__(self, name: str) -> Sequence:
         instance(name, str, f"{self.name} {self.split}", "the name of a sequence (list(dataset) has them)")
         if name not in self._names:

@@ -40,9 +40,10 @@ def find_problems(dataset: Dataset, *, official: bool = False, progress: Progres
     Looks for absent sequences, numbers of frames and annotations that differ, frames and masks of another size,
     pictures that cannot be decoded (all are), bad text, prompts that cannot start a track, and ids above the first
     mask's; of a packed copy also for files that are not as its manifest says. Frames that say they are to be turned are
-    a `Note`. A copy without any frames is taken for one that is meant for scoring. Whatever goes wrong with one
-    sequence, the others are looked at all the same.
+    a `Note`, as is what the dataset says of the copy. A copy without any frames is taken for one that is meant for
+    scoring. Whatever goes wrong with one sequence, the others are looked at all the same.
     """
+    yield from (Note(f"note: {dataset.name}: {note}") for note in dataset.notes())
     if official:
         yield from _check_official(dataset)
     if dataset.root is not None:

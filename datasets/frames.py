@@ -57,12 +57,18 @@ def _natural_key(stem: str) -> list[tuple[int, str]]:
     return [(int(part), "") if index % 2 else (0, part) for index, part in enumerate(parts)]
 
 
+def _number(name: str) -> int | None:
+    stem = name.rpartition(".")[0]
+    return int(stem) if stem.isascii() and stem.isdigit() else None
+
+
 class FrameFolder:
     """Frames of one sequence as JPEG or PNG files in a folder, on disk or in an archive.
 
     Args:
         folder: where they are; files are ordered as `list_files` says. Where it is not there, `<folder>.zip` is read.
         count: use only the first so many frames; None = all.
+        numbers: use only frames whose file is called by one of these numbers; None = all.
         upright: turn pictures as their EXIF orientation says; benchmarks are read as stored.
     Raises:
         DataError: no such folder, or no frame in it.
@@ -73,12 +79,21 @@ class FrameFolder:
         turned: 0-based frames, of those read so far, that their file says are to be turned.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], *, count: int | None = None, upright: bool = True):
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        count: int | None = None,
+        numbers: range | None = None,
+        upright: bool = True,
+    ):
         self.folder = as_path(folder)
         self._inside = _inside(self.folder)
-        self._files = list_files(self._inside, FRAME_SUFFIXES)[:count]
+        files = list_files(self._inside, FRAME_SUFFIXES)
+        self._files = [name for name in files if numbers is None or _number(name) in numbers][:count]
         if not self._files:
-            raise DataError(self.folder, f"expected frames ({', '.join(FRAME_SUFFIXES)}), got none")
+            which = "" if numbers is None else f" {numbers.start} to {numbers.stop - 1}"
+            raise DataError(self.folder, f"expected frames{which} ({', '.join(FRAME_SUFFIXES)}), got none")
         self.stems = tuple(name.rpartition(".")[0] for name in self._files)
         self.upright = upright
         self.turned: set[int] = set()
@@ -189,7 +204,11 @@ StoredFrames: TypeAlias = FrameFolder | VideoFrames | NoFrames
 
 
 def open_frames(
-    path: str | os.PathLike[str], *, count: int | None = None, upright: bool = True
+    path: str | os.PathLike[str],
+    *,
+    count: int | None = None,
+    numbers: range | None = None,
+    upright: bool = True,
 ) -> FrameFolder | VideoFrames:
     """The frames stored at a path, upright as players show them.
 
@@ -197,6 +216,7 @@ def open_frames(
         path: a folder of JPEG or PNG files, a zip or packed LMDB of them, a video file, or one of these without its
             suffix (`clip` for `clip.zip` or `clip.mp4`).
         count: use only the first so many; None = all.
+        numbers: of a folder, use only files called by one of these numbers; None = all.
         upright: turn what a display matrix or EXIF orientation says is to be turned; boxes and masks are then those of
             the upright picture. False = as stored, which is how benchmarks are read.
     Raises:
@@ -209,7 +229,7 @@ def open_frames(
         whole(count, "open_frames: count", 1)
     video = find_video(as_path(path))
     if video is None:
-        return FrameFolder(path, count=count, upright=upright)
+        return FrameFolder(path, count=count, numbers=numbers, upright=upright)
     return VideoFrames(video, count=count, upright=upright)
 
 

@@ -245,3 +245,16 @@ def test_a_damaged_orientation_is_none(tmp_path):
     at = data.index(b"Exif\0\0") + 6
     (tmp_path / "0.jpg").write_bytes(data[:at] + b"\xff" * 16 + data[at + 16 :])
     np.testing.assert_array_equal(open_frames(tmp_path).read(0), stored)
+
+
+def test_only_files_of_some_numbers(tmp_path):
+    write_frames(tmp_path, ["1", "2", "10", "11"])
+    assert FrameFolder(tmp_path, numbers=range(2, 11)).stems == ("2", "10")
+    assert open_frames(tmp_path, numbers=range(1, 12), count=3).stems == ("1", "2", "10")
+    with pytest.raises(DataError, match=r"expected frames 3 to 9 \(.*\), got none"):
+        FrameFolder(tmp_path, numbers=range(3, 10))
+
+
+def test_files_without_a_number_are_none_of_them(tmp_path):
+    write_frames(tmp_path, ["cover", "1"])
+    assert FrameFolder(tmp_path, numbers=range(1, 3)).stems == ("1",)
