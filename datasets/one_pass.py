@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -240,10 +241,10 @@ class OnePass(Dataset):
             absent = np.isnan(boxes).any(axis=1)
             boxes[absent] = cls.gone
             stems = numbers(cls.stems, len(footage), base=span.first if span else 1)
-            write_frames(cls.images(plan.root, name), footage, stems)
-            write_lines(cls.boxes(plan.root, name), [cls.separator.join(map(str, row)) for row in boxes.tolist()])
+            write_frames(Path(cls.images(plan.root, name)), footage, stems)
+            write_lines(Path(cls.boxes(plan.root, name)), [cls.separator.join(map(str, row)) for row in boxes.tolist()])
             for path in cls.flags(plan.root, name):
-                write_lines(path, [",".join(map(str, absent.astype(int)))])
+                write_lines(Path(path), [",".join(map(str, absent.astype(int)))])
         write_lines(plan.root / cls.own_list.format(split=plan.split), names, end="")
 
 
