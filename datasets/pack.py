@@ -55,10 +55,10 @@ def pack(dataset: Dataset, out: str | os.PathLike[str], *, progress: Progress | 
         raise MosamError(f"{folder}: expected a new or empty folder, found files; choose another with --out")
     dataset.require(frames=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside, name = Inside(folder.parent), f"{PARTIAL}{folder.name}"
-    if not set(beside.names(name) if beside.kind(name) in (None, "folder") else ["a file"]) <= _FILES:
+    parent, name = Inside(folder.parent), f"{PARTIAL}{folder.name}"
+    if not set(parent.names(name) if parent.kind(name) in (None, "folder") else ["a file"]) <= _FILES:
         raise MosamError(f"{folder.with_name(name)}: expected what is left of an earlier pack, found others; remove it")
-    partial = beside.make_folder(name, new=True)
+    partial = parent.make_folder(name, new=True)
     try:
         counts = _write_all(partial, _files(dataset, progress))
         manifest = {
@@ -70,13 +70,13 @@ def pack(dataset: Dataset, out: str | os.PathLike[str], *, progress: Progress | 
             "bytes": sum(count.bytes for count in counts.values()),
             "folders": {name: count.to_json() for name, count in sorted(counts.items())},
         }
-        beside.write_text(f"{name}/{MANIFEST}", json.dumps(manifest, indent=1) + "\n")
+        parent.write_text(f"{name}/{MANIFEST}", json.dumps(manifest, indent=1) + "\n")
         (partial / "lock.mdb").unlink(missing_ok=True)
         if folder.exists():
             folder.rmdir()
         partial.replace(folder)
     except BaseException:
-        beside.remove(name, quiet=True)
+        parent.remove(name, quiet=True)
         raise
     return folder
 

@@ -124,7 +124,7 @@ def experiment(options: ExperimentOptions) -> None:
     done = []
     for wanted in study.experiments:
         if options.workers > 1:
-            track_rows(wanted, common, workers=options.workers, tell=note)
+            track_rows(wanted, common, workers=options.workers, report=note)
         rows = run_experiment(wanted, common, jobs=options.jobs or os.cpu_count() or 1, view=progress_view)
         if rows:
             for table in (experiment_table(wanted, rows), *group_tables(wanted, rows)):

@@ -201,21 +201,21 @@ def download_view(name: str) -> Iterator[Callable[[int, int], None]]:
         to be called with (bytes so far, bytes there are).
     """
     if not sys.stderr.isatty():
-        told = [0]
+        tenths = [0]
 
-        def tell(done: int, total: int) -> None:
-            if done * 10 // total > told[0]:
-                told[0] = done * 10 // total
+        def print_tenth(done: int, total: int) -> None:
+            if done * 10 // total > tenths[0]:
+                tenths[0] = done * 10 // total
                 print(f"{name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
 
-        yield tell
+        yield print_tenth
         return
+    from rich import progress as bars
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
+    with bars.Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
 

@@ -230,8 +230,8 @@ class CameraSource:
         self._first: Image = np.ascontiguousarray(image[..., ::-1])
         height, width = self._first.shape[:2]
         self.size: Size = (height, width)
-        told = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
-        self.rate = Fraction(told).limit_denominator(1001) if 1 <= told <= 1000 else CAMERA_RATE
+        rate = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
+        self.rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 1000 else CAMERA_RATE
 
     def first(self) -> Image:
         """See `Source.first`."""

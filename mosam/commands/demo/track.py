@@ -62,11 +62,11 @@ class TrackerSummary:
     def lines(self) -> list[str]:
         """For a person to read."""
         pace = f"{self.fps:.1f} fps ({1000 * self.seconds / max(1, self.frames):.1f} ms a frame)"
-        told = [f"{self.tracker}: {self.frames} frames, {pace}"]
+        lines = [f"{self.tracker}: {self.frames} frames, {pace}"]
         for object_id, (count, ranges) in self.absent.items():
             where = f"absent on {count} of {self.frames} frames: {ranges}" if count else "present on every frame"
-            told.append(f"  object {object_id}: {where}")
-        return told
+            lines.append(f"  object {object_id}: {where}")
+        return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +158,14 @@ def track_source(
         begin = getattr(source, "start", 0)  # of the frames a caller makes up, none are passed over
         results = ResultWriter(folder, ids, source.size, masks=masks, options=options or CodecOptions(), first=begin)
         lanes.append(_Lane(policy, engine, video, results))
-    walk = _Walk(source, lanes, out, show_motion, limit, progress, shown)
+    loop = _DemoLoop(source, lanes, out, show_motion, limit, progress, shown)
     with suitable_threads(model):
-        return walk.go()
+        return loop.run()
 
 
-class _Walk:
+class _DemoLoop:
+    """Frames to every tracker, and drawn as soon as all of them are done with one; arguments as `track_source`'s."""
+
     def __init__(
         self,
         source: Source,
@@ -185,7 +187,7 @@ class _Walk:
         self._read = 0
         self._drawn = 0
 
-    def go(self) -> DemoResult:
+    def run(self) -> DemoResult:
         """Tracks until the stream ends."""
         problem = None
         stream = read_ahead(self._prepared(), newest=self._source.live)

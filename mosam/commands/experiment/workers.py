@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def track_rows(
-    experiment: Experiment, options: RunOptions, *, workers: int, tell: Callable[[str], None] = lambda line: None
+    experiment: Experiment, options: RunOptions, *, workers: int, report: Callable[[str], None] = lambda line: None
 ) -> None:
     """Every row and draw in one of several processes; two rows that are the same run are one, what is done is kept.
 
@@ -25,7 +25,7 @@ def track_rows(
         experiment: what to run.
         options: of the command line; what it leaves open, the experiment says.
         workers: processes at once.
-        tell: called with a line for each run that is finished.
+        report: called with a line for each run that is finished.
     Raises:
         MosamError: data, model or a name is wrong (then nothing has been tracked), or a sequence failed.
     """
@@ -38,7 +38,7 @@ def track_rows(
             if failed:
                 name, reason = next(iter(failed.items()))
                 raise MosamError(f"{one.tracker}: {len(failed)} sequences failed, the first {name}: {reason}")
-            tell(f"{one.tracker} -> {out}")
+            report(f"{one.tracker} -> {out}")
 
 
 def track_one(options: RunOptions) -> dict[str, str]:

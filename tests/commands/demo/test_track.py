@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from mosam.codecs import read_labels
 from mosam.commands.demo.run import DemoOptions, choose_policies, run_demo
 from mosam.commands.demo.source import Picture
-from mosam.commands.demo.track import REMEMBERED, _Walk, track_source
+from mosam.commands.demo.track import REMEMBERED, _DemoLoop, track_source
 from mosam.commands.demo.write import Absence, VideoWriter, folder_name, prepare_folder
 from mosam.errors import DataError, MismatchError, MosamError
 from mosam.geometry import mask_to_box
@@ -149,13 +149,13 @@ def test_ctrl_c_finishes_the_frame_and_the_files(tmp_path, number):
 
 def test_a_long_stream_keeps_nothing(tmp_path, monkeypatch):
     kept = []
-    plain = _Walk._draw_ready
+    plain = _DemoLoop._draw_ready
 
     def watch(self):
         plain(self)
         kept.append((len(self._waiting), len(self._thumbnails), len(self._used)))
 
-    monkeypatch.setattr(_Walk, "_draw_ready", watch)
+    monkeypatch.setattr(_DemoLoop, "_draw_ready", watch)
     track(Moving(600, known=False), tmp_path / "o", "mosam", show_motion=True, masks=False, prompts=PROMPTS[:1])
     assert max(waiting for waiting, *_ in kept) <= 1
     assert max(small for _, small, _ in kept) <= 2 * REMEMBERED + 2
