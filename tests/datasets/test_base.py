@@ -161,9 +161,9 @@ def test_usual_and_official_names_are_accepted():
 
 
 def test_the_runs_own_files_are_those_of_the_store():
-    from mosam.results import frame_log, store
+    from mosam.results import folder, frame_log, record
 
-    for own in (store.RECORD, store.BACKUP, store.SCORES, frame_log.log_path("x").split("/")[0], store.LOCK):
+    for own in (record.RECORD, record.BACKUP, folder.SCORES, frame_log.log_path("x").split("/")[0], folder.LOCK):
         with pytest.raises(DataError):
             check_names([own], "root")
 
