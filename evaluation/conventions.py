@@ -42,10 +42,12 @@ class BoxConventions:
 
     Attributes:
         first_frame: the first box is replaced by the `truth`, taken `as written`, or `left out`.
-        absent_frames: frames without the object are a `miss`, `left out` (of the denominator too), or `scored` against
-            whatever the annotation says there.
+        absent_frames: frames without the object are a `miss`, `left out` (of the denominator too), `scored` against
+            whatever the annotation says there, or taken `as bad truth`.
         bad_truth: a visible frame whose true box is not positive in all numbers is a `miss`, but a hit in normalized
             precision; a `hit` in both precisions; or taken `as written`.
+        true_boxes: a true box is bad where any of its numbers is not positive (`positive`), or where its width or
+            height is not (`sized`).
         empty_boxes: a box without width or height `repeat`s the one before, or counts `as written`.
         pixels: boxes are `continuous`, rounded to `whole` numbers, or cut to the `picture`.
         thresholds: success counts overlaps `above` a threshold, or those that reach it too (`from`).
@@ -58,6 +60,7 @@ class BoxConventions:
     first_frame: str = "truth"
     absent_frames: str = "miss"
     bad_truth: str = "miss"
+    true_boxes: str = "positive"
     empty_boxes: str = "repeat"
     pixels: str = "continuous"
     thresholds: str = "above"
@@ -69,6 +72,9 @@ class BoxConventions:
 BOXES: Mapping[str, BoxConventions] = {
     "pytracking": BoxConventions(),
     "pytracking[valid_only]": BoxConventions(absent_frames="left out"),
+    "pytracking-uav": BoxConventions(absent_frames="as bad truth", bad_truth="hit"),
+    "pytracking-avist": BoxConventions(absent_frames="as bad truth"),
+    "vasttrack": BoxConventions(true_boxes="sized"),
     "lasot": BoxConventions(bad_truth="hit"),
     "pysot": BoxConventions(first_frame="as written", bad_truth="hit", empty_boxes="as written"),
     "got10k-success": BoxConventions(absent_frames="scored", bad_truth="as written", empty_boxes="as written"),
@@ -92,8 +98,9 @@ BOXES: Mapping[str, BoxConventions] = {
 }
 BOX_CHOICES: Mapping[str, tuple[str, ...]] = {
     "first_frame": ("truth", "as written", "left out"),
-    "absent_frames": ("miss", "left out", "scored"),
+    "absent_frames": ("miss", "left out", "scored", "as bad truth"),
     "bad_truth": ("miss", "hit", "as written"),
+    "true_boxes": ("positive", "sized"),
     "empty_boxes": ("repeat", "as written"),
     "pixels": ("continuous", "whole", "picture"),
     "thresholds": ("above", "from"),
@@ -147,7 +154,8 @@ def box_values(
     if conventions.pixels == "whole":
         boxes, predicted = np.round(boxes), np.round(predicted)
     if conventions.empty_boxes == "repeat":
-        predicted = repeat_last(predicted, ~((predicted[:, 2] > 0) & (predicted[:, 3] > 0)))
+        empty = ~((predicted[:, 2] > 0) & (predicted[:, 3] > 0))
+        predicted = repeat_last(predicted, np.asarray(empty & ~np.isnan(boxes).any(axis=1)))
     if conventions.first_frame == "truth":
         predicted[0] = boxes[0]
     iou, center, norm = _errors(predicted, boxes, conventions, size)
@@ -155,7 +163,7 @@ def box_values(
     unknown = np.isnan(boxes).any(axis=1)
     counted = np.ones(len(boxes), dtype=bool)
     if conventions.bad_truth != "as written":
-        odd = ~all_positive(boxes) & ~absent
+        odd = _odd(boxes, absent, conventions)
         iou[odd], norm[odd] = -1.0, -1.0
         center[odd] = -1.0 if conventions.bad_truth == "hit" else np.inf
         if conventions.absent_frames == "left out" and conventions.bad_truth == "miss":
@@ -288,6 +296,12 @@ def mask_values(
     if conventions.aggregation == "sequences" and found:
         return [({name: float(np.mean([values[name] for values, _ in found])) for name in MASK_VALUES}, 1.0)]
     return found
+
+
+def _odd(boxes: Floats, absent: Flags, conventions: BoxConventions) -> Flags:
+    """(T,) frames of which the true box is bad."""
+    bad = ~(all_positive(boxes) if conventions.true_boxes == "positive" else (boxes[:, 2:] > 0).all(axis=1))
+    return np.asarray(bad | absent if conventions.absent_frames == "as bad truth" else bad & ~absent)
 
 
 def _errors(

@@ -136,6 +136,8 @@ ROWS = np.array([[9.0, 9, 10, 10], [1, 1, 10, 10], [1, 1, 10, 10], [1, 1, 0, 10]
         ({"first_frame": "left out"}, 2 * 20 / 21 / 3),
         ({"absent_frames": "left out"}, 20 / 21),
         ({"absent_frames": "scored"}, 20 / 21),
+        ({"absent_frames": "as bad truth"}, 3 * 20 / 21 / 4),
+        ({"true_boxes": "sized"}, 3 * 20 / 21 / 4),
         ({"empty_boxes": "as written"}, 2 * 20 / 21 / 4),
         ({"thresholds": "from"}, 3 / 4),  # 1 reaches the last threshold, an absent frame's -1 not even the first
         ({"success": "mean overlap"}, 3 / 4),

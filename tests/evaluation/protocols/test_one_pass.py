@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mosam.datasets.base import BoxTruth
 from mosam.errors import DataError
+from mosam.evaluation.conventions import BOX_VALUES, BOXES, box_values
 from mosam.evaluation.protocols.base import parse_protocol
 from mosam.evaluation.protocols.boxes import HIT, MISS, NO_OVERLAP, curve_values
 from mosam.evaluation.protocols.one_pass import OnePassRules, one_pass_errors, prepared
@@ -133,3 +134,15 @@ def test_a_hit_never_scores_less_than_a_miss(absent):
         for name in ("pytracking", "pytracking-uav")
     ]
     assert values[0] <= values[1]
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_explained_as_a_choice_of_conventions(case, protocol):
+    found = scores(protocol, case["sequences"])
+    rows = [
+        box_values(np.array(item["predicted"], dtype=float), truth_of(item), BOXES[protocol])[0]
+        for item in case["sequences"]
+    ]
+    for name in BOX_VALUES:
+        assert np.mean([row[name] for row in rows]) == pytest.approx(found[name], abs=1e-12)
