@@ -19,7 +19,7 @@ from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
 from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
-from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, ShortResultError, parse_protocol
+from mosam.evaluation.protocols.base import Protocol, SequenceScore, ShortResultError, TrackerResults, parse_protocol
 from mosam.evaluation.scores import Scores
 from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
@@ -54,7 +54,7 @@ def evaluate(
         jobs: processes.
         progress: called with the name of each scored sequence.
         cache: folder of scores made before (see `evaluation.cache`); None = score anew and keep nothing.
-        resample: also draw the sequences again for numbers that are no mean over them (`Scores.draws`).
+        resample: also resample the sequences for numbers that are not means over them (`Scores.resamples`).
     Raises:
         MissingDataError: no results there, or results of some sequences are missing or short (they are named).
         DataError: a damaged result.
@@ -87,7 +87,7 @@ def evaluate(
     kept = None if cache is None or key is None else load_kept(cache, key)
     if kept is not None:
         return replace(kept, tracker=tracker)  # the folder may have another name now
-    results = Results(folder, _codec(dataset), _timing(record))
+    results = TrackerResults(folder, _codec(dataset), _timing(record))
     outcomes = _score_all(names, dataset, chosen, results, jobs, progress)
     scores = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SequenceScore)}
     lacking = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)}
@@ -121,7 +121,7 @@ def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path,
 
 
 def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:
-    """Results of a benchmark below a folder, by tracker.
+    """TrackerResults of a benchmark below a folder, by tracker.
 
     Args:
         path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
@@ -167,7 +167,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _look_deeper(root: Path, folders: Iterable[Path], dataset: Dataset) -> list[tuple[str, Path]]:
-    """Results one folder below each tracker's, and in zips."""
+    """TrackerResults one folder below each tracker's, and in zips."""
     found = []
     for folder in folders:
         inside = [place for place in _subfolders(folder) if _holds_results(place, dataset)]
@@ -283,7 +283,7 @@ def _score_all(
     names: list[str],
     dataset: Dataset,
     chosen: Protocol,
-    results: Results,
+    results: TrackerResults,
     jobs: int,
     progress: Callable[[str], None] | None,
 ) -> dict[str, SequenceScore | str]:
@@ -299,7 +299,9 @@ def _score_all(
     return {name: outcomes[name] for name in names}
 
 
-def _score_one(name: str, *, dataset: Dataset, chosen: Protocol, results: Results) -> SequenceScore | str | _Raised:
+def _score_one(
+    name: str, *, dataset: Dataset, chosen: Protocol, results: TrackerResults
+) -> SequenceScore | str | _Raised:
     try:
         sequence = dataset[name]
         score = chosen.score(sequence, results)
@@ -363,7 +365,7 @@ def _collect(
         official=f"{count} of {official} official sequences" if official is not None and count < official else None,
         missing=missing,
         notes=_joined_notes(scores),
-        draws=chosen.draws(everything) if resample else {},
+        resamples=chosen.resamples(everything) if resample else {},
     )
 
 

@@ -36,7 +36,7 @@ from mosam.evaluation.conventions import (
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.explain_regions import REGION_CHOICES, REGIONS, gather, region_values
 from mosam.evaluation.layouts import MISSING, Table, render
-from mosam.evaluation.protocols.base import PROTOCOLS, Results, parse_protocol
+from mosam.evaluation.protocols.base import PROTOCOLS, TrackerResults, parse_protocol
 from mosam.evaluation.protocols.boxes import box_truth
 from mosam.evaluation.protocols.masks import FrameScores, frame_jf, mask_truth, read_pair
 from mosam.evaluation.scores import Scores
@@ -226,7 +226,7 @@ def _measure(
     dataset: Dataset, folder: Path, names: list[str], own: str, labels: list[str], jobs: int
 ) -> Measured | None:
     """Every convention that is asked about, on all sequences; None where the own protocol is no choice of them."""
-    results = Results(folder, CODECS[dataset.info.result_format])
+    results = TrackerResults(folder, CODECS[dataset.info.result_format])
     if own in BOXES:
         known, choices = BOXES, BOX_CHOICES
         work: Any = partial(_boxes_of, dataset=dataset, results=results)
@@ -267,7 +267,7 @@ def _measured(
 
 
 def _boxes_of(
-    name: str, *, dataset: Dataset, results: Results, wanted: tuple[BoxConventions, ...]
+    name: str, *, dataset: Dataset, results: TrackerResults, wanted: tuple[BoxConventions, ...]
 ) -> list[tuple[BoxConventions, list[tuple[dict[str, float], float]]]]:
     sequence = dataset[name]
     truth = box_truth(sequence)
@@ -276,7 +276,7 @@ def _boxes_of(
 
 
 def _masks_of(
-    name: str, *, dataset: Dataset, results: Results, wanted: tuple[MaskConventions, ...]
+    name: str, *, dataset: Dataset, results: TrackerResults, wanted: tuple[MaskConventions, ...]
 ) -> list[tuple[MaskConventions, list[tuple[dict[str, float], float]]]]:
     sequence = dataset[name]
     truth, result = mask_truth(sequence), results.masks(sequence)

@@ -28,7 +28,7 @@ from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
-    from mosam.evaluation.protocols.base import Results
+    from mosam.evaluation.protocols.base import TrackerResults
 
 Floats = NDArray[np.float64]
 REGIONS: Mapping[str, RegionConventions] = {
@@ -65,7 +65,7 @@ class SupervisedFrames:
     interval: tuple[int, int] | None
 
 
-def frames_of(name: str, *, dataset: Dataset, results: Results) -> list[SupervisedFrames]:
+def frames_of(name: str, *, dataset: Dataset, results: TrackerResults) -> list[SupervisedFrames]:
     """Overlaps of every repetition of a sequence under each kind of pixels; masks have none of pysot's."""
     sequence = dataset[name]
     truth, codec = region_truth(sequence), region_codec(results)
@@ -111,7 +111,7 @@ def region_values(parts: list[list[SupervisedFrames]], conventions: RegionConven
     return values
 
 
-def gather(dataset: Dataset, results: Results, names: list[str], jobs: int) -> list[list[SupervisedFrames]]:
+def gather(dataset: Dataset, results: TrackerResults, names: list[str], jobs: int) -> list[list[SupervisedFrames]]:
     """`frames_of` all sequences: four overlaps a frame, so they fit into memory together."""
     return list(map_in_processes(partial(frames_of, dataset=dataset, results=results), names, jobs))
 

@@ -21,7 +21,7 @@ from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MosamError
 from mosam.evaluation.evaluate import carry, find_run, raised
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
-from mosam.evaluation.protocols.base import Results
+from mosam.evaluation.protocols.base import TrackerResults
 from mosam.results.folder import writing
 from mosam.results.frame_log import log_path, read_frame_log
 from mosam.system.files import replacing
@@ -105,7 +105,7 @@ def _read(name: str, *, dataset: Dataset, one: _Tracker, logged: frozenset[str])
     """The columns of one sequence, or an error made fit to travel between processes."""
     try:
         sequence = dataset[name]
-        results = Results(one.folder, CODECS[dataset.info.result_format])
+        results = TrackerResults(one.folder, CODECS[dataset.info.result_format])
         parts = list(read_object_frames(sequence, results))
         log = _log_by_frame(one.folder, name) if logged else {}
         truth = sequence.truth

@@ -23,7 +23,7 @@ from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MissingDataError
 from mosam.evaluation.evaluate import find_run
 from mosam.evaluation.metrics.precision import center_error
-from mosam.evaluation.protocols.base import Results, ShortResultError
+from mosam.evaluation.protocols.base import ShortResultError, TrackerResults
 from mosam.evaluation.protocols.masks import frame_jf, read_pair
 from mosam.evaluation.protocols.regions import as_the_truth, cut_to_truth, region_codec
 from mosam.geometry import box_iou, mask_to_box
@@ -117,7 +117,7 @@ def read_tracked(path: str | os.PathLike[str], dataset: Dataset, name: str) -> T
     sequence, codec = dataset[name], CODECS[dataset.info.result_format]
     if name not in codec.listed(folder):
         raise MissingDataError(f"{folder}: expected results of {name}, found none; make them with --sequences {name}")
-    results = Results(folder, codec)
+    results = TrackerResults(folder, codec)
     try:
         objects = tuple(read_object_frames(sequence, results))
     except ShortResultError as error:
@@ -126,7 +126,7 @@ def read_tracked(path: str | os.PathLike[str], dataset: Dataset, name: str) -> T
     return TrackedSequence(tracker, model, folder, objects, partial(read_shapes, sequence, results))
 
 
-def read_object_frames(sequence: Sequence, results: Results) -> Iterator[ObjectFrames]:
+def read_object_frames(sequence: Sequence, results: TrackerResults) -> Iterator[ObjectFrames]:
     """Every object of a sequence, in each run over it.
 
     Args:
@@ -145,7 +145,7 @@ def read_object_frames(sequence: Sequence, results: Results) -> Iterator[ObjectF
         yield from _of_masks(sequence, truth, results)
 
 
-def read_shapes(sequence: Sequence, results: Results, frame_index: int) -> dict[int, Shape]:
+def read_shapes(sequence: Sequence, results: TrackerResults, frame_index: int) -> dict[int, Shape]:
     """What a tracker says on one frame; see `TrackedSequence.shapes`."""
     truth = sequence.truth
     if isinstance(truth, BoxTruth):
@@ -172,7 +172,7 @@ def true_shapes(sequence: Sequence, frame_index: int) -> dict[int, Shape]:
 # ---- boxes -----------------------------------------------------------------------------------------------------------
 
 
-def _of_boxes(sequence: Sequence, truth: BoxTruth, results: Results) -> ObjectFrames:
+def _of_boxes(sequence: Sequence, truth: BoxTruth, results: TrackerResults) -> ObjectFrames:
     predicted, _ = results.single(sequence, len(truth))
     visible, there = _there(truth.boxes) & ~truth.absent, _there(predicted)
     both = visible & there
@@ -198,7 +198,7 @@ def _there(boxes: Floats) -> Flags:
 # ---- masks -----------------------------------------------------------------------------------------------------------
 
 
-def _of_masks(sequence: Sequence, truth: MaskTruth, results: Results) -> Iterator[ObjectFrames]:
+def _of_masks(sequence: Sequence, truth: MaskTruth, results: TrackerResults) -> Iterator[ObjectFrames]:
     starts = {prompt.object_id: prompt.frame_index for prompt in sequence.prompts}
     result = results.masks(sequence)
     rows: dict[int, list[tuple[int, bool, bool, float, float, float]]] = {key: [] for key in starts}
@@ -229,7 +229,7 @@ def _box(mask: Mask) -> Floats:
 # ---- regions ---------------------------------------------------------------------------------------------------------
 
 
-def _of_regions(sequence: Sequence, truth: RegionTruth, results: Results) -> Iterator[ObjectFrames]:
+def _of_regions(sequence: Sequence, truth: RegionTruth, results: TrackerResults) -> Iterator[ObjectFrames]:
     for object_id, regions in truth.objects.items():
         for run, order, result in _region_runs(sequence, truth, results, object_id):
             true = regions.take(order)
@@ -255,7 +255,7 @@ def _of_regions(sequence: Sequence, truth: RegionTruth, results: Results) -> Ite
 
 
 def _region_runs(
-    sequence: Sequence, truth: RegionTruth, results: Results, object_id: int
+    sequence: Sequence, truth: RegionTruth, results: TrackerResults, object_id: int
 ) -> Iterator[tuple[str, NDArray[np.int64], Trajectory]]:
     """Name, frames in the order they were played, and regions of every run over an object."""
     codec = region_codec(results)
@@ -275,7 +275,9 @@ def _region_runs(
         yield f"pass {number}" if number > 1 else "", np.arange(len(truth)), cut
 
 
-def _region_shapes(sequence: Sequence, truth: RegionTruth, results: Results, frame_index: int) -> dict[int, Shape]:
+def _region_shapes(
+    sequence: Sequence, truth: RegionTruth, results: TrackerResults, frame_index: int
+) -> dict[int, Shape]:
     found: dict[int, Shape] = {}
     for object_id in truth.object_ids:
         for _, order, result in _region_runs(sequence, truth, results, object_id):

@@ -25,15 +25,15 @@ def interval(scores: Scores, name: str) -> Interval | None:
         scores: of one tracker.
         name: of the value.
     Returns:
-        the interval; None where the number is undefined, or is no weighted mean over sequences (EAO, the long-term F,
-        LVOS' mean of seen and unseen) and was scored without drawing sequences again (`Scores.draws`).
+        the interval; None where the number is undefined, or is not a weighted mean over sequences (EAO, the long-term
+        F, LVOS' mean of seen and unseen) and was scored without resampling (`Scores.resamples`).
     """
     names = list(scores.sequences)
     found = bootstrap_interval(_values(scores, name, names), weights=_weights(scores, name, names))
     overall = scores.overall.get(name, math.nan)
     if abs(found.value - overall) <= SAME * max(1.0, abs(overall)):
         return found
-    return percentile_interval(overall, np.array(scores.draws[name])) if name in scores.draws else None
+    return percentile_interval(overall, np.array(scores.resamples[name])) if name in scores.resamples else None
 
 
 def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
@@ -47,11 +47,11 @@ def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
         the interval; None where one of the two has none, no sequence is in both, or a sequence weighs differently in
         the two (as seconds do in `fps`).
     """
-    if name in scores.draws and name in base.draws:
+    if name in scores.resamples and name in base.resamples:
         if tuple(scores.sequences) != tuple(base.sequences):
             return None
         gap = scores.overall[name] - base.overall[name]
-        return percentile_interval(gap, np.array(scores.draws[name]) - np.array(base.draws[name]))
+        return percentile_interval(gap, np.array(scores.resamples[name]) - np.array(base.resamples[name]))
     names = [sequence for sequence in scores.sequences if sequence in base.sequences]
     weights, others = _weights(scores, name, names), _weights(base, name, names)
     if not names or not np.array_equal(weights, others) or interval(scores, name) is None:

@@ -40,8 +40,8 @@ class Scores:
         official: `k of n official sequences` where fewer were scored than the official split has, else None.
         missing: sequences left out because their results are missing or short (`--allow-missing`).
         notes: what a reader should know of single sequences.
-        draws: of overall numbers that are no mean over sequences, their values over sequences drawn again with
-            replacement; the same draws for every tracker on the same sequences.
+        resamples: of overall numbers that are not means over sequences, their values over sequences resampled with
+            replacement, in the same way for every tracker on the same sequences; `draws` in the file.
     """
 
     dataset: str
@@ -59,16 +59,18 @@ class Scores:
     official: str | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    draws: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    resamples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
-    def mark(self) -> str | None:
+    def coverage(self) -> str | None:
         """How many sequences were scored where it is not all of them, else None."""
         return self.official or self.subset
 
     def to_json(self) -> dict[str, Any]:
         """The content of `scores.json`; NaN becomes None."""
-        return {"schema": SCHEMA, **_plain(dataclasses.asdict(self))}
+        content = _plain(dataclasses.asdict(self))
+        content["draws"] = content.pop("resamples")
+        return {"schema": SCHEMA, **content}
 
     @classmethod
     def from_json(cls, data: object, *, where: str = "scores") -> Scores:
@@ -100,7 +102,7 @@ class Scores:
             official=stored.official,
             missing=stored.missing,
             notes=stored.notes,
-            draws={name: tuple(map(_number, values)) for name, values in stored.draws.items()},
+            resamples={name: tuple(map(_number, values)) for name, values in stored.draws.items()},
         )
 
 

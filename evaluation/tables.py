@@ -212,7 +212,7 @@ def sequence_table(scores: Iterable[Scores], value: str) -> Table:
     ranks = [_ranks(column, line) for line in lines]
     lines.append([column.show(item.overall.get(value, math.nan)) for item in items])
     ranks.append(_ranks(column, lines[-1], _whole(items)))
-    marks = [f"{tracker_name(item)}: {item.mark}" for item in items if item.mark]
+    marks = [f"{tracker_name(item)}: {item.coverage}" for item in items if item.coverage]
     return Table(
         title=f"{_title(items)}, {column.title} by sequence",
         header=("Sequence", *map(tracker_name, items)),
@@ -311,7 +311,7 @@ def _table(
     names = ("Tracker", "Model") if with_model else ("Tracker",)
     own = tuple(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))
     groups = tuple(_size(item.model) for item in items)
-    marks = tuple(item.mark for item in items)
+    marks = tuple(item.coverage for item in items)
     return Table(title, (*names, *header), tuple(cells), marks, len(names), (*own, *notes), groups=groups)
 
 

@@ -151,7 +151,7 @@ def some_scores() -> Scores:
         "lasot", "test", "sam2", "nano", "pytracking", values, {"cup-1": values, "cup-2": values},
         curves={"success": (1.0, 0.5)}, objects={"cup-1": {3: {"j_mean": 0.25}}}, attributes={"ARC": values},
         counts={"cup-1": {"ao": 12.0}}, subset="1 of 280 sequences", missing=("x",), notes=("y",),
-        draws={"eao": (0.1, 0.2)},
+        resamples={"eao": (0.1, 0.2)},
     )  # fmt: skip
 
 

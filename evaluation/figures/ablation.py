@@ -31,7 +31,7 @@ def ablation_plot(scores: Sequence[Scores]) -> Figure:
     column = column_of(value, scores[0].protocol)
     scale = 100 if column.unit == "%" else 1
     made, axes = new_axes(height=0.8 + 0.28 * len(scores))
-    names = [tracker_name(item) + (f" ({item.mark})" if item.mark else "") for item in scores]
+    names = [tracker_name(item) + (f" ({item.coverage})" if item.coverage else "") for item in scores]
     for row, item in enumerate(scores):
         number = item.overall.get(value, math.nan)
         if math.isnan(number):

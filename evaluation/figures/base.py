@@ -173,7 +173,7 @@ def ranked(items: Sequence[Scores], value: str) -> list[tuple[Scores, Look]]:
 
 def legend_label(item: Scores, column: Column, value: str) -> str:
     """Tracker with its number, and how many sequences it is of where that is not all: `ATOM [51.4]`."""
-    mark = f" ({item.mark})" if item.mark else ""
+    mark = f" ({item.coverage})" if item.coverage else ""
     return f"{tracker_name(item)}{mark} [{column.show(item.overall.get(value, math.nan))}]"
 
 

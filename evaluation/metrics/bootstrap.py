@@ -89,10 +89,10 @@ def bootstrap_difference(
     return bootstrap_interval(first - second, weights=weights, level=level, repeats=repeats, seed=seed)
 
 
-def drawn_counts(sequences: int, *, repeats: int = REPEATS_ANEW, seed: int = 0) -> NDArray[np.int64]:
+def resample_counts(sequences: int, *, repeats: int = REPEATS_ANEW, seed: int = 0) -> NDArray[np.int64]:
     """(repeats, sequences) how often each sequence is in each draw; equal seeds and numbers give equal draws.
 
-    >>> drawn_counts(3, repeats=2).sum(axis=1)
+    >>> resample_counts(3, repeats=2).sum(axis=1)
     array([3, 3])
     """
     rng = np.random.default_rng(seed)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.evaluation.columns import SHARED, Column, find_column
-from mosam.evaluation.metrics.bootstrap import drawn_counts
+from mosam.evaluation.metrics.bootstrap import resample_counts
 from mosam.evaluation.metrics.speed import total_time
 from mosam.registry import Registry
 
@@ -52,7 +52,7 @@ class ShortResultError(MissingDataError):
 
 
 @dataclass(frozen=True, slots=True)
-class Results:
+class TrackerResults:
     """One tracker's raw results of one dataset.
 
     Attributes:
@@ -265,7 +265,7 @@ class Protocol(ABC):
             )
 
     @abstractmethod
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """One sequence.
 
         Raises:
@@ -278,8 +278,8 @@ class Protocol(ABC):
         names = list(dict.fromkeys(name for score in scores for name in score.means))
         return {name: pooled(score.means[name] for score in scores if name in score.means) for name in names}
 
-    def draws(self, scores: Listed[SequenceScore]) -> dict[str, tuple[float, ...]]:
-        """Overall numbers that are no mean over sequences, over sequences drawn again: see `Scores.draws`."""
+    def resamples(self, scores: Listed[SequenceScore]) -> dict[str, tuple[float, ...]]:
+        """Overall numbers that are not means over sequences, over resampled sequences: see `Scores.resamples`."""
         overall, plain = self.overall(scores), Protocol.overall(self, scores)
         names = [
             name
@@ -288,11 +288,11 @@ class Protocol(ABC):
         ]
         if not names:
             return {}
-        drawn = self.resampled(scores, drawn_counts(len(scores)))
+        drawn = self.resampled(scores, resample_counts(len(scores)))
         return {name: tuple(drawn[name].tolist()) for name in names if name in drawn}
 
     def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, NDArray[np.float64]]:
-        """Overall numbers over sequences drawn again.
+        """Overall numbers over resampled sequences.
 
         Args:
             scores: of N sequences.
@@ -309,8 +309,8 @@ class Protocol(ABC):
         return {name: _mean_curve(name, scores) for name in names}
 
 
-def drawn_mean(counts: NDArray[np.int64], means: Listed[Mean | None]) -> NDArray[np.float64]:
-    """(R,) the mean of everything that went into some means, over sequences drawn again (R, N); None adds nothing."""
+def resampled_mean(counts: NDArray[np.int64], means: Listed[Mean | None]) -> NDArray[np.float64]:
+    """(R,) the mean of everything that went into some means, over resampled sequences (R, N); None adds nothing."""
     known = [mean if mean is not None and not np.isnan(mean.total) else Mean(0.0, 0.0) for mean in means]
     with np.errstate(invalid="ignore", divide="ignore"):
         return (counts @ np.array([mean.total for mean in known])) / (counts @ np.array([mean.count for mean in known]))
@@ -322,7 +322,7 @@ def pooled(means: Iterable[Mean]) -> float:
     return Mean(sum(mean.total for mean in means), sum(mean.count for mean in means)).value
 
 
-def speed(sequence: Sequence, results: Results) -> dict[str, Mean]:
+def speed(sequence: Sequence, results: TrackerResults) -> dict[str, Mean]:
     """`fps`: timed frames by their seconds, over sequences all frames by all seconds; nothing without times."""
     timed = results.timed(sequence)
     return {} if timed is None or timed[1] <= 0 else {"fps": Mean(float(timed[0]), timed[1])}

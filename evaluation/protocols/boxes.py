@@ -33,7 +33,7 @@ from mosam.evaluation.metrics.success import (
     success_auc,
     success_curve,
 )
-from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Mean, Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.geometry import box_iou
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class CurveProtocol(Protocol):
         cols.OP75,
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth = box_truth(sequence)
         predicted, notes = results.single(sequence, len(truth))
@@ -191,7 +191,7 @@ class Got10k(Protocol):
         cols.Column("sr75", "SR75"),
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth = box_truth(sequence)
         repetitions, notes = results.repetitions(sequence, len(truth))
@@ -221,7 +221,7 @@ class TrackingNet(Protocol):
         replace(cols.NORM_PRECISION, heading="Pnorm area"),
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         boxes = np.round(box_truth(sequence).boxes)
         predicted, notes = results.single(sequence, len(boxes))

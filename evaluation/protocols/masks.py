@@ -22,9 +22,9 @@ from mosam.evaluation.metrics.region import region_similarity
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
     ShortResultError,
+    TrackerResults,
     WatchedMasks,
     pooled,
     protocol,
@@ -199,7 +199,7 @@ class Davis2017(Protocol):
     decay_8bit: bool = False
     columns = cols.JF_COLUMNS
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`; MismatchError where a predicted label is larger than any true one."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         first = truth.frame_indices[0]
@@ -232,7 +232,7 @@ class VosBenchmark(Protocol):
     all_frames: bool = False
     columns = cols.JF_COLUMNS
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         frames = truth.frame_indices if self.all_frames else truth.frame_indices[1:-1]
@@ -284,7 +284,7 @@ class Lvos(Protocol):
         cols.JF_OBJECTS,
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         ranges = dict(truth.ranges) if isinstance(truth, RangedTruth) and truth.ranges else None

@@ -13,7 +13,7 @@ from mosam.datasets.base import Sequence
 from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.boundary import BOUNDARY_TOLERANCE, boundary_scores
 from mosam.evaluation.metrics.region import smoothed_similarity
-from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Mean, Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.evaluation.protocols.masks import mask_notes, mask_truth, means_over_objects, read_pair
 from mosam.types import Mask
 
@@ -44,7 +44,7 @@ class MoseV2(Protocol):
         cols.Column("jf_classic", "J&F"),
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         rows: dict[int, list[tuple[float, float, float]]] = {object_id: [] for object_id in truth.object_ids}

@@ -25,9 +25,9 @@ from mosam.evaluation.metrics.multistart import AnchorRun, accuracy_robustness, 
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
     ShortResultError,
+    TrackerResults,
     protocol,
     speed,
 )
@@ -84,7 +84,7 @@ class Multistart(Protocol):
     unbounded: bool = False
     columns = (cols.EAO, cols.ACCURACY, cols.ROBUSTNESS)
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         if not truth.anchors:

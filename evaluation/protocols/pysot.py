@@ -30,8 +30,8 @@ from mosam.evaluation.metrics.supervised import (
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
+    TrackerResults,
     protocol,
     speed,
 )
@@ -95,7 +95,7 @@ class PysotVot(Protocol):
         cols.FAILURES,
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         size = image_size(sequence, truth)

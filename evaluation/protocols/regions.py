@@ -14,8 +14,8 @@ from mosam.evaluation.metrics.supervised import (
     STARTED,
 )
 from mosam.evaluation.protocols.base import (
-    Results,
     ShortResultError,
+    TrackerResults,
 )
 from mosam.regions.overlap import is_empty
 from mosam.regions.trajectory import INITIALIZED, MASK, RECTANGLE, Special, Trajectory
@@ -40,7 +40,7 @@ def region_truth(sequence: Sequence) -> RegionTruth:
     return truth
 
 
-def region_codec(results: Results) -> VotCodec:
+def region_codec(results: TrackerResults) -> VotCodec:
     """The codec of results in VOT's layout; MismatchError where they are in another."""
     if not isinstance(results.codec, VotCodec):
         raise MismatchError(f"{results.folder}: expected results in VOT's layout; choose another protocol")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mosam.datasets.base import Sequence
 from mosam.evaluation import columns as cols
-from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.evaluation.protocols.masks import (
     _arrays,
     frame_jf,
@@ -28,7 +28,7 @@ class Sav(Protocol):
 
     columns = cols.JF_COLUMNS
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         counting = {object_id: set(frames[1:-1]) for object_id, frames in listed_frames(truth).items()}

@@ -25,7 +25,7 @@ from mosam.evaluation.metrics.precision import (
     precision_curve,
 )
 from mosam.evaluation.metrics.success import success_auc, success_curve
-from mosam.evaluation.protocols.base import Mean, Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Mean, Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.evaluation.protocols.boxes import written_otherwise
 from mosam.evaluation.protocols.masks import (
     FrameScores,
@@ -69,7 +69,7 @@ class Toy(Protocol):
     )
     brief = ("jf_mean", "success_auc", "precision", "presence", "fps")
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         boxes, notes = results.boxes(sequence, len(sequence))
@@ -107,7 +107,7 @@ class ToyVot(Protocol):
 
     columns = (cols.EAO, cols.ACCURACY, cols.ROBUSTNESS)
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         overlaps: dict[int, list[tuple[float, bool]]] = {}

@@ -14,7 +14,7 @@ from mosam.errors import MismatchError
 from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.boundary import boundary_table
 from mosam.evaluation.metrics.region import region_table
-from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, protocol, speed
+from mosam.evaluation.protocols.base import Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.evaluation.protocols.masks import FrameScores, jf_values, mask_truth, means_over_objects, read_pair
 from mosam.types import Mask
 
@@ -40,7 +40,7 @@ class Davis2017Unsupervised(Protocol):
     decay_8bit: bool = False
     columns = cols.JF_COLUMNS
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`; MismatchError where there are more proposals than allowed."""
         if sequence.load_unsupervised is not None:
             sequence = replace(sequence, load_truth=sequence.load_unsupervised)

@@ -34,10 +34,10 @@ from mosam.evaluation.metrics.supervised import (
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
-    drawn_mean,
+    TrackerResults,
     protocol,
+    resampled_mean,
     speed,
 )
 from mosam.evaluation.protocols.regions import (
@@ -92,7 +92,7 @@ class Vot(Protocol):
     unbounded: bool = False
     columns = (cols.EAO, cols.ACCURACY, cols.FAILURES, cols.ROBUSTNESS)
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         count, size = len(truth), None if self.unbounded else image_size(sequence, truth)
@@ -165,7 +165,7 @@ class Vot(Protocol):
     def resampled(self, scores: Listed[SequenceScore], counts: NDArray[np.int64]) -> Mapping[str, Floats]:
         """See `Protocol.resampled`."""
         names = list(dict.fromkeys(name for score in scores for name in score.means))
-        drawn = {name: drawn_mean(counts, [score.means.get(name) for score in scores]) for name in names}
+        drawn = {name: resampled_mean(counts, [score.means.get(name) for score in scores]) for name in names}
         if self.by_attribute:
             for name in ("accuracy", "failures"):
                 of_tags = [value for key, value in drawn.items() if key.startswith(f"{name}_")]

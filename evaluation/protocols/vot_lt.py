@@ -25,9 +25,9 @@ from mosam.evaluation.metrics.longterm import (
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
     ShortResultError,
+    TrackerResults,
     protocol,
     speed,
 )
@@ -78,7 +78,7 @@ class VotLongterm(Protocol):
         cols.Column("recall", "Recall", unit="", digits=3),
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         object_id = truth.object_ids[0]

@@ -25,9 +25,9 @@ from mosam.evaluation.metrics.vots import (
 from mosam.evaluation.protocols.base import (
     Mean,
     Protocol,
-    Results,
     SequenceScore,
     ShortResultError,
+    TrackerResults,
     protocol,
     speed,
 )
@@ -73,7 +73,7 @@ class Vots(Protocol):
         cols.Column("adq", "ADQ", unit="", digits=3),
     )
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         size = None if self.unbounded else image_size(sequence, truth)

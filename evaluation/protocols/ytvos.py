@@ -9,7 +9,7 @@ from typing import runtime_checkable
 
 from mosam.datasets.base import Sequence
 from mosam.evaluation import columns as cols
-from mosam.evaluation.protocols.base import Protocol, Results, SequenceScore, pooled, protocol, speed
+from mosam.evaluation.protocols.base import Protocol, SequenceScore, TrackerResults, pooled, protocol, speed
 from mosam.evaluation.protocols.masks import (
     _arrays,
     frame_jf,
@@ -46,7 +46,7 @@ class YouTubeVos(Protocol):
 
     columns = (*cols.JF_COLUMNS, *cols.SEEN_COLUMNS, cols.JF_OBJECTS)
 
-    def score(self, sequence: Sequence, results: Results) -> SequenceScore:
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, result = mask_truth(sequence), results.masks(sequence)
         listed = {object_id: frozenset(frames) for object_id, frames in listed_frames(truth).items()}

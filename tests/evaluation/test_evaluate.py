@@ -49,7 +49,7 @@ def test_perfect_results_of_anybody(tmp_path, cups):
     assert scores.overall["success_auc"] == pytest.approx(20 / 21)
     assert scores.overall["precision"] == 1
     assert list(scores.sequences) == list(NAMES)
-    assert (scores.mark, scores.missing, scores.notes) == (None, (), ())
+    assert (scores.coverage, scores.missing, scores.notes) == (None, (), ())
     assert len(scores.curves["success"]) == 21
 
 
@@ -120,7 +120,7 @@ def test_a_run_is_scored_on_what_it_was_asked_for(tmp_path, cups):
     scores = evaluate(folder, cups)
     assert (scores.tracker, scores.model) == ("mosam[stride=3]", "nano")
     assert list(scores.sequences) == list(NAMES[:3])
-    assert scores.mark == "3 of 5 official sequences"
+    assert scores.coverage == "3 of 5 official sequences"
     assert scores.overall["fps"] == LENGTH / 2.0  # from the record, where the layout holds no times
     with pytest.raises(MismatchError, match="the run was asked for others"):
         evaluate(folder, cups.select(NAMES[3:]))

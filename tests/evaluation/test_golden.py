@@ -15,7 +15,7 @@ import pytest
 from mosam.codecs import CODECS
 from mosam.datasets.base import Sequence, load_dataset
 from mosam.evaluation.evaluate import evaluate
-from mosam.evaluation.protocols.base import Results
+from mosam.evaluation.protocols.base import TrackerResults
 from mosam.evaluation.protocols.masks import Lvos, frame_jf, read_pair
 from mosam.evaluation.scores import Scores
 
@@ -179,7 +179,7 @@ def test_every_frame_of_the_six_sequences(unpacked):
     """J and F of davis2017-evaluation (`db_eval_iou`, `db_eval_boundary`) for each frame and object."""
     root = unpacked("davis/osvos_vs_rvos_6seq")
     dataset = load_dataset("davis2017", root=root / "pairs")
-    results = Results(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
+    results = TrackerResults(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
     with np.load(PER_FRAME) as stored:
         count = 0
         for name in dataset:
@@ -216,7 +216,7 @@ def test_lvos(golden, unpacked):
     block = golden["lvos_style"]
     root = unpacked("davis/osvos_vs_rvos_6seq")
     dataset = load_dataset("davis2017", root=root / "pairs")
-    results = Results(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
+    results = TrackerResults(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
     scores = {}
     for name in dataset:
         unseen = frozenset(["unseen"] if name in ("judo", "lab-coat", "shooting") else [])

@@ -14,8 +14,8 @@ from mosam.codecs import CODECS
 from mosam.datasets.base import DATASETS
 from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.intervals import difference, interval
-from mosam.evaluation.metrics.bootstrap import REPEATS_ANEW, drawn_counts
-from mosam.evaluation.protocols.base import Protocol, Results, parse_protocol
+from mosam.evaluation.metrics.bootstrap import REPEATS_ANEW, resample_counts
+from mosam.evaluation.protocols.base import Protocol, TrackerResults, parse_protocol
 
 
 def dataset_of(kind, root):
@@ -32,9 +32,9 @@ def test_fast_draws_are_those_of_scoring_anew(kind, protocol, tmp_path):
     write_files(tmp_path, experiment_files(kind, seed=5, sequences=4))
     dataset = dataset_of(kind, tmp_path)
     chosen = parse_protocol(protocol, task="region")
-    results = Results(tmp_path / "results" / "A", CODECS[dataset.info.result_format])
+    results = TrackerResults(tmp_path / "results" / "A", CODECS[dataset.info.result_format])
     scores = [chosen.score(dataset[name], results) for name in dataset]
-    counts = drawn_counts(4, repeats=12)
+    counts = resample_counts(4, repeats=12)
     fast, plain = chosen.resampled(scores, counts), Protocol.resampled(chosen, scores, counts)
     names = [name for name in ("eao", "robustness", "failures", "accuracy", "f") if name in fast]
     assert names
@@ -47,7 +47,7 @@ def test_eao_has_an_interval_and_a_paired_difference(tmp_path):
     write_files(tmp_path, experiment_files("multistart", seed=6, sequences=6, trackers="AB"))
     dataset = dataset_of("multistart", tmp_path)
     a, b = (evaluate(tmp_path / "results" / name, dataset, resample=True) for name in "AB")
-    assert len(a.draws["eao"]) == REPEATS_ANEW
+    assert len(a.resamples["eao"]) == REPEATS_ANEW
     found = interval(a, "eao")
     assert found.low < a.overall["eao"] < found.high
     gap = difference(a, b, "eao")

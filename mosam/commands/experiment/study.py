@@ -386,7 +386,7 @@ def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Ta
     draws = f", draws {', '.join(map(str, experiment.seeds))}" if len(experiment.seeds) > 1 else ""
     model = "" if several else f", {first.model}"
     title = f"{experiment.title}: {first.dataset} {first.split}{model}, {count} sequences{draws}"
-    marks = tuple(next(iter(result.scores.values())).mark for result in results)
+    marks = tuple(next(iter(result.scores.values())).coverage for result in results)
     remarks = (experiment.remark,) if experiment.remark else ()
     return Table(title, tuple(header), tuple(lines), marks, len(names), remarks)
 

@@ -59,5 +59,5 @@ def group_table(
     if base is not None:
         title += f"; in brackets the difference from {base.row.label} with its 95 % interval"
     header = (heading, "Sequences", *(result.row.label for result in results))
-    marks = {scores.mark for result in results for scores in result.scores.values() if scores.mark}
+    marks = {scores.coverage for result in results for scores in result.scores.values() if scores.coverage}
     return Table(title, header, tuple(lines), (None,) * len(lines), details=tuple(details), notes=tuple(sorted(marks)))

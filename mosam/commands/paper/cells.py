@@ -123,8 +123,8 @@ def compare(cell: Cell, scores: Scores, metrics: Mapping[str, str], *, stands_in
         verdict = f"{NOT_COMPARED}: undefined"
     elif stands_in:
         verdict = f"{NOT_COMPARED}: model {cell.model}"
-    elif scores.mark:
-        verdict = f"{NOT_COMPARED}: {scores.mark.replace(' official', '')}"
+    elif scores.coverage:
+        verdict = f"{NOT_COMPARED}: {scores.coverage.replace(' official', '')}"
     elif abs(ours - float(number.value)) <= near + 1e-9:
         verdict = REPRODUCED
     elif number.implied is not None and abs(ours - number.implied) <= near + 1e-9:

@@ -167,7 +167,7 @@ def _entry(key: str, entry: Entry) -> dict[str, Any]:
         "color": _color_class(entry),
         "file": f"{scores.dataset}-{scores.split}-{safe}.json",
         "url": _data_url(scores_json(entry), "application/json"),
-        "mark": scores.mark,
+        "mark": scores.coverage,
         "missing": scores.missing,
         "notes": scores.notes[:NOTES],
         "more_notes": max(0, len(scores.notes) - NOTES),

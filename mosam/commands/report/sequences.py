@@ -28,7 +28,7 @@ from mosam.evaluation.figures.strips import Panel, outlines, read_panels
 from mosam.evaluation.figures.style import TRUTH_COLOR
 from mosam.evaluation.figures.timeline import mean_quality
 from mosam.evaluation.framewise import ObjectFrames, TrackedSequence, read_object_frames, read_shapes
-from mosam.evaluation.protocols.base import Results
+from mosam.evaluation.protocols.base import TrackerResults
 from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def view_sequence(job: Job, name: str) -> SequenceView:
         if folder is None or name not in job.listed.get(folder, ()):
             continue
         try:
-            results = Results(folder, CODECS[job.dataset.info.result_format])
+            results = TrackerResults(folder, CODECS[job.dataset.info.result_format])
             objects = tuple(read_object_frames(sequence, results))
             items.append((number, TrackedSequence(tracker, model, folder, objects, _shapes(sequence, results))))
         except MosamError as error:
@@ -166,7 +166,7 @@ def view_sequence(job: Job, name: str) -> SequenceView:
     return replace(_with_curves(items, strip, notes), attributes=attributes)
 
 
-def _shapes(sequence: Video, results: Results) -> Callable[[int], Mapping[int, Any]]:
+def _shapes(sequence: Video, results: TrackerResults) -> Callable[[int], Mapping[int, Any]]:
     """As `read_shapes`; box files are read once."""
     if not isinstance(sequence.truth, BoxTruth):
         return partial(read_shapes, sequence, results)

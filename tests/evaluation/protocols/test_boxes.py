@@ -8,7 +8,7 @@ import pytest
 from mosam.codecs import CODECS
 from mosam.datasets.base import BoxTruth, Sequence
 from mosam.errors import DataError, MismatchError, UnknownNameError
-from mosam.evaluation.protocols.base import Protocol, Results, ShortResultError, parse_protocol
+from mosam.evaluation.protocols.base import Protocol, ShortResultError, TrackerResults, parse_protocol
 from mosam.evaluation.protocols.boxes import TrackingNet, repeat_last, toolkit_iou
 
 BOX_PROTOCOLS = ["pytracking", "pytracking[valid_only]", "lasot", "pysot", "got10k", "got10k-success", "trackingnet"]
@@ -26,7 +26,7 @@ def make_sequence(boxes: list[list[float]], absent: list[int] | None = None, **t
 def score(protocol: str | Protocol, tmp_path: Path, boxes: list[list[float]], predicted: list[list[float]], **truth):
     (tmp_path / "cup-1.txt").write_text("".join(",".join(map(str, row)) + "\n" for row in predicted))
     chosen = parse_protocol(protocol) if isinstance(protocol, str) else protocol
-    return chosen.score(make_sequence(boxes, **truth), Results(tmp_path, CODECS["lasot"]))
+    return chosen.score(make_sequence(boxes, **truth), TrackerResults(tmp_path, CODECS["lasot"]))
 
 
 def moving(count: int) -> list[list[float]]:
@@ -163,7 +163,7 @@ def test_masks_are_not_boxes():
 
     sequence = Sequence("a", (), ("0",), (1,), tuple, Masks)  # type: ignore[arg-type]
     with pytest.raises(MismatchError, match="expected annotated boxes, got masks"):
-        parse_protocol("lasot").score(sequence, Results(Path(), CODECS["lasot"]))
+        parse_protocol("lasot").score(sequence, TrackerResults(Path(), CODECS["lasot"]))
 
 
 def test_names_and_options():
@@ -184,7 +184,7 @@ def test_got10k_pools_the_repetitions(tmp_path):
     for number, rows in (("001", moving(4)), ("002", [START, *away]), ("003", [START, *moving(4)[1:3], away[0]])):
         (tmp_path / "cup-1" / f"cup-1_{number}.txt").write_text("".join(",".join(map(str, r)) + "\n" for r in rows))
     (tmp_path / "cup-1" / "cup-1_time.txt").write_text("0.1,0.2,0.3\n" * 4)
-    results = Results(tmp_path, CODECS["got10k"])
+    results = TrackerResults(tmp_path, CODECS["got10k"])
     values = parse_protocol("got10k").score(make_sequence(moving(4)), results).values
     assert values["sr50"] == pytest.approx((3 + 0 + 2) / 9)
     assert values["fps"] == pytest.approx(12 / (4 * (0.1 + 0.2 + 0.3)))

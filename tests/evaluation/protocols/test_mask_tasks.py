@@ -16,7 +16,7 @@ from mosam.codecs import CODECS, labels_of_masks, write_labels
 from mosam.codecs.masks import object_folder
 from mosam.datasets.base import Sequence
 from mosam.errors import DataError, MismatchError
-from mosam.evaluation.protocols.base import Results, SequenceScore, ShortResultError, parse_protocol
+from mosam.evaluation.protocols.base import SequenceScore, ShortResultError, TrackerResults, parse_protocol
 from mosam.evaluation.protocols.mose import object_values
 
 SIZE = (150, 200)  # 0.008 of the diagonal is 2 pixels
@@ -57,7 +57,7 @@ def score(folder: Path, protocol: str, truth: Truth, predicted: Frames, **change
             (folder / "clip" / object_folder(i)).mkdir(exist_ok=True)
             mask = masks.get(i, np.zeros(SIZE, bool))
             write_labels(folder / "clip" / object_folder(i) / f"{name}.png", mask.astype(np.uint8))
-    return parse_protocol(protocol).score(sequence, Results(folder, CODECS[codec]))
+    return parse_protocol(protocol).score(sequence, TrackerResults(folder, CODECS[codec]))
 
 
 A, B, NOTHING = square(10), square(100), np.zeros(SIZE, bool)

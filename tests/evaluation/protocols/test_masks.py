@@ -11,7 +11,7 @@ from PIL import Image
 from mosam.codecs import CODECS, labels_of_masks, write_labels
 from mosam.datasets.base import Sequence
 from mosam.errors import DataError, MismatchError
-from mosam.evaluation.protocols.base import Results, SequenceScore, ShortResultError, parse_protocol
+from mosam.evaluation.protocols.base import SequenceScore, ShortResultError, TrackerResults, parse_protocol
 from mosam.evaluation.protocols.masks import Lvos, ObjectRange, instability
 
 SIZE = (40, 60)
@@ -50,7 +50,7 @@ def score(tmp_path: Path, protocol: str, truth: Truth, predicted: Frames, **chan
     (tmp_path / "clip").mkdir(exist_ok=True)
     for name, masks in zip(names, predicted, strict=False):
         write_labels(tmp_path / "clip" / f"{name}.png", labels_of_masks(masks, SIZE))
-    return parse_protocol(protocol).score(sequence, Results(tmp_path, CODECS["davis"]))
+    return parse_protocol(protocol).score(sequence, TrackerResults(tmp_path, CODECS["davis"]))
 
 
 MASK_PROTOCOLS = ["davis2017", "davis2017[decay_8bit]", "vos-benchmark", "vos-benchmark[all_frames]", "lvos"]

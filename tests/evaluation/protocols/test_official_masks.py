@@ -17,7 +17,7 @@ from mosam.codecs.masks import object_folder
 from mosam.datasets.base import Sequence, load_dataset
 from mosam.evaluation.metrics.boundary import boundary_radius, boundary_scores, boundary_table
 from mosam.evaluation.metrics.region import region_similarity, region_table
-from mosam.evaluation.protocols.base import Results, SequenceScore, parse_protocol
+from mosam.evaluation.protocols.base import SequenceScore, TrackerResults, parse_protocol
 
 STORED = Path(__file__).parents[2] / "parity" / "masks_official.json"
 TOLERANCE = 1e-9
@@ -51,7 +51,7 @@ def truth_of(clip: Clip, **changes) -> Truth:
 def score(protocol: str, truth: Truth, folder: Path, codec: str = "davis") -> SequenceScore:
     names = tuple(f"{t:05d}" for t in range(FRAMES))
     sequence = Sequence("clip", (), names, truth.object_ids, tuple, lambda: truth)  # type: ignore[arg-type]
-    return parse_protocol(protocol).score(sequence, Results(folder, CODECS[codec]))
+    return parse_protocol(protocol).score(sequence, TrackerResults(folder, CODECS[codec]))
 
 
 def check(expected: Mapping[str, float | None], got: Mapping[str, float]) -> None:
@@ -163,7 +163,7 @@ def test_mose_v2(tmp_path, kind):
 def test_mose_v2_on_the_six_sequences(unpacked):
     root = unpacked("davis/osvos_vs_rvos_6seq")
     dataset = load_dataset("davis2017", root=root / "pairs")
-    results = Results(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
+    results = TrackerResults(root / "pairs-predictions" / "rvos_matched", CODECS["davis"])
     stored = official()["mose-v2-pairs"]
     assert set(stored) == set(dataset)
     for name in dataset:

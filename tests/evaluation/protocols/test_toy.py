@@ -51,7 +51,7 @@ def test_perfect(tmp_path, dataset):
     )
     assert set(scores.attributes) >= {"late_object", "full_occlusion"}
     assert set(scores.objects["late-1"]) == {1, 2}
-    assert scores.mark == "2 of 24 official sequences"
+    assert scores.coverage == "2 of 24 official sequences"
 
 
 def test_a_tracker_that_never_lets_go_is_wrong_about_presence(tmp_path, dataset):
