@@ -180,7 +180,7 @@ def steady_calls(
         pointers=random(rows, sizes.pointers, sizes.width),
         positions=torch.linspace(0, 1, sizes.pointers, device=device).expand(rows, -1).contiguous(),
     )
-    values, present = 5 * random(rows, 1, sizes.image, sizes.image), torch.ones(rows, dtype=torch.bool, device=device)
+    logits, present = 5 * random(rows, 1, sizes.image, sizes.image), torch.ones(rows, dtype=torch.bool, device=device)
 
     def encode() -> tuple[Tensor, ...]:
         made = net.encode(pixels)
@@ -194,7 +194,7 @@ def steady_calls(
         "encode": encode,
         "attend": lambda: (net.attend(features, index, read),),
         "decode": decode,
-        "memorize": lambda: (net.memorize(features, index, values, present),),
+        "memorize": lambda: (net.memorize(features, index, logits, present),),
     }
 
 

@@ -122,7 +122,21 @@ class Waiting:
 
         class Model:
             name, weights_hash, random, device, dtype = "waiting", "", True, Device(), "torch.float32"
-            sizes = BackboneSizes(64, 4, 16, 8, 4, 7, 16, 3)
+            sizes = BackboneSizes(
+                image=64,
+                grid=4,
+                mask=16,
+                mask_input=64,
+                width=8,
+                tokens=16,
+                memory=4,
+                slots=7,
+                pointers=16,
+                candidates=3,
+                mean=(0.5, 0.5, 0.5),
+                std=(0.5, 0.5, 0.5),
+                resize="pil_bicubic",
+            )
 
         class Engine:
             ahead = False

@@ -334,7 +334,7 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: b
             logits = torch.where(taught[:, None, None, None], _certain(masks[t], sizes.mask), logits)
         present = torch.where(result.prompted, truth, present)
         values = F.interpolate(logits, size=(sizes.image, sizes.image), mode="bilinear", align_corners=False)
-        memories.append(backbone.memorize(now, clips, 20 * values.sigmoid() - 10, present))
+        memories.append(backbone.memorize(now, clips, values, present))
         token = result.decoded.tokens[torch.arange(rows, device=device), result.chosen]
         # The pointer of a mask prompt depends on the decoder's own presence too, as in the official program.
         own = result.decoded.object_score.detach() > 0

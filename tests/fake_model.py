@@ -10,7 +10,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
+from mosam.model.backbone import BackboneSizes, ImageFeatures, MemoryRead, PromptTokens
+from mosam.model.logits import mask_prompts, memory_values, pool_cells, select_outputs
 
 GRID, WIDTH, MEMORY = 4, 8, 4
 
@@ -24,7 +25,21 @@ class FakeBackbone:
     device = torch.device("cpu")
     dtype = torch.float32
     tokens_per_pointer = WIDTH // MEMORY
-    sizes = BackboneSizes(image=64, grid=GRID, mask=16, width=WIDTH, memory=MEMORY, slots=7, pointers=16, candidates=3)
+    sizes = BackboneSizes(
+        image=64,
+        grid=GRID,
+        mask=16,
+        mask_input=64,
+        width=WIDTH,
+        tokens=GRID * GRID,
+        memory=MEMORY,
+        slots=7,
+        pointers=16,
+        candidates=3,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        resize="pil_bicubic",
+    )
 
     def __init__(self):
         self.attended_rows: list[int] = []
@@ -60,7 +75,8 @@ class FakeBackbone:
 
     def mask_prompt(self, prompts):
         masks = [torch.from_numpy(p.mask)[None, None].float() for p in prompts]
-        return torch.cat([(F.interpolate(m, size=(64, 64), mode="nearest") >= 0.5).float() for m in masks])
+        masks = torch.cat([(F.interpolate(m, size=(64, 64), mode="nearest") >= 0.5).float() for m in masks])
+        return mask_prompts(masks, self.sizes.mask)
 
     def attend(self, features, rows, read: MemoryRead):
         self.attended_rows.append(len(rows))
@@ -102,9 +118,7 @@ class FakeBackbone:
             ious.append(torch.stack([(torch.sin(top[i].mean() * (k + 1)) + 1) / 2 for k in range(4)]))
             tokens.append(torch.stack([top[i].flatten()[:WIDTH] + k for k in range(4)]))
             scores.append(torch.cos(top[i].mean() * 3) * 4 + 2)
-        pick = {"multi": slice(1, None), "single": slice(0, 1), "all": slice(0, None)}[outputs]
-        masks_, ious_, tokens_ = (torch.stack(x)[:, pick] for x in (masks, ious, tokens))
-        return Decoded(masks_, ious_, tokens_, torch.stack(scores))
+        return select_outputs(*(torch.stack(answers) for answers in (masks, ious, tokens, scores)), outputs)
 
     def mask_dense_prompt(self, mask):
         return F.avg_pool2d(mask, 4)
@@ -112,8 +126,11 @@ class FakeBackbone:
     def pointer(self, tokens, present):
         return torch.where(present[:, None], tokens, -1.0)
 
-    def memorize(self, features, rows, mask_values, present):
-        out = []
+    def pool_tokens(self, planes, how):
+        return pool_cells(planes, GRID, how)
+
+    def memorize(self, features, rows, logits, present, binarize=None):
+        out, mask_values = [], memory_values(logits, binarize)
         for i, row in enumerate(rows):
             cells = F.avg_pool2d(mask_values[i], 16).flatten()
             value = torch.stack(

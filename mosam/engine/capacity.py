@@ -164,7 +164,7 @@ def measure_capacity(model: Backbone, policy: MemoryPolicy, *, free: int | None 
 def max_rows(model: Backbone) -> int:
     """Rows of one memory-attention call."""
     budget = CPU_TOKEN_ROWS if model.device.type == "cpu" else GPU_TOKEN_ROWS
-    return max(1, budget // model.sizes.tokens)
+    return max(1, budget // model.sizes.grid**2)
 
 
 def row_bytes(model: Backbone, policy: MemoryPolicy) -> int:
@@ -173,7 +173,7 @@ def row_bytes(model: Backbone, policy: MemoryPolicy) -> int:
     track = TrackInfo(1, 0, None, (1, 1), sizes.slots, sizes.pointers, model.name)
     entries = -(-policy.live_features(track) // policy.hypotheses)
     stored = 2 * 2 * entries * sizes.tokens * sizes.memory  # 16 bits; a pool doubles when it grows
-    features = sizes.width * sizes.tokens * 4 + 2 * (sizes.width // 8) * sizes.mask**2 * 4
+    features = sizes.width * sizes.grid**2 * 4 + 2 * (sizes.width // 8) * sizes.mask**2 * 4
     candidates = 3 * sizes.candidates * sizes.mask**2 * 4
     video = VIDEO_BYTES * (4 * PLANES + (3 * HOST_FRAMES if model.device.type == "cpu" else 0))
     return stored + features + candidates + video

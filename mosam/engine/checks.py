@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from mosam.engine.parity import Parity
 from mosam.engine.records import Video
+from mosam.errors import MosamError
 from mosam.geometry import inside_share
+from mosam.model.backbone import Backbone
 from mosam.policies.base import MemoryPolicy
 from mosam.system.arguments import described, has, instance, numbers, switch, whole
 from mosam.types import Image, Prompt, Size
@@ -28,6 +30,15 @@ def check_engine(
     if max_rows is not None:
         whole(max_rows, "Engine: max_rows", 1)
     switch(log, "Engine: log")
+
+
+def check_policy(model: Backbone, policy: MemoryPolicy) -> None:
+    """MosamError where a policy asks for what this network does not have."""
+    if policy.needs_memory_grid and not model.sizes.memory_grid:
+        raise MosamError(
+            f"{policy.label}: {policy.needs_memory_grid} expects memories that are a grid of cells, those of {model.name} "
+            "are not; use another value or another network"
+        )
 
 
 def as_size(size: object) -> Size:

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mosam.engine.parity import ABSENT_LOGIT, STABILITY_DELTA, STABILITY_THRESHOLD
 from mosam.engine.transfer import download, upload, upload_index
 from mosam.model.backbone import Decoded
+from mosam.model.constants import ABSENT_LOGIT
 
 CANDIDATE_NUMBERS = ("iou", "area", "boxes", "probability", "motion_iou", "beside")  # of `Decodes`, (R, K) or None
 
@@ -117,19 +117,6 @@ def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
         host[name] = flat[:, start : start + count].reshape(value.shape)
         start += count
     return host
-
-
-def stable_single(decoded: Decoded) -> tuple[Tensor, Tensor]:
-    """Output 0, or the best of 1..3 where it is unstable (SAM 2's dynamic multimask); the token stays that of 0."""
-    single, iou = decoded.masks[:, :1].float(), decoded.iou[:, :1]
-    inner = (single > STABILITY_DELTA).flatten(1).sum(dim=1).float()
-    outer = (single > -STABILITY_DELTA).flatten(1).sum(dim=1).float()
-    stability = torch.where(outer > 0, inner / outer, 1.0)
-    best = decoded.iou[:, 1:].argmax(dim=1)
-    row = torch.arange(len(best), device=best.device)
-    use_best = stability < STABILITY_THRESHOLD
-    masks = torch.where(use_best[:, None, None, None], decoded.masks[row, best + 1][:, None].float(), single)
-    return masks, torch.where(use_best[:, None], decoded.iou[row, best + 1][:, None], iou)
 
 
 def planes(known: Sequence[NDArray | None], device: torch.device) -> tuple[Tensor, Tensor]:

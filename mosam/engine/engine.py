@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import torch
 
-from mosam.engine.checks import as_images, as_prompts, as_size, check_engine, check_place
+from mosam.engine.checks import as_images, as_prompts, as_size, check_engine, check_place, check_policy
 from mosam.engine.decodes import Wants
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
@@ -43,6 +43,7 @@ class Engine:
         log: fill `ObjectOutput.log` with what was read and chosen.
     Raises:
         ValueError: an argument of another type or out of range.
+        MosamError: an option of the policy that this network cannot honor.
 
     Attributes:
         ahead: whether `step` should be given `next_images`: on a GPU, which computes while this process waits for it.
@@ -69,6 +70,7 @@ class Engine:
         self.model, self.policy, self.log = model, policy, log
         self.parity = Parity() if parity is None else parity
         check_engine(model, policy, self.parity, max_lanes, max_rows, log)
+        check_policy(model, policy)
         sizes = model.sizes
         capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
         self.bank = MemoryBank(
@@ -279,4 +281,5 @@ class Engine:
             pointers=sizes.pointers,
             model=self.model.name,
             pointer_norm=self.parity.pointer_norm,
+            conditioning=sizes.conditioning,
         )

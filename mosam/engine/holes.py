@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-FILLED_LOGIT = 0.1  # SAM 2: fill_holes_in_mask_scores
+from mosam.model.constants import FILLED_LOGIT
 
 
 def fill_holes(low: Tensor, max_area: int) -> Tensor:

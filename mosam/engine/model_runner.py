@@ -18,18 +18,16 @@ from torch import Tensor
 
 from mosam.engine.capacity import RowLimit, is_out_of_memory, release_memory
 from mosam.engine.capacity import max_rows as usual_rows
-from mosam.engine.decodes import Decodes, Wants, best_only, groups, measured, merged, stable_single
+from mosam.engine.decodes import Decodes, Wants, best_only, groups, measured, merged
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.memory_reader import MemoryReader
 from mosam.engine.parity import Parity
 from mosam.engine.transfer import download, upload_index
-from mosam.model.backbone import Backbone, Decoded, ImageFeatures, PromptTokens
+from mosam.model.backbone import Backbone, ImageFeatures, Outputs, PromptTokens
 from mosam.policies.base import Guide, ReadPlan
 from mosam.types import DecodedPrompt, Prompt, Size
 
-MEMORY_SCALE, MEMORY_BIAS = 20.0, -10.0  # SAM 2: sigmoid_scale_for_mem_enc, sigmoid_bias_for_mem_enc
-PROMPT_LOGIT = 10.0  # a mask prompt stands for logits of +-10 and an object score of +-10
 PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
 
 T = TypeVar("T")
@@ -63,7 +61,7 @@ class MemoryJob:
         low: (K, mask, mask) logits, of which candidate `index` is taken.
         score: () presence logit.
         binarize: memorize `logit > 0` instead of its sigmoid.
-        exact: (1, image, image) logits to memorize instead (the port's mask prompts), or None.
+        exact: (1, mask_input, mask_input) logits to memorize instead (the port's mask prompts), or None.
         remask: low-resolution pixels of lower reliability become sure background first, or None.
     """
 
@@ -185,20 +183,15 @@ class ModelRunner:
         self, features: ImageFeatures, rows: Tensor, prompts: Sequence[Prompt], threshold: float
     ) -> list[Conditioned]:
         """The mask itself becomes the output; the decoder only makes the pointer, from raw features."""
-        side = self.model.sizes.mask
-        mask = self.model.mask_prompt(prompts)
-        high = mask.float() * (2 * PROMPT_LOGIT) - PROMPT_LOGIT
-        low = F.interpolate(high, size=(side, side), mode="bilinear", align_corners=False, antialias=True)
-        given = mask.flatten(1).any(dim=1)
+        given = self.model.mask_prompt(prompts)
         tokens = self.model.no_prompt(len(prompts))
-        dense = self.model.mask_dense_prompt(mask)
-        tokens = type(tokens)(tokens.points, tokens.labels, dense)
+        tokens = PromptTokens(tokens.points, tokens.labels, self.model.mask_dense_prompt(given.mask))
         outputs: Literal["single", "multi"] = self.parity.cond_pointer  # type: ignore[assignment]
         decoded = self.model.decode(features.top[rows], features, rows, tokens, outputs=outputs)
         best = decoded.iou.argmax(dim=1)
         token = decoded.tokens[torch.arange(len(prompts), device=best.device), best]
-        pointers = self.model.pointer(token, (decoded.object_score > threshold) & given)
-        score = torch.where(given, PROMPT_LOGIT, -PROMPT_LOGIT)
+        low, score = given.low_res, given.object_score
+        pointers = self.model.pointer(token, (decoded.object_score > threshold) & (score > 0))
         area = (low > 0).flatten(1).sum(dim=1)
         host = download(torch.stack([score.float(), area.float()])).astype(np.float64)
         return [
@@ -241,11 +234,10 @@ class ModelRunner:
         for members in groups([_prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
-            outputs: Literal["all", "single"] = "all" if self.parity.stability else "single"
+            outputs: Outputs = "stable" if self.parity.stability else "single"
             top = self.model.without_memory(features, rows)
             decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
-            low = stable_single(decoded)[0] if outputs == "all" else decoded.masks.float()
-            for i, one in zip(members, low, strict=True):
+            for i, one in zip(members, decoded.masks.float(), strict=True):
                 logits = F.interpolate(one[None], size=sizes[i], mode="bilinear", align_corners=False)
                 mask = (logits[0, 0] > 0).cpu().numpy()
                 made[i] = DecodedPrompt(prompts[i].object_id, prompts[i].frame_index, mask=mask)
@@ -345,13 +337,9 @@ class ModelRunner:
         beside: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
-        outputs: Literal["multi", "single", "all"] = "multi" if multimask else ("all" if stable else "single")
-        decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
-        if outputs == "all":
-            masks, iou = stable_single(decoded)
-            decoded = Decoded(masks, iou, decoded.tokens[:, :1], decoded.object_score)
+        outputs: Outputs = "multi" if multimask else "stable" if stable else "single"
         return measured(
-            decoded,
+            self.model.decode(top, features, rows, tokens, outputs=outputs),
             top,
             threshold=threshold,
             wants=wants or Wants(),
@@ -392,17 +380,9 @@ class ModelRunner:
         frame_rows, taken, flags = self._indices(
             [job.frame_row for job in jobs], [job.index for job in jobs], [int(job.binarize) for job in jobs]
         )
-        high = self._high(jobs, taken)
-        if all(job.binarize for job in jobs):
-            values = (high > 0).float()
-        elif any(job.binarize for job in jobs):
-            binarize = flags.bool()
-            values = torch.where(binarize[:, None, None, None], (high > 0).float(), torch.sigmoid(high))
-        else:
-            values = torch.sigmoid(high)
-        values = values * MEMORY_SCALE + MEMORY_BIAS
-        score = torch.stack([job.score for job in jobs])
-        return self.model.memorize(features, frame_rows, values, score > 0)
+        binarize = flags.bool() if any(job.binarize for job in jobs) else None
+        present = torch.stack([job.score for job in jobs]) > 0
+        return self.model.memorize(features, frame_rows, self._high(jobs, taken), present, binarize)
 
     def _high(self, jobs: Sequence[MemoryJob], taken: Tensor) -> Tensor:
         """(N, 1, image, image) logits to memorize, of candidate `taken` of each job."""
@@ -418,8 +398,8 @@ class ModelRunner:
         return high
 
     def exact_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
-        """(R, 1, image, image) +-10 logits of mask prompts at network input size (the port memorizes these)."""
-        return self.model.mask_prompt(prompts).float() * (2 * PROMPT_LOGIT) - PROMPT_LOGIT
+        """(R, 1, mask_input, mask_input) logits of mask prompts as given (the port memorizes these)."""
+        return self.model.mask_prompt(prompts).logits
 
     def shown(self, low: Tensor) -> Tensor:
         """(N, 1, mask, mask) logits as they are shown: small holes filled where parity asks for it."""
@@ -428,9 +408,8 @@ class ModelRunner:
     def reliability(self, low: Tensor) -> Tensor:
         """(N, mask, mask) encoded logits -> (N, tokens) uint8: mean reliability of a token, 0..254; 255 = protected."""
         sure = torch.sigmoid(low.float())
-        cell = self.model.sizes.mask // self.model.sizes.grid
-        c = F.avg_pool2d((2 * sure - 1).abs()[:, None], cell).flatten(1)
-        protected = F.max_pool2d((sure > PROTECTED_PROBABILITY).float()[:, None], cell).flatten(1) > 0
+        c = self.model.pool_tokens((2 * sure - 1).abs(), "mean")
+        protected = self.model.pool_tokens((sure > PROTECTED_PROBABILITY).float(), "max") > 0
         return torch.where(protected, 255, (c * 254).round().clamp(0, 254)).to(torch.uint8)
 
     def _index(self, values: Sequence[int]) -> Tensor:
@@ -475,7 +454,7 @@ def _sure(job: MemoryJob) -> Tensor:
     if job.remask is None:
         return job.low
     reliability = (2 * torch.sigmoid(job.low) - 1).abs()
-    return torch.where(reliability < job.remask, -PROMPT_LOGIT, job.low)
+    return torch.where(reliability < job.remask, -10.0, job.low)
 
 
 def _buckets(plans: Sequence[ReadPlan]) -> list[list[int]]:

@@ -14,9 +14,8 @@ from mosam.engine.model_runner import ModelRunner
 from mosam.engine.records import FrameResult, Video
 from mosam.engine.track import Shown, Track
 from mosam.engine.transfer import to_host
+from mosam.model.constants import OVERLAP_LOGIT
 from mosam.types import FrameOutput, Mask, ObjectOutput, Size
-
-OVERLAP_LOGIT = -10.0  # SAM 2: a pixel that another object wins is clamped to this
 
 
 class FrameComposer:

@@ -9,13 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args, get_type_hints
 
+from mosam.model.constants import HOLE_AREA
 from mosam.policies.base import PointerNorm
 from mosam.system.arguments import one_of, switch, whole
-
-STABILITY_DELTA = 0.05  # SAM 2: dynamic_multimask_stability_delta
-STABILITY_THRESHOLD = 0.98  # SAM 2: dynamic_multimask_stability_thresh
-HOLE_AREA = 8  # SAM 2: fill_hole_area, pixels of the low-resolution mask
-ABSENT_LOGIT = -1024.0  # SAM 2: NO_OBJ_SCORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from torch import Tensor
 from mosam.engine.candidates import DecodedCandidate, decision_log, decoded_candidates
 from mosam.engine.decodes import Decodes
 from mosam.engine.model_runner import Conditioned, ModelRunner
-from mosam.engine.parity import ABSENT_LOGIT
 from mosam.engine.records import FrameResult, Row, Video, by_track
 from mosam.engine.transfer import upload_index
 from mosam.model.backbone import ImageFeatures
+from mosam.model.constants import ABSENT_LOGIT
 from mosam.motion.beside import carry
 from mosam.motion.forecast import forecast
 from mosam.policies.base import Choice, Entry, Guide, MemoryPolicy

@@ -24,6 +24,7 @@ CALLS = {  # of a backbone -> stage they are part of
     "mask_dense_prompt": "decode masks",
     "pointer": "decode masks",
     "memorize": "memorize",
+    "pool_tokens": "memorize",
 }
 RATE_SIDE = {"cpu": 1536, "cuda": 8192}  # side of the matrices whose product is timed
 RATE_SECONDS = 1.0

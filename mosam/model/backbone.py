@@ -20,35 +20,47 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from mosam.model.preprocess import Resize
 
-@dataclass(frozen=True, slots=True)
+Outputs = Literal["multi", "single", "stable", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneSizes:
-    """The fixed sizes of a network.
+    """The fixed numbers of a network; in brackets those of the published SAM 2.1.
 
     Attributes:
-        image: side of the square input, pixels (1024 for the published SAM 2.1 sizes).
-        grid: side of the top feature map (64); `tokens` = grid * grid.
+        image: side of the square input, pixels (1024).
+        grid: side of the top feature map (64).
         mask: side of the low-resolution mask logits (256).
+        mask_input: side of the masks that mask prompts are made into (1024).
         width: channels of the top feature map and of an object pointer (256).
-        memory: channels of a memory feature (64).
+        tokens: tokens of one memory entry (4096, one for each cell of the top feature map).
+        memory: channels of a memory token (64).
         slots: memory slots, the conditioning one included (7).
         pointers: object pointers attended to, at most (16).
         candidates: masks of one multimask decode (3).
+        mean, std: of the RGB pixels in [0, 1], by which they are normalized (ImageNet's).
+        resize: filter of its own program that brings frames to the input size.
+        conditioning: prompted frames attended to, at most; None = all of them.
+        memory_grid: each memory token stands for one cell of the frame, so that cells can be cut out of a memory.
     """
 
     image: int
     grid: int
     mask: int
+    mask_input: int
     width: int
+    tokens: int
     memory: int
     slots: int
     pointers: int
     candidates: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one memory entry."""
-        return self.grid * self.grid
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    resize: Resize
+    conditioning: int | None = None
+    memory_grid: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +119,23 @@ class PromptTokens:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class MaskPrompts:
+    """Mask prompts of R rows, and what they stand for in place of a decoder's answer.
+
+    Attributes:
+        mask: (R, 1, mask_input, mask_input) float32 in [0, 1].
+        logits: (R, 1, mask_input, mask_input) float32.
+        low_res: (R, 1, mask, mask) float32 logits.
+        object_score: (R,) presence logit, positive where the mask is not empty.
+    """
+
+    mask: Tensor
+    logits: Tensor
+    low_res: Tensor
+    object_score: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
     """Answer of the mask decoder for R rows, nothing blanked yet.
 
@@ -145,8 +174,8 @@ class Backbone(Protocol):
     def no_prompt(self, rows: int) -> PromptTokens:
         """The token pair of a decode without prompt."""
 
-    def mask_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Mask prompts -> (R, 1, image, image) of 0 and 1: bilinear with antialias, then `>= 0.5`."""
+    def mask_prompt(self, prompts: Sequence[Prompt]) -> MaskPrompts:
+        """Mask prompts at the sizes of the network."""
 
     def attend(self, features: ImageFeatures, rows: Tensor, read: MemoryRead) -> Tensor:
         """Top features of `rows` (R,) int64 into the frame batch, conditioned on memory -> (R, width, grid, grid)."""
@@ -161,12 +190,14 @@ class Backbone(Protocol):
         rows: Tensor,
         prompts: PromptTokens,
         *,
-        outputs: Literal["multi", "single", "all"],
+        outputs: Outputs,
     ) -> Decoded:
-        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3. No stability fallback."""
+        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3; `stable` = output 0, or the best
+        of the others where it is unstable.
+        """
 
     def mask_dense_prompt(self, mask: Tensor) -> Tensor:
-        """(R, 1, image, image) 0/1 masks through the stride-4 convolution -> (R, 1, mask, mask) dense prompt."""
+        """(R, 1, mask_input, mask_input) masks -> (R, 1, mask, mask) dense prompt."""
 
     def pointer(self, tokens: Tensor, present: Tensor) -> Tensor:
         """(R, width) tokens and (R,) bool presence -> (R, width) float32 object pointers, hard-gated by presence."""
@@ -174,14 +205,22 @@ class Backbone(Protocol):
     def release(self) -> None:
         """Give back what is kept for speed alone, after memory ran out."""
 
-    def memorize(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
+    def memorize(
+        self, features: ImageFeatures, rows: Tensor, logits: Tensor, present: Tensor, binarize: Tensor | None = None
+    ) -> Tensor:
         """Memory of masks.
 
         Args:
             features: of the frame batch; the raw top map is used.
             rows: (R,) int64 into the batch.
-            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarized form.
-            present: (R,) bool; False adds the no-object vector.
+            logits: (R, 1, image, image) of the masks, or (R, 1, mask_input, mask_input) of mask prompts.
+            present: (R,) bool; False marks the memory of an absent object.
+            binarize: (R,) bool, rows of which `logit > 0` is memorized instead of the sigmoid; None = no row.
         Returns:
             (R, tokens, memory) bfloat16.
+        """
+
+    def pool_tokens(self, planes: Tensor, how: Literal["mean", "max"]) -> Tensor:
+        """(N, mask, mask) values of pixels -> (N, tokens): mean or largest of the pixels that a memory token stands
+        for; 1 for tokens that stand for no place.
         """

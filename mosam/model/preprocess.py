@@ -16,14 +16,22 @@ from mosam.types import Mask, Prompt, Size
 Resize = Literal["pil_bicubic", "tv_bilinear_aa", "tv_bilinear"]
 RESIZES: tuple[Resize, ...] = get_args(Resize)
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB, as in SAM 2
-STD = (0.229, 0.224, 0.225)
+Pixel = tuple[float, float, float]
+MEAN: Pixel = (0.485, 0.456, 0.406)  # of ImageNet, RGB, as in SAM 2
+STD: Pixel = (0.229, 0.224, 0.225)
 
 POSITIVE, BOX_CORNERS, NO_POINT = 1, (2, 3), -1  # point labels of the prompt encoder
 
 
 def load_pixels(
-    images: Sequence[np.ndarray], side: int, *, resize: Resize, device: torch.device, on_device: bool | None = None
+    images: Sequence[np.ndarray],
+    side: int,
+    *,
+    resize: Resize,
+    device: torch.device,
+    mean: Pixel = MEAN,
+    std: Pixel = STD,
+    on_device: bool | None = None,
 ) -> Tensor:
     """Resize and normalize frames.
 
@@ -33,6 +41,7 @@ def load_pixels(
         resize: `pil_bicubic` on uint8 (SAM 2, SAMURAI, SAM2Long; bit-equal to the official loader), `tv_bilinear`
             without antialias (DAM4SAM), `tv_bilinear_aa` with it (`transformers`).
         device: where the result goes.
+        mean, std: of the colors, by which they are normalized.
         on_device: upload the frames as they are and resize them there, within one gray level of the same on the host;
             None = on a GPU.
     Returns:
@@ -42,24 +51,24 @@ def load_pixels(
     """
     if device.type == "cuda" if on_device is None else on_device:
         pixels = torch.cat([_resized_there(image, side, resize, device) for image in images])
-        return _normalize(pixels, resize)
+        return _normalize(pixels, resize, mean, std)
     pixels = torch.stack([_resized(image, side, resize) for image in images]).to(device, non_blocking=True)
-    return _normalize(pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format), resize)
+    pixels = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+    return _normalize(pixels, resize, mean, std)
 
 
-def _normalize(pixels: Tensor, resize: Resize) -> Tensor:
+def _normalize(pixels: Tensor, resize: Resize, mean: Pixel, std: Pixel) -> Tensor:
     """(B, 3, side, side) float32 gray levels (in [0, 1] where the filter works on those), changed in place."""
     if resize != "tv_bilinear":  # DAM4SAM divides first
         pixels.div_(255)
-    mean, std = _statistics(pixels.device)
-    return pixels.sub_(mean).div_(std)
+    return pixels.sub_(_uploaded(mean, pixels.device)).div_(_uploaded(std, pixels.device))
 
 
 @functools.lru_cache(maxsize=16)
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation as (3, 1, 1) tensors, uploaded once: an upload from a list waits for the device."""
-    with torch.inference_mode(False):  # they may be used with gradients later
-        return torch.tensor(MEAN, device=device).view(3, 1, 1), torch.tensor(STD, device=device).view(3, 1, 1)
+def _uploaded(values: Pixel, device: torch.device) -> Tensor:
+    """Three values as a (3, 1, 1) tensor, uploaded once: an upload from a list waits for the device."""
+    with torch.inference_mode(False):  # it may be used with gradients later
+        return torch.tensor(values, device=device).view(3, 1, 1)
 
 
 def _resized_there(image: np.ndarray, side: int, resize: Resize, device: torch.device) -> Tensor:

@@ -23,12 +23,21 @@ from torch import Tensor, nn
 from mosam.errors import MismatchError, MosamError
 from mosam.model import blocked
 from mosam.model.attention import LibraryModule, attend_to_memory, gather
-from mosam.model.backbone import BackboneSizes, Decoded, ImageFeatures, MemoryRead, PromptTokens
+from mosam.model.backbone import (
+    BackboneSizes,
+    Decoded,
+    ImageFeatures,
+    MaskPrompts,
+    MemoryRead,
+    Outputs,
+    PromptTokens,
+)
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
 from mosam.model.graphs import CudaRecorder, Graphed, Recorder, Work
 from mosam.model.hiera import pyramid
+from mosam.model.logits import mask_prompts, memory_values, pool_cells, select_outputs
 from mosam.model.networks import MASK_STRIDE, STRIDE
-from mosam.model.preprocess import NO_POINT, Resize, load_mask, load_pixels, prompt_points
+from mosam.model.preprocess import MEAN, NO_POINT, STD, Resize, load_mask, load_pixels, prompt_points
 from mosam.model.widened import has_native, widen
 from mosam.types import Prompt, Size
 
@@ -55,7 +64,7 @@ class Sam2Backbone:
         weights_hash: SHA-256 of the weights as loaded, or "" where none was computed.
         compiled: whether `compile` was called.
         formulas: which of two roundings is used, see `mosam.model.formulas`.
-        resize: filter that brings frames to the input size.
+        resize: filter that brings frames to the input size; None = that of its own program.
         precision: `fp32`, `bf16` or `fp16`.
     Args:
         device: where to run; the model is moved there.
@@ -69,7 +78,7 @@ class Sam2Backbone:
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
         formulas: Formulas = "official",
-        resize: Resize = "pil_bicubic",
+        resize: Resize | None = None,
         random: bool = False,
         weights_hash: str = "",
     ):
@@ -77,7 +86,6 @@ class Sam2Backbone:
         self.random = random
         self.weights_hash = weights_hash
         self.formulas: Formulas = formulas
-        self.resize: Resize = resize
         self.precision: Precision = precision
         self.compiled = False
         self._constants: dict[str, tuple[object, Any]] = {}
@@ -86,6 +94,7 @@ class Sam2Backbone:
         self.dtype = DTYPES[precision]
         self.device = torch.device(device)
         self.sizes = _sizes(model)
+        self.resize: Resize = resize or self.sizes.resize
         self.tokens_per_pointer = self.sizes.width // self.sizes.memory
         if formulas == "official":
             use_channel_norm(model)
@@ -174,7 +183,8 @@ class Sam2Backbone:
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
         """uint8 RGB frames of any sizes -> (B, 3, image, image) normalized pixels on the device."""
-        return load_pixels(images, self.sizes.image, resize=self.resize, device=self.device)
+        sizes = self.sizes
+        return load_pixels(images, sizes.image, resize=self.resize, device=self.device, mean=sizes.mean, std=sizes.std)
 
     def prompt_tokens(self, prompts: Sequence[Prompt], sizes: Sequence[Size]) -> PromptTokens:
         """Box and point prompts with equal point counts -> network coordinates.
@@ -195,8 +205,8 @@ class Sam2Backbone:
         labels = torch.full((rows, 1), NO_POINT, dtype=torch.int32, device=self.device)
         return PromptTokens(points, labels, none=True)
 
-    def mask_prompt(self, prompts: Sequence[Prompt]) -> Tensor:
-        """Mask prompts -> (R, 1, image, image) of 0 and 1.
+    def mask_prompt(self, prompts: Sequence[Prompt]) -> MaskPrompts:
+        """Mask prompts at network size: bilinear with antialias, then `>= 0.5`.
 
         Raises:
             ValueError: a prompt without a mask.
@@ -205,8 +215,8 @@ class Sam2Backbone:
         for prompt in prompts:
             if prompt.mask is None:
                 raise ValueError(f"prompt of object {prompt.object_id}: expected a mask, got a {prompt.kind}")
-            masks.append(load_mask(prompt.mask, self.sizes.image))
-        return torch.stack(masks).to(self.device)
+            masks.append(load_mask(prompt.mask, self.sizes.mask_input))
+        return mask_prompts(torch.stack(masks).to(self.device), self.sizes.mask)
 
     # The network
 
@@ -286,9 +296,9 @@ class Sam2Backbone:
         rows: Tensor,
         prompts: PromptTokens,
         *,
-        outputs: Literal["multi", "single", "all"],
+        outputs: Outputs,
     ) -> Decoded:
-        """Masks for R rows: `multi` = outputs 1..3, `single` = output 0, `all` = 0..3; as the network gives them.
+        """Masks for R rows: see `Backbone.decode`.
 
         Args:
             top: (R, width, grid, grid) features to decode from.
@@ -301,8 +311,7 @@ class Sam2Backbone:
         given = (None, None, None) if none else (prompts.points, prompts.labels, prompts.mask_logits)
         call = self._calls["decode"] if none else self._decode
         masks, iou, tokens, object_score = call(top, rows, *features.high, *given)
-        wanted = {"multi": slice(1, None), "single": slice(0, 1), "all": slice(0, None)}[outputs]
-        return Decoded(masks[:, wanted], iou[:, wanted], tokens[:, wanted], object_score)
+        return select_outputs(masks, iou, tokens, object_score, outputs)
 
     def _decode(
         self,
@@ -400,19 +409,17 @@ class Sam2Backbone:
         gate = present[:, None].float()
         return gate * pointers + (1 - gate) * self.model.no_object_pointer
 
-    def memorize(self, features: ImageFeatures, rows: Tensor, mask_values: Tensor, present: Tensor) -> Tensor:
-        """Memory of masks.
-
-        Args:
-            features: of the frame batch; the raw top map is used.
-            rows: (R,) int64 into the batch.
-            mask_values: (R, 1, image, image), already `20 * sigmoid(logits) - 10` or its binarized form.
-            present: (R,) bool; False adds the no-object vector.
-        Returns:
-            (R, tokens, memory) bfloat16.
-        """
-        (memory,) = self._calls["memorize"](features.top, rows, mask_values, present)
+    def memorize(
+        self, features: ImageFeatures, rows: Tensor, logits: Tensor, present: Tensor, binarize: Tensor | None = None
+    ) -> Tensor:
+        """(R, tokens, memory) bfloat16 memory of masks; absent objects get the no-object vector."""
+        values = memory_values(logits, binarize)
+        (memory,) = self._calls["memorize"](features.top, rows, values, present)
         return memory
+
+    def pool_tokens(self, planes: Tensor, how: Literal["mean", "max"]) -> Tensor:
+        """(N, mask, mask) -> (N, tokens), one token for each cell."""
+        return pool_cells(planes, self.sizes.grid, how)
 
     def _memorize(self, top: Tensor, rows: Tensor, mask_values: Tensor, present: Tensor) -> tuple[Tensor]:
         encoder = self.model.memory_encoder
@@ -492,9 +499,14 @@ def _sizes(model: LibraryModule) -> BackboneSizes:
         image=image,
         grid=grid,
         mask=image // MASK_STRIDE,
+        mask_input=image,
         width=width,
+        tokens=grid * grid,
         memory=config.memory_encoder_output_channels,
         slots=config.num_maskmem,
         pointers=config.max_object_pointers_in_encoder,
         candidates=config.mask_decoder_config.num_multimask_outputs,
+        mean=MEAN,
+        std=STD,
+        resize="pil_bicubic",
     )

@@ -44,6 +44,7 @@ class TrackInfo:
         size: (height, width) of the video.
         slots: memory slots of the network, the conditioning one included (7 in SAM 2.1).
         pointers: object pointers it attends to at most (16).
+        conditioning: prompted frames it attends to at most; None = all.
         model: name of the network; some published settings depend on its size.
         pointer_norm: what divides pointer distances; `policy` leaves it to the policy.
     """
@@ -56,6 +57,11 @@ class TrackInfo:
     pointers: int
     model: str = ""
     pointer_norm: PointerNorm = "policy"
+    conditioning: int | None = None
+
+    def attended(self, prompted: tuple[Entry, ...]) -> tuple[Entry, ...]:
+        """Those of the prompted frames that the network attends to: the newest."""
+        return prompted if self.conditioning is None else prompted[-self.conditioning :]
 
     def local(self, t: int) -> int:
         """Frames since the start of the track."""
@@ -274,6 +280,7 @@ class MemoryPolicy(ABC):
             memory's own no-object vector always goes by 0.
         needs_boxes: candidates carry boxes.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
+        needs_memory_grid: the option that cuts single cells out of memories, which not every network's have; or None.
         needs_probability: candidates carry the mean probability of their own pixels.
         starts_from_masks: a box prompt is decoded to a mask, and the track starts from that mask.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
@@ -288,6 +295,7 @@ class MemoryPolicy(ABC):
     needs_boxes: bool = False
     needs_reliability: bool = False
     needs_probability: bool = False
+    needs_memory_grid: str | None = None
     starts_from_masks: bool = False
     emit: Literal["online", "final"] = "online"
     keep_everything: bool = False

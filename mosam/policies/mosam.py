@@ -209,6 +209,7 @@ class Mosam(MemoryPolicy):
     def __init__(self, config: MosamConfig):
         super().__init__(config)
         self.needs_reliability = config.pix_mode in ("bias", "drop")
+        self.needs_memory_grid = "pix_mode=drop" if config.pix_mode == "drop" else None
         self.needs_probability = config.conf == "mean_prob"
 
     def motion(self) -> MotionNeeds | None:
@@ -250,7 +251,7 @@ class Mosam(MemoryPolicy):
             rank = len(chosen) - 1 - i if c.tpos == "rank" else min(t - rated.entry.frame, track.slots - 1) - 1
             slots += (SlotRead(rated.entry, rank, filtered=filtered),)
         span = track.pointer_span(t)
-        pointers = conditioning_pointers(state.conditioning, t) + self._pointers(state, t, span)
+        pointers = conditioning_pointers(track, state.conditioning, t) + self._pointers(state, t, span)
         rule = PixelFilter(c.pix_mode, c.pix_tau, c.pix_beta) if filtered else None
         return ReadPlan(slots, pointers, span, rule)
 

@@ -48,13 +48,13 @@ class RecentState:
 
 
 def conditioning_slots(track: TrackInfo, entries: tuple[Entry, ...]) -> tuple[SlotRead, ...]:
-    """Every conditioning entry with the temporal vector reserved for them."""
-    return tuple(SlotRead(entry, track.slots - 1) for entry in entries)
+    """The conditioning entries that are attended to, with the temporal vector reserved for them."""
+    return tuple(SlotRead(entry, track.slots - 1) for entry in track.attended(entries))
 
 
-def conditioning_pointers(entries: tuple[Entry, ...], t: int) -> tuple[PointerRead, ...]:
-    """Pointers of conditioning frames up to `t`, at their signed distance, never clipped."""
-    return tuple(PointerRead(entry, t - entry.frame) for entry in entries if entry.frame <= t)
+def conditioning_pointers(track: TrackInfo, entries: tuple[Entry, ...], t: int) -> tuple[PointerRead, ...]:
+    """Their pointers up to `t`, at their signed distance, never clipped."""
+    return tuple(PointerRead(entry, t - entry.frame) for entry in track.attended(entries) if entry.frame <= t)
 
 
 def recent_pointers(recent: tuple[Entry, ...], t: int, span: int) -> tuple[PointerRead, ...]:
@@ -85,7 +85,7 @@ class Sam2(MemoryPolicy):
             by_frame = {entry.frame: entry for entry in state.recent}
             wanted = self._frames(track, t)
             slots += tuple(SlotRead(by_frame[f], r - 1) for r, f in reversed(wanted) if f in by_frame)
-        pointers = conditioning_pointers(state.conditioning, t)
+        pointers = conditioning_pointers(track, state.conditioning, t)
         if self.config.memory:
             pointers += recent_pointers(state.recent, t, span)
         return ReadPlan(slots, pointers, span)

@@ -145,10 +145,11 @@ class Sam2Long(MemoryPolicy):
         """Prompted frames, then remembered ones counted by rank, keys weighted by the rank of their presence logit."""
         track, span = state.track, state.track.pointer_span(t)
         remembered = _remembered(state, t, span - 1)
-        slots = [SlotRead(entry, track.slots - 1) for entry in state.conditioning]
+        conditioning = track.attended(state.conditioning)
+        slots = [SlotRead(entry, track.slots - 1) for entry in conditioning]
         newest = remembered[1 - track.slots :]
         slots += [SlotRead(entry, len(newest) - 1 - i) for i, entry in enumerate(newest)]
-        pointers = [PointerRead(entry, abs(t - entry.frame)) for entry in state.conditioning if entry.frame <= t]
+        pointers = [PointerRead(entry, abs(t - entry.frame)) for entry in conditioning if entry.frame <= t]
         # the oldest of the list gives no pointer, and the position is the rank, not the age
         ranked = enumerate(reversed(remembered[1:]), start=1)
         pointers += [PointerRead(entry, rank) for rank, entry in ranked if rank < span]

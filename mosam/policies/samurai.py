@@ -116,7 +116,7 @@ class Samurai(MemoryPolicy):
         track, span = state.track, state.track.pointer_span(t)
         chosen = _slots(state, t)
         slots = tuple(SlotRead(entry, len(chosen) - 1 - i) for i, entry in enumerate(chosen))
-        pointers = conditioning_pointers(state.conditioning, t) + recent_pointers(state.recent, t, span)
+        pointers = conditioning_pointers(track, state.conditioning, t) + recent_pointers(state.recent, t, span)
         return ReadPlan(conditioning_slots(track, state.conditioning) + slots, pointers, span)
 
     def choose(self, states: Sequence[SamuraiState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:

@@ -82,9 +82,9 @@ class SmallDevice(FakeBackbone):
         self._check(len(rows))
         return super().attend(features, rows, read)
 
-    def memorize(self, features, rows, mask_values, present):
+    def memorize(self, features, rows, logits, present, binarize=None):
         self._check(len(rows))
-        return super().memorize(features, rows, mask_values, present)
+        return super().memorize(features, rows, logits, present, binarize)
 
 
 def track(model, videos=6, frames=5, **options):

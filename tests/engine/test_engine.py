@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mosam.engine.decodes import mean_over, planes
 from mosam.engine.engine import Engine
 from mosam.engine.parity import Parity
+from mosam.errors import MosamError
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
 
@@ -286,3 +287,28 @@ def test_parity_switches_reach_the_memory():
         row = video.tracks[1].hypotheses[0].features[0].feature_row
         outputs[name] = engine.bank.features.rows[row].clone()
     assert not torch.equal(outputs["off"], outputs["on"])
+
+
+def with_sizes(**changes):
+    """A network of other sizes."""
+    model = FakeBackbone()
+    model.sizes = replace(model.sizes, **changes)
+    return model
+
+
+@pytest.mark.parametrize("tracker", ["sam2", "samurai", "sam2long", "mosam"])
+def test_a_network_limits_the_prompted_frames_it_attends_to(tracker):
+    engine = Engine(with_sizes(conditioning=2), load_policy(tracker), log=True)
+    video = engine.open([mask(1), mask(1, 2), box(1, 4)], size=SIZE, num_frames=8)
+    log = [engine.step({video: image})[video].objects[1].log for image in clip(0, 8)]
+    assert [frame for frame, temporal in log[6]["slots"] if temporal == engine.model.sizes.slots - 1] == [2, 4]
+    assert 0 not in dict(log[6]["pointers"])
+
+
+def test_an_option_that_a_network_cannot_honor_is_refused():
+    model = with_sizes(memory_grid=False)
+    with pytest.raises(
+        MosamError, match=r"pix_mode=drop expects memories .* grid of cells, those of fake"
+    ):
+        Engine(model, load_policy("mosam-literal"))
+    Engine(model, load_policy("mosam-literal", pix_mode="bias"))

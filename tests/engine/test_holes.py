@@ -1,7 +1,8 @@
 import numpy as np
 import torch
 
-from mosam.engine.holes import FILLED_LOGIT, fill_holes
+from mosam.engine.holes import fill_holes
+from mosam.model.constants import FILLED_LOGIT
 
 
 def ring(hole: int) -> torch.Tensor:

@@ -71,7 +71,7 @@ def test_masks_and_scores_agree(library_model, kind):
     )
     index = session.obj_id_to_idx(1)
     if kind == "mask":
-        session.add_mask_inputs(index, 0, ours.mask_prompt([prompt]))
+        session.add_mask_inputs(index, 0, ours.mask_prompt([prompt]).mask)
     else:
         tokens = ours.prompt_tokens([prompt], [SIZE])
         session.add_point_inputs(

@@ -158,13 +158,13 @@ def test_decoder_equals_the_library(library, port, features, outputs, kind):
 
 
 def test_memory_encoder_equals_the_library(library, port, features):
-    values = torch.sigmoid(numbers(1, 1, 256, 256)) * 20 - 10
-    theirs, position = library.memory_encoder(features.top[:1].contiguous(), values)
-    ours = port.memorize(features, FIRST, values, torch.tensor([True]))
+    logits = numbers(1, 1, 256, 256)
+    theirs, position = library.memory_encoder(features.top[:1].contiguous(), torch.sigmoid(logits) * 20 - 10)
+    ours = port.memorize(features, FIRST, logits, torch.tensor([True]))
     assert ours.dtype == torch.bfloat16
     assert difference(ours, theirs.bfloat16().flatten(2).transpose(1, 2)) == 0
     assert difference(port._memory_position, position.flatten(2)[0].T) == 0
-    absent = port.memorize(features, FIRST, values, torch.tensor([False]))
+    absent = port.memorize(features, FIRST, logits, torch.tensor([False]))
     vector = library.occlusion_spatial_embedding_parameter[0]
     assert difference(absent, (theirs.flatten(2).transpose(1, 2) + vector).bfloat16()) == 0
 
@@ -302,13 +302,13 @@ def test_decode_and_memorize_rows_equal_single_rows(model, pixels):
     rows = torch.tensor([1, 0, 1])
     top = model.without_memory(features, rows) + numbers(3, 128, 16, 16) * 0.1
     together = model.decode(top, features, rows, model.no_prompt(3), outputs="all")
-    values = torch.sigmoid(numbers(3, 1, 256, 256)) * 20 - 10
-    memory = model.memorize(features, rows, values, torch.tensor([True, False, True]))
+    logits = numbers(3, 1, 256, 256)
+    memory = model.memorize(features, rows, logits, torch.tensor([True, False, True]))
     for i, row in enumerate(rows):
         alone = model.decode(top[i : i + 1], features, row[None], model.no_prompt(1), outputs="all")
         assert difference(together.masks[i : i + 1], alone.masks) < 2e-5
         assert difference(together.object_score[i : i + 1], alone.object_score) < 1e-5
-        single = model.memorize(features, row[None], values[i : i + 1], torch.tensor([i != 1]))
+        single = model.memorize(features, row[None], logits[i : i + 1], torch.tensor([i != 1]))
         assert difference(memory[i : i + 1], single) <= 2**-4  # a step of bfloat16 at most
 
 
@@ -384,7 +384,7 @@ def test_gradients_reach_every_weight_that_is_used():
             model.decode(model.without_memory(features, rows), features, rows, prompts, outputs="all")
             for prompts in (dense, box, clicks)
         ]
-        memory = model.memorize(features, rows, mask * 20 - 10, present)
+        memory = model.memorize(features, rows, mask, present, torch.tensor([True] * 3))
         pointers = model.pointer(start[0].tokens[:, 0], present)
         read = MemoryRead(memory[:, None], torch.full((3, 1), 6), pointers[:, None], torch.ones(3, 1))
         top = model.attend(features, rows, read)
@@ -414,8 +414,7 @@ def test_sixteen_bits_stay_close_and_keep_the_documented_types(library, model, p
     decoded = half.decode(attended, found, FIRST, half.no_prompt(1), outputs="multi")
     assert torch.isfinite(decoded.masks).all()
     pointer = half.pointer(decoded.tokens[:, 0], torch.tensor([True]))
-    values = torch.sigmoid(numbers(1, 1, 256, 256)) * 20 - 10
-    memory = half.memorize(found, FIRST, values, torch.tensor([True]))
+    memory = half.memorize(found, FIRST, numbers(1, 1, 256, 256), torch.tensor([True]))
     assert (pointer.dtype, memory.dtype) == (torch.float32, torch.bfloat16)
     keys = SLOTS * model.sizes.tokens + POINTERS * model.tokens_per_pointer
     hidden = dataclasses.replace(read, bias=torch.full((1, keys), -1.0))
