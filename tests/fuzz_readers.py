@@ -171,7 +171,7 @@ def some_checkpoints() -> tuple[tuple[bytes, ...], bytes, bytes]:
     import torch
     from safetensors.torch import save
 
-    from mosam.model.checkpoints import build_random
+    from mosam.model.library import build_random
     from mosam.model.meta_format import to_meta_state_dict
     from mosam.model.networks import NETWORKS
 

@@ -112,7 +112,7 @@ def build_model() -> Any:
     """
     import torch
 
-    from mosam.model.checkpoints import build_random
+    from mosam.model.library import build_random
     from mosam.model.networks import NETWORKS
 
     model = build_random(NETWORKS["mini"], SEED)

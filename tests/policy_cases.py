@@ -63,7 +63,7 @@ def build_model(
     """
     import torch
 
-    from mosam.model.checkpoints import build_random
+    from mosam.model.library import build_random
     from mosam.model.networks import NETWORKS
 
     model = build_random(NETWORKS["mini"], seed)

@@ -306,7 +306,8 @@ def run_bench(
         json_file: where results are also written.
     """
     from mosam.datasets.select import split_list
-    from mosam.model.checkpoints import choose_device, load_model
+    from mosam.model.checkpoints import load_model
+    from mosam.model.devices import choose_device
     from mosam.policies.base import load_policy, parse_tracker
     from mosam.tracking.presets import default_model, default_tracker
 

@@ -129,7 +129,7 @@ def _devices() -> Iterator[Finding]:
 
 
 def _bf16_units() -> str:
-    from mosam.model.checkpoints import bf16_units
+    from mosam.model.devices import bf16_units
 
     units = bf16_units()
     return f", {units} for bf16" if units else ""

@@ -36,8 +36,8 @@ def check_policy(model: Backbone, policy: MemoryPolicy) -> None:
     """MosamError where a policy asks for what this network does not have."""
     if policy.needs_memory_grid and not model.sizes.memory_grid:
         raise MosamError(
-            f"{policy.label}: {policy.needs_memory_grid} expects memories that are a grid of cells, those of {model.name} "
-            "are not; use another value or another network"
+            f"{policy.label}: {policy.needs_memory_grid} expects memories that are a grid of cells, those of "
+            f"{model.name} are not; use another value or another network"
         )
 
 

@@ -161,6 +161,10 @@ class Backbone(Protocol):
     device: torch.device
     dtype: torch.dtype
     tokens_per_pointer: int
+    random: bool
+
+    def compile(self) -> None:
+        """Compile the heaviest parts with `torch.compile`; MosamError where that cannot be."""
 
     def preprocess(self, images: Sequence[np.ndarray]) -> Tensor:
         """uint8 RGB frames of any sizes -> (B, 3, image, image) normalized pixels on the device."""

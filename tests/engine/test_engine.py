@@ -307,8 +307,6 @@ def test_a_network_limits_the_prompted_frames_it_attends_to(tracker):
 
 def test_an_option_that_a_network_cannot_honor_is_refused():
     model = with_sizes(memory_grid=False)
-    with pytest.raises(
-        MosamError, match=r"pix_mode=drop expects memories .* grid of cells, those of fake"
-    ):
+    with pytest.raises(MosamError, match=r"pix_mode=drop expects memories .* grid of cells, those of fake"):
         Engine(model, load_policy("mosam-literal"))
     Engine(model, load_policy("mosam-literal", pix_mode="bias"))

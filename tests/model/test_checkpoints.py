@@ -9,20 +9,13 @@ import pytest
 import torch
 
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
-from mosam.model import checkpoints
-from mosam.model.checkpoints import (
-    build_random,
-    choose_device,
-    choose_precision,
-    fetch_model,
-    list_models,
-    load_model,
-    model_info,
-    save_weights,
-    weights_hash,
-)
+from mosam.model import checkpoints, devices
+from mosam.model.checkpoints import fetch_model, list_models, load_model, model_info, save_weights
+from mosam.model.devices import choose_device, choose_precision
+from mosam.model.library import build_random
 from mosam.model.meta_format import FOURIER_COPIES, to_meta_state_dict
 from mosam.model.networks import NETWORKS
+from mosam.model.state import weights_hash
 
 CPU = torch.device("cpu")
 
@@ -237,10 +230,10 @@ def test_a_number_that_no_device_has(monkeypatch, device):
 
 
 def test_automatic_precision(monkeypatch):
-    monkeypatch.setattr(checkpoints, "bf16_units", lambda: "matrix units")
+    monkeypatch.setattr(devices, "bf16_units", lambda: "matrix units")
     assert choose_precision("tiny", CPU) == "bf16"
     assert choose_precision("nano", CPU) == choose_precision("random:nano", CPU) == "fp32"
-    monkeypatch.setattr(checkpoints, "bf16_units", lambda: None)
+    monkeypatch.setattr(devices, "bf16_units", lambda: None)
     assert choose_precision("tiny", CPU) == "fp32"
     assert choose_precision("large", torch.device("mps")) == "bf16"
 
@@ -256,4 +249,4 @@ def test_automatic_precision(monkeypatch):
 )
 def test_what_a_processor_multiplies_16_bits_with(monkeypatch, flags, expected):
     monkeypatch.setattr("mosam.model.widened.cpu_flags", lambda: flags)
-    assert checkpoints.bf16_units() == expected
+    assert devices.bf16_units() == expected

@@ -193,14 +193,14 @@ def test_metas_file_in_the_cache_is_the_model_of_that_name(server, monkeypatch, 
     from mosam.model import checkpoints
 
     fetch_file("tiny")
-    monkeypatch.setattr(checkpoints, "_cached_hub_folder", lambda repository: None)
+    monkeypatch.setattr(checkpoints, "cached_folder", lambda repository: None)
     seen = []
 
     def load(path):
         seen.append(path)
-        return checkpoints._Loaded("x", None, f"file {path}", "unknown")
+        return checkpoints._Loaded("x", None, None, f"file {path}", "unknown")
 
-    monkeypatch.setattr(checkpoints, "_load_meta", load)
+    monkeypatch.setattr(checkpoints, "_load_file", load)
     loaded = checkpoints._load("tiny", seed=0, local_only=False)
     assert (loaded.name, loaded.license) == ("tiny", "Apache-2.0")
     assert seen == [find_file("tiny")]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mosam.errors import MismatchError
-from mosam.model.checkpoints import build_random
+from mosam.model.library import build_random
 from mosam.model.meta_format import FOURIER_COPIES, from_meta, meta_name, meta_names, network_of, to_meta_state_dict
 from mosam.model.networks import NETWORKS, library_config
 

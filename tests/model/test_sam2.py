@@ -16,8 +16,8 @@ import torch
 from mosam.errors import MismatchError
 from mosam.model import attention
 from mosam.model.backbone import MemoryRead
-from mosam.model.checkpoints import build_random
 from mosam.model.formulas import Rotary, sine_code, sine_map, turn_pairs
+from mosam.model.library import build_random
 from mosam.model.networks import NETWORKS, library_config
 from mosam.model.sam2 import Sam2Backbone
 from mosam.types import Prompt

@@ -9,7 +9,7 @@ from PIL import Image
 
 import mosam
 from mosam.evaluation import evaluate, find_runs
-from mosam.model.checkpoints import build_random
+from mosam.model.library import build_random
 from mosam.model.networks import NETWORKS
 from mosam.model.sam2 import Sam2Backbone
 

@@ -153,7 +153,8 @@ def choose_policies(options: DemoOptions) -> list[MemoryPolicy]:
 
 def _load(options: DemoOptions) -> Backbone:
     """The network: where none is named, the largest on an accelerator and the smallest of SAM 2.1 on a processor."""
-    from mosam.model.checkpoints import choose_device, load_model
+    from mosam.model.checkpoints import load_model
+    from mosam.model.devices import choose_device
 
     model = options.model or (ON_A_CPU if choose_device(options.device).type == "cpu" else ON_A_GPU)
     precision: Any = options.precision or "auto"

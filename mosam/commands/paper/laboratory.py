@@ -155,7 +155,7 @@ class Laboratory:
         return file if file.is_file() else None
 
     def _missing_checkpoint(self, model: str) -> tuple[Obstacle, ...]:
-        from mosam.model.checkpoints import is_local
+        from mosam.model.hub import is_local
 
         if model not in CHECKPOINTS or self._checkpoint(model) is not None or is_local(model):
             return ()

@@ -145,12 +145,12 @@ def local_slots(options: RunOptions) -> list[WorkerSlot]:
     from mosam.tracking.launch.local import cpu_slots, gpu_slots
 
     if options.gpus is not None:
-        from mosam.model.checkpoints import count_gpus
+        from mosam.model.devices import count_gpus
 
         return gpu_slots(options.gpus, count_gpus())
     if options.jobs is None or options.jobs < 2:
         return []
-    from mosam.model.checkpoints import choose_device
+    from mosam.model.devices import choose_device
 
     return cpu_slots(options.jobs) if choose_device(options.device).type == "cpu" else []
 

@@ -29,7 +29,7 @@ def test_places(monkeypatch):
     assert local_slots(RunOptions("toy", device="cpu")) == []
     assert local_slots(RunOptions("toy", device="cpu", jobs=1)) == []
     assert [place.threads for place in local_slots(RunOptions("toy", device="cpu", jobs=2))] == [2, 2]
-    monkeypatch.setattr("mosam.model.checkpoints.count_gpus", lambda: 3)
+    monkeypatch.setattr("mosam.model.devices.count_gpus", lambda: 3)
     assert [place.device for place in local_slots(RunOptions("toy", gpus="all"))] == ["cuda:0", "cuda:1", "cuda:2"]
 
 
