@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mosam.evaluation.layouts import MISSING
+from mosam.evaluation.layouts import MISSING, Cell, ranks_as_shown
+from mosam.evaluation.metrics.bootstrap import Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,31 @@ class Column:
     def show_signed(self, value: float) -> str:
         """A difference as text, with its sign."""
         return ("+" if value >= 0 else "") + self.show(value)
+
+    def range(self, found: Interval | None, *, signed: bool = False) -> str:
+        """An interval as text, `LOW to HIGH`; nothing where there is none."""
+        show = self.show_signed if signed else self.show
+        return f"{show(found.low)} to {show(found.high)}" if found else ""
+
+    def between(self, found: Interval | None, *, signed: bool = False) -> str:
+        """An interval in parentheses, as it follows a value."""
+        return f"({self.range(found, signed=signed)})" if found else ""
+
+    def cells(self, values: Sequence[float], *, whole: Sequence[bool] = ()) -> list[Cell]:
+        """Values of several trackers with their ranks as shown.
+
+        Args:
+            values: of each tracker.
+            whole: whether a tracker's value is over all sequences, so that it can be best; empty = all are.
+        """
+        shown = [self.show(value) for value in values]
+        return [Cell(text, rank) for text, rank in zip(shown, self._ranks(shown, whole), strict=True)]
+
+    def _ranks(self, shown: Sequence[str], whole: Sequence[bool]) -> list[int]:
+        if self.lower is None:
+            return [0] * len(shown)
+        kept = [text if use else MISSING for text, use in zip(shown, whole or [True] * len(shown), strict=True)]
+        return ranks_as_shown(kept, lower=self.lower)
 
 
 def find_column(name: str, columns: Mapping[str, Column]) -> Column | None:

@@ -74,6 +74,55 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a line: its text, its rank (1 is best, 0 is none), and what follows it and is never marked."""
+
+    text: str
+    rank: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row before it is part of a table.
+
+    Attributes:
+        names: the cells at the left that name it.
+        cells: its numbers.
+        mark: what must be known of it, or None.
+        group: see `Table.groups`.
+    """
+
+    names: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    mark: str | None = None
+    group: str = ""
+
+
+def assemble(title: str, header: Iterable[str], lines: Sequence[Line], notes: Iterable[str] = ()) -> Table:
+    """The table of some lines, all with the same number of names.
+
+    Args:
+        title, notes: see `Table`.
+        header: of the names and the cells.
+        lines: at least one.
+    """
+    names = len(lines[0].names)
+    details = tuple((*("",) * names, *(cell.detail for cell in line.cells)) for line in lines)
+    return Table(
+        title,
+        tuple(header),
+        tuple((*line.names, *(cell.text for cell in line.cells)) for line in lines),
+        tuple(line.mark for line in lines),
+        names,
+        tuple(notes),
+        ranks=tuple((*(0,) * names, *(cell.rank for cell in line.cells)) for line in lines),
+        details=details,
+        groups=tuple(line.group for line in lines),
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Style:
     """How a format writes a cell.
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from mosam.errors import MismatchError, MosamError, UnknownNameError
 from mosam.evaluation.columns import Column
 from mosam.evaluation.intervals import difference, interval
-from mosam.evaluation.layouts import FORMATS, MISSING, Table, ranks_as_shown, render
-from mosam.evaluation.metrics.bootstrap import LEVEL, Interval
+from mosam.evaluation.layouts import FORMATS, MISSING, Cell, Line, Table, assemble, render
+from mosam.evaluation.metrics.bootstrap import LEVEL
 from mosam.evaluation.protocols.base import column_of, columns_of, protocols_called
 from mosam.evaluation.scores import Scores
 
@@ -24,7 +23,6 @@ __all__ = [  # with what is laid out elsewhere
 SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows by these ends of a model's name
 NAMED = 5  # sequences that a note names
 BY = ("tracker", "attribute", "sequence")
-T = TypeVar("T")
 ALL = "all"
 
 
@@ -127,38 +125,52 @@ def comparison(
     """
     items = require_comparable(scores)
     chosen, whole = _columns(items, columns), _whole(items)
-    header, cells, details, ranks = [], [], [], []
-    without: list[str] = []
+    parts = []
     for name, column in chosen.items():
-        shown = [column.show(item.overall.get(name, math.nan)) for item in items]
-        found = [interval(item, name) for item in items] if intervals else [None] * len(items)
-        if intervals and not any(found) and any(one != MISSING for one in shown):
-            without.append(column.heading)
-        header.append(column.title)
-        cells.append(shown)
-        details.append([_between(column.show, one) for one in found])
-        ranks.append(_ranks(column, shown, whole))
+        parts.append((column.title, _value_cells(items, name, column, whole, intervals)))
         if differences:
-            header.append(f"{column.heading} - {tracker_name(items[0])}" + (f" [{column.unit}]" if column.unit else ""))
-            pairs = [None, *(difference(item, items[0], name) for item in items[1:])]
-            gaps = [item.overall.get(name, math.nan) - items[0].overall.get(name, math.nan) for item in items]
-            values = [one.value if one else gap for one, gap in zip(pairs, gaps, strict=True)]
-            cells.append([MISSING, *map(column.show_signed, values[1:])])
-            details.append([_between(column.show_signed, one) for one in pairs])
-            ranks.append([0] * len(items))
+            parts.append((_difference_heading(items[0], column), _difference_cells(items, name, column)))
     notes = []
     if intervals or differences:
         notes.append(f"in parentheses: {LEVEL:.0%} bootstrap intervals over sequences".replace("%", " %"))
-    if without:
-        notes.append(f"no interval, being no mean over sequences: {', '.join(without)}")
+    if intervals:
+        notes += _without_interval(items, chosen)
     if differences:
         notes += _unequal(items)
-    table = _table(_title(items), header, items, _transposed(cells, items), notes)
-    return replace(
-        table,
-        ranks=_behind_names(table, _transposed(ranks, items), 0),
-        details=_behind_names(table, _transposed(details, items), "") if intervals or differences else (),
-    )
+    return _by_tracker(_title(items), items, [heading for heading, _ in parts], [cells for _, cells in parts], notes)
+
+
+def _value_cells(
+    items: Sequence[Scores], name: str, column: Column, whole: Sequence[bool], intervals: bool
+) -> list[Cell]:
+    cells = column.cells([item.overall.get(name, math.nan) for item in items], whole=whole)
+    found = [interval(item, name) if intervals else None for item in items]
+    return [replace(cell, detail=column.between(one)) for cell, one in zip(cells, found, strict=True)]
+
+
+def _difference_heading(base: Scores, column: Column) -> str:
+    return f"{column.heading} - {tracker_name(base)}" + (f" [{column.unit}]" if column.unit else "")
+
+
+def _difference_cells(items: Sequence[Scores], name: str, column: Column) -> list[Cell]:
+    """Differences from the first tracker: over the sequences both have where there is an interval."""
+    cells = [Cell(MISSING)]
+    for item in items[1:]:
+        found = difference(item, items[0], name)
+        value = found.value if found else item.overall.get(name, math.nan) - items[0].overall.get(name, math.nan)
+        cells.append(Cell(column.show_signed(value), detail=column.between(found, signed=True)))
+    return cells
+
+
+def _without_interval(items: Sequence[Scores], chosen: Mapping[str, Column]) -> list[str]:
+    """A note on defined values that have no interval."""
+    without = [
+        column.heading
+        for name, column in chosen.items()
+        if not any(interval(item, name) for item in items)
+        and any(not math.isnan(item.overall.get(name, math.nan)) for item in items)
+    ]
+    return [f"no interval, being no mean over sequences: {', '.join(without)}"] if without else []
 
 
 def attribute_table(scores: Iterable[Scores], value: str) -> Table:
@@ -168,12 +180,12 @@ def attribute_table(scores: Iterable[Scores], value: str) -> Table:
     attributes = sorted({name for item in items for name in item.attributes})
     if not attributes:
         raise MosamError(f"{items[0].dataset}: expected sequences with attributes, got none")
-    cells = [[column.show(item.attributes.get(name, {}).get(value, math.nan)) for item in items] for name in attributes]
     whole = _whole(items)
-    ranks = [_ranks(column, shown, whole) for shown in cells]
-    title = f"{_title(items)}, {column.title} by attribute"
-    table = _table(title, attributes, items, _transposed(cells, items))
-    return replace(table, ranks=_behind_names(table, _transposed(ranks, items), 0))
+    cells = [
+        column.cells([item.attributes.get(name, {}).get(value, math.nan) for item in items], whole=whole)
+        for name in attributes
+    ]
+    return _by_tracker(f"{_title(items)}, {column.title} by attribute", items, attributes, cells)
 
 
 def main_column(values: Collection[str], protocol: str) -> Column | None:
@@ -189,16 +201,17 @@ def profile_table(item: Scores) -> Table | None:
     chosen = {name: column for name, column in chosen.items() if name in item.overall}
     if not (item.attributes and chosen):
         return None
-    names = sorted(item.attributes)
-    rows = [[column.show(values.get(name, math.nan)) for name, column in chosen.items()]
-            for values in (*(item.attributes[name] for name in names), item.overall)]  # fmt: skip
-    return Table(
-        title=f"{tracker_name(item)} by attribute ({_title([item])})",
-        header=("Attribute", *(column.title for column in chosen.values())),
-        rows=tuple((name, *row) for name, row in zip([*names, "all sequences"], rows, strict=True)),
-        marks=(None,) * len(rows),
-        groups=(*("",) * len(names), "all"),
-    )
+    values = {**dict(sorted(item.attributes.items())), "all sequences": item.overall}
+    lines = [
+        Line(
+            (name,),
+            tuple(Cell(column.show(own.get(key, math.nan))) for key, column in chosen.items()),
+            group="" if name in item.attributes else "all",
+        )
+        for name, own in values.items()
+    ]
+    title = f"{tracker_name(item)} by attribute ({_title([item])})"
+    return assemble(title, ("Attribute", *(column.title for column in chosen.values())), lines)
 
 
 def sequence_table(scores: Iterable[Scores], value: str) -> Table:
@@ -208,20 +221,16 @@ def sequence_table(scores: Iterable[Scores], value: str) -> Table:
     names = list(dict.fromkeys(name for item in items for name in (*item.sequences, *item.missing)))
     if not names:
         raise MosamError(f"{items[0].dataset}: expected scored sequences, got none")
-    lines = [[column.show(item.sequences.get(name, {}).get(value, math.nan)) for item in items] for name in names]
-    ranks = [_ranks(column, line) for line in lines]
-    lines.append([column.show(item.overall.get(value, math.nan)) for item in items])
-    ranks.append(_ranks(column, lines[-1], _whole(items)))
+    lines = [
+        Line((name,), tuple(column.cells([item.sequences.get(name, {}).get(value, math.nan) for item in items])))
+        for name in names
+    ]
+    overall = column.cells([item.overall.get(value, math.nan) for item in items], whole=_whole(items))
+    lines.append(Line(("overall",), tuple(overall), group="overall"))
     marks = [f"{tracker_name(item)}: {item.coverage}" for item in items if item.coverage]
-    return Table(
-        title=f"{_title(items)}, {column.title} by sequence",
-        header=("Sequence", *map(tracker_name, items)),
-        rows=tuple((name, *line) for name, line in zip([*names, "overall"], lines, strict=True)),
-        marks=(None,) * len(lines),
-        notes=(*marks, *(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))),
-        ranks=tuple((0, *line) for line in ranks),
-        groups=(*("",) * len(names), "overall"),
-    )
+    notes = [*marks, *_notes_of(items)]
+    title = f"{_title(items)}, {column.title} by sequence"
+    return assemble(title, ("Sequence", *map(tracker_name, items)), lines, notes)
 
 
 def require_comparable(scores: Iterable[Scores], *, where: str = "tables") -> list[Scores]:
@@ -295,54 +304,40 @@ def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, 
     return {name: column_of(name, protocol) for name in names}
 
 
-def _table(
+def _by_tracker(
     title: str,
-    header: Sequence[str],
     items: Sequence[Scores],
-    rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    columns: Sequence[Sequence[Cell]],
     notes: Sequence[str] = (),
 ) -> Table:
     """Rows by tracker; those of one size of network follow each other where some have a network."""
     with_model = any(item.model for item in items)
-    cells = [
-        (item.tracker, *([item.model or MISSING] if with_model else []), *row)
-        for item, row in zip(items, rows, strict=True)
+    lines = [
+        Line(
+            (item.tracker, item.model or MISSING) if with_model else (item.tracker,),
+            tuple(column[number] for column in columns),
+            item.coverage,
+            _size(item.model),
+        )
+        for number, item in enumerate(items)
     ]
     names = ("Tracker", "Model") if with_model else ("Tracker",)
-    own = tuple(f"{tracker_name(item)}: {note}" for item in items for note in _notes(item))
-    groups = tuple(_size(item.model) for item in items)
-    marks = tuple(item.coverage for item in items)
-    return Table(title, (*names, *header), tuple(cells), marks, len(names), (*own, *notes), groups=groups)
+    return assemble(title, (*names, *header), lines, (*_notes_of(items), *notes))
+
+
+def _notes_of(items: Sequence[Scores]) -> list[str]:
+    return [f"{tracker_name(item)}: {note}" for item in items for note in _notes(item)]
 
 
 def _size(model: str | None) -> str:
     return next((size for size in SIZES if (model or "").endswith(size)), model or "")
 
 
-def _ranks(column: Column, cells: Sequence[str], whole: Sequence[bool] = ()) -> list[int]:
-    """Ranks of a column's cells; 0 for trackers that are not `whole`, where that is said."""
-    if column.lower is None:
-        return [0] * len(cells)
-    kept = [cell if use else MISSING for cell, use in zip(cells, whole or [True] * len(cells), strict=True)]
-    return ranks_as_shown(kept, lower=column.lower)
-
-
 def _whole(items: Sequence[Scores]) -> list[bool]:
     """Which trackers have every sequence that any has: a mean over fewer is neither best nor second."""
     everything = {name for item in items for name in item.sequences}
     return [everything <= set(item.sequences) for item in items]
-
-
-def _behind_names(table: Table, rows: Sequence[Sequence[T]], fill: T) -> tuple[tuple[T, ...], ...]:
-    return tuple((*(fill,) * table.names, *row) for row in rows)
-
-
-def _transposed(columns: Sequence[Sequence[T]], items: Sequence[Scores]) -> list[list[T]]:
-    return [[column[number] for column in columns] for number in range(len(items))]
-
-
-def _between(show: Callable[[float], str], found: Interval | None) -> str:
-    return f"({show(found.low)} to {show(found.high)})" if found else ""
 
 
 def _unequal(items: Sequence[Scores]) -> list[str]:

@@ -46,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.metrics": BASE,
     "evaluation.scores": BASE,
     "evaluation.layouts": BASE,
-    "evaluation.columns": {"evaluation.layouts"},
+    "evaluation.columns": {"evaluation.layouts", "evaluation.metrics"},
     "evaluation.failures": BASE | {"evaluation.metrics"},
     "evaluation.intervals": BASE | {"evaluation.scores", "evaluation.metrics"},
     "evaluation.tables": BASE

@@ -103,8 +103,8 @@ class ExperimentOptions:
 @command(ExperimentOptions, table=COMMANDS)
 def experiment(options: ExperimentOptions) -> None:
     """Run every row of an experiment file, score it and print its tables; what is done is kept."""
-    from mosam.commands.experiment.study import draw_figures, experiment_table, load_study, run_experiment
-    from mosam.commands.experiment.tables import group_tables
+    from mosam.commands.experiment.study import draw_figures, load_study, run_experiment
+    from mosam.commands.experiment.tables import experiment_table, group_tables
     from mosam.commands.experiment.workers import track_rows
     from mosam.commands.progress import progress_view
     from mosam.evaluation.tables import render

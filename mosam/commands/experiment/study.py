@@ -37,7 +37,6 @@ from mosam.system.typed import read_toml
 
 if TYPE_CHECKING:
     from mosam.evaluation.scores import Scores
-    from mosam.evaluation.tables import Table
     from mosam.tracking.plan import RunOptions
 
 LARGEST_SEED = 2**32 - 1
@@ -346,51 +345,6 @@ def _start(planned: Any, model: Any, view: Callable[[], Any] | None) -> Any:
         return planned.start(model, shown)
 
 
-def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Table:
-    """One line a row: values, groups with intervals, and the paired difference from the baseline.
-
-    Args:
-        experiment: what was run.
-        results: of `run_experiment`.
-    """
-    from mosam.evaluation.metrics.bootstrap import bootstrap_interval
-    from mosam.evaluation.tables import Table, column_of
-
-    main = experiment.main
-    first = next(iter(results[0].scores.values()))
-    shown = column_of(main, first.protocol)
-    several = len({result.row.model for result in results}) > 1
-    names = ["Tracker", "Model"] if several else ["Tracker"]
-    header = [*names, f"{shown.title} (95 % interval)"]
-    header += [f"{shown.heading} {name} [{shown.unit}]" for name in experiment.groups]
-    others = [name for name in experiment.columns if name != main]
-    header += [column_of(name, first.protocol).title for name in others]
-    bases = {result.row.model: result for result in results if result.row.label == experiment.baseline}
-    if bases:
-        header.append(f"{shown.heading} - {experiment.baseline} (95 % interval)")
-    lines = []
-    for result in results:
-        values, weights = result.values(main)
-        interval = bootstrap_interval(values, weights=weights)
-        line = [
-            *((result.row.label, result.row.model or "-") if several else (result.row.label,)),
-            f"{shown.show(interval.value)} ({shown.show(interval.low)} to {shown.show(interval.high)})",
-        ]
-        line += [shown.show(_mean(*result.values(main, group))) for group in experiment.groups.values()]
-        line += [column_of(name, first.protocol).show(_mean(*result.values(name))) for name in others]
-        if bases:
-            base = bases.get(result.row.model)
-            line.append(_difference(result, base, main, shown) if base is not None else "")
-        lines.append(tuple(line))
-    count = len(results[0].values(main)[0])
-    draws = f", draws {', '.join(map(str, experiment.seeds))}" if len(experiment.seeds) > 1 else ""
-    model = "" if several else f", {first.model}"
-    title = f"{experiment.title}: {first.dataset} {first.split}{model}, {count} sequences{draws}"
-    marks = tuple(next(iter(result.scores.values())).coverage for result in results)
-    remarks = (experiment.remark,) if experiment.remark else ()
-    return Table(title, tuple(header), tuple(lines), marks, len(names), remarks)
-
-
 def pooled_scores(result: RowScores) -> Scores:
     """One row's scores over all of its draws, to be drawn: sequences of several draws get the draw's number.
 
@@ -407,7 +361,7 @@ def pooled_scores(result: RowScores) -> Scores:
     share = {seed: len(scores.sequences) / len(keys) for seed, scores in result.scores.items()}
     return replace(
         first,
-        overall={name: _mean(*result.values(name)) for name in first.overall},
+        overall={name: weighted_mean(*result.values(name)) for name in first.overall},
         sequences={f"{name}, draw {seed}": result.scores[seed].sequences[name] for seed, name in keys},
         counts={f"{name}, draw {seed}": result.scores[seed].counts.get(name, {}) for seed, name in keys},
         curves={
@@ -418,7 +372,7 @@ def pooled_scores(result: RowScores) -> Scores:
         },
         objects={},
         attributes={
-            attribute: {name: _mean(*result.values(name, (attribute,))) for name in first.overall}
+            attribute: {name: weighted_mean(*result.values(name, (attribute,))) for name in first.overall}
             for attribute in attributes
         },
     )
@@ -453,20 +407,7 @@ def _slug(text: str) -> str:
     return "-".join("".join(c if c.isalnum() else " " for c in text.lower()).split())
 
 
-def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+def weighted_mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    """Weighted mean of the defined values; NaN where there are none."""
     known = ~np.isnan(values) & (weights > 0)
     return float(np.average(values[known], weights=weights[known])) if known.any() else float("nan")
-
-
-def _difference(result: RowScores, base: RowScores, name: str, shown: Any) -> str:
-    from mosam.evaluation.metrics.bootstrap import bootstrap_difference
-
-    if result is base:
-        return ""
-    (mine, weights), (theirs, _) = result.values(name), base.values(name)
-    gap = bootstrap_difference(mine, theirs, weights=weights)
-    return f"{_signed(shown, gap.value)} ({_signed(shown, gap.low)} to {_signed(shown, gap.high)})"
-
-
-def _signed(shown: Any, value: float) -> str:
-    return ("+" if value >= 0 else "") + shown.show(value)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 
 from mosam.commands.paper.cells import DIFFERS, IMPLIED, NOT_COMPARED, NOT_RUN, REPRODUCED, Cell, PaperTable
-from mosam.evaluation.layouts import MISSING, Table
+from mosam.evaluation import layouts
+from mosam.evaluation.layouts import MISSING, Line, Table, assemble
 
 
 def paper_table(table: PaperTable) -> Table:
@@ -19,28 +20,32 @@ def paper_table(table: PaperTable) -> Table:
     """
     sources = list(dict.fromkeys((cell.published.source, cell.published.access) for cell in table.cells))
     letters = {source: _letter(number) for number, source in enumerate(sources)}
-    rows, marks = [], []
     width = max((len(cell.verdict) for cell in table.cells), default=0)
-    for cell in table.cells:
-        number = cell.published
-        digits = max(len(number.value.partition(".")[2]), 1 if number.unit == "%" else 3 if number.unit == "" else 0)
-        place = "speed" if number.place == "- -" else number.place
-        model = cell.model if cell.verdict.startswith(NOT_COMPARED) else (cell.model or MISSING)
-        between = f"{cell.low:.{digits}f} to {cell.high:.{digits}f}" if not math.isnan(cell.low) else MISSING
-        rows.append((
-            cell.label, model, place, f"{number.metric} [{number.unit}]" if number.unit else number.metric,
-            letters[number.source, number.access], number.value,
-            MISSING if math.isnan(cell.ours) else f"{cell.ours:.{digits}f}",
-            MISSING if math.isnan(cell.ours) else f"{cell.difference:+.{digits}f}",
-            between, cell.verdict.ljust(width),
-        ))  # fmt: skip
-        marks.append(f"slip in the published table: {number.note}" if number.slip else None)
+    lines = [_line(cell, letters[cell.published.source, cell.published.access], width) for cell in table.cells]
     header = ("Tracker", "Model", "Benchmark", "Metric", "Source", "Published", "Ours", "Difference",
               "95 % interval", "Verdict".ljust(width))  # fmt: skip
     notes = [f"{letter} {source} ({access})" for (source, access), letter in letters.items()]
     notes += [f"{one.published}: {one.remark}" for one in table.study.experiments if one.remark]
     notes += [f"{SUMMARY[kind]}: {what}" for kind, what in _obstacles(table.cells)]
-    return Table(f"{table.name}: {table.study.title}", header, tuple(rows), tuple(marks), 5, tuple(notes))
+    return assemble(f"{table.name}: {table.study.title}", header, lines, notes)
+
+
+def _line(cell: Cell, letter: str, width: int) -> Line:
+    number = cell.published
+    digits = max(len(number.value.partition(".")[2]), 1 if number.unit == "%" else 3 if number.unit == "" else 0)
+    model = cell.model if cell.verdict.startswith(NOT_COMPARED) else (cell.model or MISSING)
+    place = "speed" if number.place == "- -" else number.place
+    metric = f"{number.metric} [{number.unit}]" if number.unit else number.metric
+    defined = not math.isnan(cell.ours)
+    numbers = (
+        number.value,
+        f"{cell.ours:.{digits}f}" if defined else MISSING,
+        f"{cell.difference:+.{digits}f}" if defined else MISSING,
+        MISSING if math.isnan(cell.low) else f"{cell.low:.{digits}f} to {cell.high:.{digits}f}",
+        cell.verdict.ljust(width),
+    )
+    mark = f"slip in the published table: {number.note}" if number.slip else None
+    return Line((cell.label, model, place, metric, letter), tuple(map(layouts.Cell, numbers)), mark)
 
 
 SUMMARY = {

@@ -137,12 +137,11 @@ def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None,
         line = []
         for place, name in enumerate(values, start=table.names):
             between = interval(entry.scores, name) if name == main else None
-            show = column_of(name, protocol).show
             line.append({
                 "text": table.rows[number][place],
                 "sort": _sortable(entry.scores.overall.get(name, math.nan)),
                 "rank": table.ranks[number][place],
-                "interval": f"{show(between.low)} to {show(between.high)}" if between else "",
+                "interval": column_of(name, protocol).range(between),
             })  # fmt: skip
         rows.append({"name": entry.name, "mark": table.marks[number], "cells": line, "color": _color_class(entry)})
     return {"columns": table.header[table.names :], "rows": rows, "notes": table.notes[:NOTES]}

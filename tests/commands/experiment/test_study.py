@@ -10,11 +10,11 @@ from mosam.commands.experiment.study import (
     RowScores,
     Study,
     draw_figures,
-    experiment_table,
     load_study,
     pooled_scores,
     run_experiment,
 )
+from mosam.commands.experiment.tables import experiment_table
 from mosam.errors import DataError, MissingDataError, MosamError
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import render

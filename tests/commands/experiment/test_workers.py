@@ -7,11 +7,11 @@ import pytest
 from mosam.commands.experiment.study import (
     Experiment,
     Row,
-    experiment_table,
     load_study,
     planned_runs,
     run_experiment,
 )
+from mosam.commands.experiment.tables import experiment_table
 from mosam.commands.experiment.workers import track_one, track_rows
 from mosam.errors import MosamError
 from mosam.tracking.plan import RunOptions
@@ -90,7 +90,7 @@ def test_several_processes_give_the_same_table(tmp_path):
     alone = experiment_table(experiment, run_experiment(experiment, options))
     told = []
     options = replace(options, results=tmp_path / "two")
-    track_rows(experiment, options, workers=2, tell=told.append)
+    track_rows(experiment, options, workers=2, report=told.append)
     assert len(told) == 2, "two rows are one run"
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "two").rglob("*.png")}
     assert before
