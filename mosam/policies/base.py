@@ -18,7 +18,7 @@ import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from mosam.types import Forecast, Mask, MotionNeeds, Size
 POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")
 
 T = TypeVar("T")
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]  # of numbers of a configuration, ends included
 PointerNorm = Literal["policy", "length", "fixed16", "seen"]
 
 
@@ -355,6 +356,14 @@ class MemoryPolicy(ABC):
     @abstractmethod
     def wrote(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Frame `t` is memorized as `entry`: the next state and what it keeps."""
+
+
+def check_ranges(config: Any) -> None:
+    """ValueError where a number of a configuration is outside of its class's `RANGES`; None is in every range."""
+    for name, (least, most) in config.RANGES.items():
+        value = getattr(config, name)
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"{name}: expected {least}..{most}, got {value:g}")
 
 
 def load_policy(name: str, **options: Any) -> MemoryPolicy:

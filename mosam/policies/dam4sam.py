@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,10 +24,12 @@ from mosam.policies.base import (
     ImageSide,
     MemoryPolicy,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 from mosam.policies.components import largest_component
 from mosam.types import Mask
@@ -47,6 +50,17 @@ class Dam4SamConfig:
         area_count: non-empty areas the median is taken of.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "stride": (1, 100),
+        "anchors": (2, 6),
+        "promote_iou": (0, 1),
+        "promote_area": (0, 1),
+        "promote_gap": (0, 10_000),
+        "promote_overlap": (0, 1),
+        "area_window": (2, 10_000),
+        "area_count": (1, 10_000),
+    }
+
     stride: int = 5
     anchors: int = 4
     promote_iou: float = 0.8
@@ -57,12 +71,7 @@ class Dam4SamConfig:
     area_count: int = 10
 
     def __post_init__(self) -> None:
-        whole = {"stride": (1, 100), "anchors": (2, 6), "promote_gap": (0, 10_000)}
-        whole |= {"area_window": (2, 10_000), "area_count": (1, 10_000)}
-        fractions = dict.fromkeys(("promote_iou", "promote_area", "promote_overlap"), (0, 1))
-        for name, (least, most) in (whole | fractions).items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: expected {least}..{most}, got {getattr(self, name)}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

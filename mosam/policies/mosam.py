@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from mosam.policies.base import (
     POLICIES,
@@ -29,10 +29,12 @@ from mosam.policies.base import (
     MemoryPolicy,
     PixelFilter,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots, recent_pointers
 from mosam.types import Forecast, MotionNeeds
@@ -89,6 +91,22 @@ class MosamConfig:
         rest: frames without a prompt after a reappearance.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "stride": (1, 100),
+        "pool": (1, 256),
+        "topk": (0, 6),
+        "admit_conf": (0, 1),
+        "bin": (0.001, 1),
+        "pix_tau": (0, 1),
+        "pix_beta": (0, 10),
+        "n_points": (0, 20),
+        "w_motion": (0, 1),
+        "w_beside": (0, 1),
+        "refuse": (0, 1),
+        "doubt": (0, 1),
+        "rest": (0, 1000),
+    }
+
     selection: bool = True
     stride: int = 5
     pool: int = 16
@@ -120,25 +138,7 @@ class MosamConfig:
     rest: int = 0
 
     def __post_init__(self) -> None:
-        ranges = {
-            "stride": (1, 100),
-            "pool": (1, 256),
-            "topk": (0, 6),
-            "admit_conf": (0, 1),
-            "bin": (0.001, 1),
-            "pix_tau": (0, 1),
-            "pix_beta": (0, 10),
-            "n_points": (0, 20),
-            "w_motion": (0, 1),
-            "w_beside": (0, 1),
-            "refuse": (0, 1),
-            "doubt": (0, 1),
-            "rest": (0, 1000),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ValueError(f"{name}: expected {low}..{high}, got {value:g}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True)

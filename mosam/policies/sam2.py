@@ -7,6 +7,7 @@ vector by slot, pointers of the last 15 frames, highest predicted IoU).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from mosam.policies.base import (
     POLICIES,
@@ -14,10 +15,12 @@ from mosam.policies.base import (
     ImageSide,
     MemoryPolicy,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 
 
@@ -30,12 +33,13 @@ class Sam2Config:
         memory: off = attend to the prompted frames only (shows what the memory is worth).
     """
 
+    RANGES: ClassVar[Ranges] = {"stride": (1, 100)}
+
     stride: int = 1
     memory: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.stride <= 100:
-            raise ValueError(f"stride: expected 1..100, got {self.stride}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

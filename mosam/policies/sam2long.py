@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +24,12 @@ from mosam.policies.base import (
     ImageSide,
     MemoryPolicy,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 
 CONDITIONING_SCORE = 10.0  # what a prompted frame scores in the key modulation
@@ -60,6 +62,14 @@ class Sam2LongConfig:
             mask at once.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "pathways": (1, 16),
+        "iou": (0, 1),
+        "uncertainty": (0, 100),
+        "key_low": (0, 10),
+        "key_high": (0, 10),
+    }
+
     preset: Literal["paper", "script", "readme"] = "paper"
     pathways: int = 3
     iou: float | None = None
@@ -72,12 +82,7 @@ class Sam2LongConfig:
         for name, known in (("preset", tuple(PRESETS)), ("emit", ("online", "final"))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}")
-        if not 1 <= self.pathways <= 16:
-            raise ValueError(f"pathways: expected 1..16, got {self.pathways}")
-        if self.iou is not None and not 0 <= self.iou <= 1:
-            raise ValueError(f"iou: expected 0..1, got {self.iou}")
-        if self.uncertainty is not None and not 0 <= self.uncertainty <= 100:
-            raise ValueError(f"uncertainty: expected 0..100, got {self.uncertainty}")
+        check_ranges(self)
         if not 0 < self.key_low <= self.key_high <= 10:
             raise ValueError(f"key_low: expected 0 < key_low <= key_high <= 10, got {self.key_low}, {self.key_high}")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,10 +20,12 @@ from mosam.policies.base import (
     Entry,
     ImageSide,
     MemoryPolicy,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 from mosam.policies.kalman import BoxFilter
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots, recent_pointers
@@ -47,6 +49,16 @@ class SamuraiConfig:
         memory_motion: and its Kalman agreement, if it has one, above this.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "motion_weight": (0, 1),
+        "stable_frames": (1, 10_000),
+        "stable_iou": (0, 1),
+        "presence": (-100, 100),
+        "memory_iou": (0, 1),
+        "memory_presence": (-100, 100),
+        "memory_motion": (0, 1),
+    }
+
     motion_weight: float | None = None
     stable_frames: int = 15
     stable_iou: float = 0.3
@@ -56,12 +68,7 @@ class SamuraiConfig:
     memory_motion: float = 0.0
 
     def __post_init__(self) -> None:
-        ranges = dict.fromkeys(("motion_weight", "stable_iou", "memory_iou", "memory_motion"), (0, 1))
-        ranges |= {"stable_frames": (1, 10_000), "presence": (-100, 100), "memory_presence": (-100, 100)}
-        for name, (least, most) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"{name}: expected {least}..{most}, got {value}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
