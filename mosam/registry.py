@@ -6,11 +6,13 @@ import importlib
 import importlib.util
 import pkgutil
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from mosam.errors import UnknownNameError
+from mosam.errors import MosamError, UnknownNameError
+from mosam.system import plugins
 from mosam.system.arguments import instance
 
 T = TypeVar("T")
@@ -19,7 +21,8 @@ T = TypeVar("T")
 class Registry(Generic[T]):
     """Classes or functions by name, filled by importing every module of one package on first use.
 
-    A file that registers itself is all it takes to add a dataset, policy, protocol or figure.
+    A file that registers itself is all it takes to add a dataset, policy, protocol or figure; plugins do the same from
+    outside (`mosam.system.plugins`).
 
     >>> shapes = Registry[type]("shape")
     >>> @shapes.register("square")
@@ -33,21 +36,69 @@ class Registry(Generic[T]):
         self._package = package
         self._items: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
+        self._files: dict[str, Path] = {}  # that registered a name
         self._scanned = package is None
         self._complete: set[str] = set()  # names of which every variant is imported
 
     def register(self, name: str, *aliases: str) -> Callable[[T], T]:
-        """Decorator that files its argument under `name` (and under `aliases`, which are not listed)."""
+        """Decorator that files its argument under `name` (and under `aliases`, which are not listed).
+
+        Raises:
+            NameClashError: the name is that of another, built in or of a plugin.
+        """
 
         def add(item: T) -> T:
-            if name in self._items and self._items[name] is not item:
-                raise ValueError(f"{self.kind} {name!r} is registered twice")
-            self._items[name] = item
-            for alias in aliases:
-                self._aliases[alias] = name
+            self._add(item, (name, *aliases), _registering_file())
             return item
 
         return add
+
+    def _add(self, item: T, names: tuple[str, ...], file: Path) -> None:
+        for word in names:
+            self._check_free(word, item, file)
+        name, *aliases = names
+        self._items[name] = item
+        self._files[name] = file
+        self._aliases.update(dict.fromkeys(aliases, name))
+        plugins.note(self.kind, name, file)
+
+    def file_of(self, name: str) -> Path:
+        """The file that registered a name."""
+        return self._files[self.canonical(name)]
+
+    def load_class(self, text: str) -> str:
+        """The listed name of what `package.module:Class` names, which is imported and filed now; other text as it is.
+
+        Call it only with what a person typed: it runs the module's code.
+
+        Raises:
+            PluginError: no such module or class, or its import fails.
+            NameClashError: another has its name.
+        """
+        if ":" not in text or text in self:
+            return text
+        item, plugin = plugins.load_attribute(text, f"{self.kind} {text}")
+        names = [name for name, filed in self._items.items() if filed is item or getattr(filed, "draw", None) is item]
+        name = names[0] if names else getattr(item, "name", None)
+        if not isinstance(name, str):
+            raise MosamError(f"{self.kind} {text}: expected what is registered or has a `name`, got {item!r:.60}")
+        if not names:
+            self._add(item, (name,), plugin.file)
+        self._aliases[text] = name
+        return name
+
+    def _check_free(self, word: str, item: T, file: Path) -> None:
+        """NameClashError where a name or alias is taken by another."""
+        if word not in self._items and self._package is not None and not self._is_built_in(file):
+            self._import_likely(word)
+        holder = self._aliases.get(word, word)
+        if holder in self._items and self._items[holder] is not item:
+            files = f"{self._files.get(holder, 'this program')} and {file}"
+            raise plugins.NameClashError(f"{self.kind} {word!r} is registered twice, by {files}; rename one")
+
+    def _is_built_in(self, file: Path) -> bool:
+        package = sys.modules.get(self._package or "")
+        return package is not None and any(file.parent == Path(folder) for folder in package.__path__)
 
     def canonical(self, name: str) -> str:
         """The listed name behind a name or alias; UnknownNameError with the closest one, ValueError for no text."""
@@ -81,19 +132,23 @@ class Registry(Generic[T]):
         return [self._items[filed] for filed in sorted(self._items) if filed.partition(":")[0] == name]
 
     def _look_for(self, name: str) -> None:
-        """Imports the modules that a name is likely to be in, else all: most commands need one of a package's dozen."""
-        if self._scanned or name in self._items or name in self._aliases:
+        """Imports the modules that a name is likely to be in, else all, then plugins: most commands need one module."""
+        if name in self._items or name in self._aliases or self._package is None:
             return
-        assert self._package is not None
+        if not self._scanned:
+            self._import_likely(name)
         word, of_several, _ = name.partition(":")  # `pysot:region` is where `pysot` is
-        package = importlib.import_module(self._package)
+        known = self._items.keys() | self._aliases.keys()
+        if name not in known and not (of_several and word in known):
+            self._scan()
+
+    def _import_likely(self, name: str) -> None:
+        word = name.partition(":")[0]
+        package = importlib.import_module(self._package or "")
         modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
         named_alike = [module for module in modules if word.replace("-", "_").startswith(module)]
         for module in named_alike or [module for module in modules if self._spells_out(module, word)]:
             importlib.import_module(f"{self._package}.{module}")
-        known = self._items.keys() | self._aliases.keys()
-        if name not in known and not (of_several and word in known):
-            self._scan()
 
     def _spells_out(self, module: str, word: str) -> bool:
         """Whether a module's source registers a name by that very word."""
@@ -101,13 +156,23 @@ class Registry(Generic[T]):
         if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
             return True
         text = Path(spec.origin).read_text(encoding="utf-8")
-        return re.search(rf'(?:register|protocol)\([^)]*"{re.escape(word)}"', text) is not None
+        return re.search(rf'(?:register|protocol|figure|of_sequence)\([^)]*"{re.escape(word)}"', text) is not None
 
     def _scan(self) -> None:
-        if self._scanned:
+        """Imports everything: the package's modules once, and the plugins that the user set up."""
+        if self._package is None:
             return
-        self._scanned = True
-        assert self._package is not None
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+        if not self._scanned:
+            self._scanned = True
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self._package}.{module.name}")
+        plugins.load_configured()
+
+
+def _registering_file() -> Path:
+    """The file of the module that is being run, to which a decorator in it belongs."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name != "<module>" and frame.f_back is not None:
+        frame = frame.f_back
+    return Path(frame.f_code.co_filename)

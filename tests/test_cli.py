@@ -82,7 +82,7 @@ RUN = ("run", "squares", "--tracker", "sam2", "--model", MODEL, "--device", "cpu
         ("table nowhere.json", "nowhere.json: expected a scores file, found none"),
         ("data check lasot", "lasot: no folder given"),
         ("data make toy --out x --layout davos", "unknown layout 'davos'"),
-        ("data make davies --out x", "unknown dataset 'davies'; did you mean davis"),
+        ("data make davis2071 --out x", "unknown dataset 'davis2071'; did you mean davis2017"),
         ("data pack lasot --out x", "lasot: no folder given"),
         ("data pack toy --out x", "toy: expected a benchmark on disk to pack, got a generated one"),
         ("submit lasot --results x --out y", "lasot: no folder given"),

@@ -8,6 +8,7 @@ import pytest
 
 from mosam.errors import UnknownNameError
 from mosam.registry import Registry
+from mosam.system.plugins import NameClashError
 
 
 def test_names_and_aliases():
@@ -32,7 +33,7 @@ def test_a_name_is_given_once():
     registry = Registry[int]("number")
     registry.register("one")(1)
     registry.register("one")(1)
-    with pytest.raises(ValueError, match="registered twice"):
+    with pytest.raises(NameClashError, match="number 'one' is registered twice, by "):
         registry.register("one")(2)
 
 

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import re
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import click
 
 from mosam.errors import MosamError, one_line
-from mosam.system.options import KEY, REQUIRED, Option
+from mosam.system.options import KEY, PLUGINS, REQUIRED, Option
+
+if TYPE_CHECKING:
+    from mosam.registry import Registry
 
 WIDTH = 80  # columns of the help, whatever the terminal's
 _HELP = {"help_option_names": ["--help"], "max_content_width": WIDTH, "terminal_width": WIDTH}
 
 
 class Entry(NamedTuple):
-    """A command of a group: where it is, and its line in the list of commands."""
+    """A command of a group: where it is, its line in the list of commands, and the table it is in."""
 
     module: str
     about: str
+    table: str = "COMMANDS"
 
 
 class Commands(click.Group):
@@ -30,7 +35,7 @@ class Commands(click.Group):
 
     Args:
         name: of the group.
-        entries: commands by name, in the order of the help; each module has a `command` of that name in `COMMANDS`.
+        entries: commands by name, in the order of the help; each module has a `command` of that name in its table.
         about: the group's own help.
     """
 
@@ -47,7 +52,7 @@ class Commands(click.Group):
         entry = self.entries.get(cmd_name)
         if entry is None:
             return None
-        made: click.Command = importlib.import_module(entry.module).COMMANDS[cmd_name]
+        made: click.Command = getattr(importlib.import_module(entry.module), entry.table)[cmd_name]
         made.short_help = entry.about
         return made
 
@@ -76,6 +81,8 @@ def command(
         fields = [(cls, *_options(cls, replaced)) for cls in classes]
 
         def call(**values: Any) -> int:
+            _load_plugins(values.pop("plugins"))
+            _load_classes(values, described)
             made = [cls(**{key: values[key] for key in options}) for cls, options, _ in fields]
             try:
                 return function(*made) or 0
@@ -83,15 +90,46 @@ def command(
                 raise MosamError(one_line(error)) from error
 
         parameters: dict[str, click.Parameter] = {}
+        described = {key: option for _, options, _ in fields for key, option in options.items()}
         for _, options, hints in fields:
             for key, option in options.items():
                 parameters.setdefault(key, _parameter(key, option, hints[key]))
+        parameters["plugins"] = _parameter("plugins", PLUGINS, tuple[str, ...])
         table[own] = _Command(
             own, callback=call, params=list(parameters.values()), help=function.__doc__, context_settings=_HELP
         )
         return function
 
     return enter
+
+
+def _load_plugins(words: tuple[str, ...]) -> None:
+    """What the command line and the environment name."""
+    from mosam.system import plugins
+
+    plugins.load_from_environment()
+    plugins.load(words)
+
+
+def _load_classes(values: Mapping[str, Any], options: Mapping[str, Option]) -> None:
+    """Imports each `module:Class` that was typed where a name is taken."""
+    for key, option in options.items():
+        names = [name for name in _typed_names(values[key]) if ":" in name]
+        for registry in registries(option.complete or "") if names else ():
+            for name in names:
+                registry.load_class(name)
+        if names and option.complete == "model":
+            from mosam.model.family import load_named
+
+            load_named(names[0])
+
+
+def _typed_names(value: Any) -> Iterator[str]:
+    """Names in the text of an option, without what is in brackets behind them."""
+    texts = value if isinstance(value, tuple) else (value,)
+    for text in texts:
+        if isinstance(text, str):
+            yield from (word.strip() for word in re.sub(r"\[.*?\]", "", text).split(","))
 
 
 def _options(cls: type, replaced: Mapping[str, Option]) -> tuple[dict[str, Option], dict[str, Any]]:
@@ -213,24 +251,31 @@ def every_command(group: click.Command, words: tuple[str, ...] = ()) -> Iterator
             yield from every_command(inner, (*words, name))
 
 
-def known_words(what: str) -> Iterable[str]:
-    """What an option may be, for a shell to offer: names of a registry, or the words themselves."""
+def registries(what: str) -> tuple[Registry[Any], ...]:
+    """Where the names are that an option takes; none where it takes no registered name."""
     if what == "dataset":
         from mosam.datasets.base import DATASETS
 
-        return list(DATASETS)
+        return (DATASETS,)
     if what == "tracker":
         from mosam.policies.base import POLICIES
 
-        return list(POLICIES)
+        return (POLICIES,)
     if what == "protocol":
         from mosam.evaluation.protocols.base import PROTOCOLS
 
-        return list(PROTOCOLS)
+        return (PROTOCOLS,)
     if what == "figure":
         from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
 
-        return ["all", *FIGURES, *SEQUENCE_FIGURES]
+        return (FIGURES, SEQUENCE_FIGURES)
+    return ()
+
+
+def known_words(what: str) -> Iterable[str]:
+    """What an option may be, for a shell to offer: names of a registry, or the words themselves."""
+    if found := registries(what):
+        return [*(["all"] if what == "figure" else ()), *(name for registry in found for name in registry)]
     if what == "model":
         from mosam.model.networks import NETWORKS
 

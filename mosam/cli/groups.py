@@ -1,4 +1,4 @@
-"""The groups of commands: data, model, vot."""
+"""The groups of commands: tracker, protocol, figure, data, model, vot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,33 @@ import click
 from mosam.cli.build import Commands, Entry
 
 _DATA, _MODEL, _VOT = "mosam.cli.data", "mosam.cli.model", "mosam.cli.vot"
+_NAMES = "mosam.cli.names"
 
 COMMANDS: dict[str, click.Command] = {
+    "tracker": Commands(
+        "tracker",
+        {
+            "list": Entry(_NAMES, "Name every tracker, built in and of plugins.", "TRACKER"),
+            "info": Entry(_NAMES, "Describe a tracker and its options.", "TRACKER"),
+        },
+        "Trackers: list, and the options of one.",
+    ),
+    "protocol": Commands(
+        "protocol",
+        {
+            "list": Entry(_NAMES, "Name every protocol, built in and of plugins.", "PROTOCOL"),
+            "info": Entry(_NAMES, "Describe a protocol, its options and values.", "PROTOCOL"),
+        },
+        "Protocols: list, and the options of one.",
+    ),
+    "figure": Commands(
+        "figure",
+        {
+            "list": Entry(_NAMES, "Name every figure, built in and of plugins.", "FIGURE"),
+            "info": Entry(_NAMES, "Describe a figure and what it is drawn from.", "FIGURE"),
+        },
+        "Figures: list, and what one is drawn from.",
+    ),
     "data": Commands(
         "data",
         {

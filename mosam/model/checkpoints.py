@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.model.devices import choose_device, choose_precision
-from mosam.model.family import MODELS, ModelFamily, Shape, families, find_published, published_names
+from mosam.model.family import MODELS, ModelFamily, Shape, families, find_published, only_network, published_names
 from mosam.model.fetch import check_hub_folder, fetch_file, find_file, published_file
 from mosam.model.hub import HUB_FILES, cached_folder, hub_folder, repository_of
 from mosam.model.networks import NETWORKS, Network, library_config
@@ -247,6 +247,8 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
     """Find out what a name means and read it."""
     if name.startswith(RANDOM_PREFIX):
         return _draw(name, seed)
+    if ":" in name and name in MODELS:
+        return _load(only_network(name), seed=seed, local_only=local_only)
     if name == SHIPPED:
         return _load_ours(WEIGHTS_FOLDER / f"{SHIPPED}.safetensors", SHIPPED)
     published = find_published(name)

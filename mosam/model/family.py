@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from mosam.errors import MosamError
 from mosam.registry import Registry
 
 if TYPE_CHECKING:
@@ -119,6 +120,21 @@ class ModelFamily(ABC):
 def families() -> list[ModelFamily]:
     """One of each kind."""
     return [MODELS[name]() for name in MODELS]
+
+
+def load_named(name: str | None) -> None:
+    """Imports the family that a person typed as `module:Class`; errors as `Registry.load_class`."""
+    if name and ":" in name and not name.startswith("random:") and not Path(name).exists():
+        MODELS.load_class(name)
+
+
+def only_network(name: str) -> str:
+    """The network of a family that has one; MosamError where there are several to choose from."""
+    family = MODELS[name]()
+    names = [*family.repositories, *(f"random:{size}" for size in family.random_sizes)]
+    if len(names) != 1:
+        raise MosamError(f"model {name}: expected a family of one network, got {', '.join(names)}; name one of them")
+    return names[0]
 
 
 def published_names() -> list[str]:

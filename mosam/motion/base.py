@@ -7,15 +7,15 @@ and ahead of time. A trained point tracker or flow network plugs in by name: reg
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.errors import MosamError, UnknownNameError
+from mosam.errors import UnknownNameError
 from mosam.registry import Registry
+from mosam.system.plugins import load_attribute
 
 T = TypeVar("T")
 
@@ -66,14 +66,11 @@ def find_estimator(registry: Registry[T], name: str) -> T:
 
     Raises:
         UnknownNameError: no such name (lists the known ones).
-        MosamError: the module or class cannot be imported.
+        PluginError: the module or class cannot be imported.
     """
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        if name not in registry:
-            raise UnknownNameError(registry.kind, name, [*registry, "package.module:Class"])
-        return registry[name]
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MosamError(f"{registry.kind} {name!r}: expected package.module:Class, got {error}") from error
+    if ":" in name:
+        found: T = load_attribute(name, f"{registry.kind} {name!r}")[0]
+        return found
+    if name not in registry:
+        raise UnknownNameError(registry.kind, name, [*registry, "package.module:Class"])
+    return registry[name]

@@ -38,6 +38,7 @@ class RunSettings:
         network: other choices of the network: rounding formulas, resize filter.
         engine: parity settings, see `mosam.engine.parity`.
         output: result format, value for absent objects, box convention.
+        plugins: version and SHA-256 of each plugin that the dataset, tracker, network or motion is from.
     """
 
     dataset: str
@@ -53,6 +54,7 @@ class RunSettings:
     network: Mapping[str, Any]
     engine: Mapping[str, Any]
     output: Mapping[str, Any]
+    plugins: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, other: RunSettings) -> list[str]:
         """Fields in which `other` differs, each as `name: own value -> other's value`."""
@@ -127,9 +129,12 @@ class RunRecord:
 
     def to_json(self) -> dict[str, Any]:
         """The content of `run.json`."""
+        settings = dataclasses.asdict(self.settings)
+        if not self.settings.plugins:
+            del settings["plugins"]
         return {
             "format": FORMAT,
-            **dataclasses.asdict(self.settings),
+            **settings,
             "selection": None if self.selection is None else list(self.selection),
             "annotation_hash": self.annotation_hash,
             "environment": dict(self.environment),

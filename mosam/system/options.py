@@ -54,6 +54,10 @@ def option(help: str, default: Any = REQUIRED, **more: Any) -> Any:
 
 
 # Options that several commands share.
+PLUGINS = Option(
+    "File or module that registers datasets, trackers ...; again for more.", (), usual="$MOSAM_PLUGINS",
+    metavar="FILE|MODULE", name="plugin",
+)  # fmt: skip
 DATASET = Option("Benchmark; `mosam data list` names them.", positional=True, complete="dataset")
 ROOT = Option("Folder of the benchmark.", None, usual="$MOSAM_DATA/DATASET")
 SPLIT = Option("One of the benchmark's splits.", None, usual="the one papers report")

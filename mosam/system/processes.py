@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mosam.system.plugins import load_from_environment
+
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.connection import Connection
@@ -122,8 +124,9 @@ def exit_code(number: int) -> int:
 
 
 def begin_pool_worker() -> None:
-    """Of a process of a pool: it ends with its parent, which alone decides what Ctrl-C means."""
+    """Of a process of a pool: it ends with its parent, which alone decides what Ctrl-C means, and has its plugins."""
     end_with_parent()
+    load_from_environment()  # classes of files among them can then be sent here
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in ENDING:  # a fork has its parent's handlers
         if callable(signal.getsignal(number)):

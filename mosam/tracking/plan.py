@@ -12,7 +12,8 @@ from mosam.datasets.base import DATASETS
 from mosam.datasets.select import choose_sequences, split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
-from mosam.policies.base import load_policy, parse_tracker
+from mosam.model.family import load_named
+from mosam.policies.base import POLICIES, load_policy, parse_tracker
 from mosam.results.folder import run_name
 from mosam.system import options as shared
 from mosam.system.options import option
@@ -116,6 +117,8 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
     Raises:
         MosamError: an unknown name or value, or data that are not there; nothing has been run then.
     """
+    DATASETS.load_class(options.dataset)
+    load_named(options.model)
     try:
         usual = DATASETS[options.dataset].info.box_from_mask
         output = CodecOptions(options.absent_as, options.box_from_mask or usual, options.region_files)
@@ -128,7 +131,7 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
     policies = []
     for text in trackers:
         name, values = parse_tracker(text)
-        policies.append(load_policy(name, **values))
+        policies.append(load_policy(POLICIES.load_class(name), **values))
     labels = [policy.label for policy in policies]
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:

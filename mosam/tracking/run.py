@@ -17,6 +17,7 @@ from mosam.results.handover import take_over
 from mosam.results.record import RunRecord, RunSettings
 from mosam.results.store import RunStore
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
+from mosam.system.plugins import origins
 from mosam.tracking.events import Progress as Progress
 from mosam.tracking.events import ProgressReporter, Report
 from mosam.tracking.loop import annotation_hash, frames_hash, track_sequences
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
     from mosam.engine.parity import Parity
     from mosam.model.backbone import Backbone
+    from mosam.model.family import ModelFamily
     from mosam.policies.base import MemoryPolicy
 
 NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
@@ -267,7 +269,27 @@ def describe_settings(
             **({} if dataset.info.mode == ONCE else {"play": dataset.info.mode}),
             **options.describe(),
         },
+        plugins=origins(dataset, model, policy, *_families(model.name), *_estimators(policy)),
     )
+
+
+def _families(name: str) -> list[ModelFamily]:
+    """The family of a network that goes by a published or random name."""
+    from mosam.model.family import families
+
+    size = name.removeprefix("random:")
+    return [family for family in families() if family.name_of(name) or size in family.random_sizes]
+
+
+def _estimators(policy: MemoryPolicy) -> list[type]:
+    """Classes that estimate the motion a policy reads."""
+    needs = policy.motion()
+    if needs is None:
+        return []
+    from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, find_estimator
+
+    points = [] if needs.sparse == "off" else [find_estimator(POINT_ESTIMATORS, needs.sparse)]
+    return [*points, *([] if needs.dense == "off" else [find_estimator(FLOW_ESTIMATORS, needs.dense)])]
 
 
 def _check_motion(policy: MemoryPolicy) -> None:

@@ -111,9 +111,10 @@ def online_policy(tracker: str) -> MemoryPolicy:
     >>> online_policy("sam2long").label
     'sam2long[emit=online]'
     """
-    from mosam.policies.base import load_policy, parse_tracker
+    from mosam.policies.base import POLICIES, load_policy, parse_tracker
 
     name, options = parse_tracker(tracker)
+    name = POLICIES.load_class(name)
     policy = load_policy(name, **options)
     if policy.emit == "online":
         return policy

@@ -72,7 +72,7 @@ def test_writes_every_sequence_in_the_format_of_the_benchmark(session):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"sparse": "nowhere:Points"}, "expected package.module:Class"),
+        ({"sparse": "nowhere:Points"}, "found no module nowhere"),
         ({"dense": "dis-fats"}, "did you mean dis-fast"),
     ],
 )

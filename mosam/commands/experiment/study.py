@@ -170,15 +170,8 @@ def load_study(path: str | Path, *, trust: bool | Collection[str] = ()) -> Study
         study = _study(read_toml(path, _File), path)
     except MissingDataError:
         raise MissingDataError(f"{path}: expected an experiment file, found nothing") from None
-    allowed = () if isinstance(trust, bool) else trust
-    for row in study.experiments[0].rows if trust is not True else ():
-        for name in _foreign_code(row.tracker):
-            if name not in allowed:
-                raise DataError(
-                    path,
-                    f"row {row.label!r}: would import {name[:80]!r}, code that this file names; if you trust it, "
-                    f"give --import {name[:80]}, or --trust for all of the file",
-                )
+    if trust is not True:
+        _check_trust(study, trust or (), path)
     for one in study.experiments:
         labels = {row.label for row in one.rows}
         if not labels or len({(row.label, row.model) for row in one.rows}) < len(one.rows):
@@ -186,6 +179,21 @@ def load_study(path: str | Path, *, trust: bool | Collection[str] = ()) -> Study
         if one.baseline is not None and one.baseline not in labels:
             raise DataError(path, f"baseline: expected the label of a row, got {one.baseline!r}")
     return study
+
+
+def _check_trust(study: Study, trusted: Collection[str], path: Path) -> None:
+    """DataError where running the file would import code that it names and nobody else does."""
+    rows = [(f"row {row.label!r}", name) for row in study.experiments[0].rows for name in _foreign_code(row.tracker)]
+    datasets = [("dataset", one.dataset) for one in study.experiments]
+    models = [("model", model) for one in study.experiments for model in (one.model, *(row.model for row in one.rows))]
+    others = [(what, name) for what, name in (*datasets, *models) if name and ":" in name]
+    for where, name in (*rows, *(one for one in others if not one[1].startswith("random:"))):
+        if name not in trusted:
+            raise DataError(
+                path,
+                f"{where}: would import {name[:80]!r}, code that this file names; if you trust it, "
+                f"give --import {name[:80]}, or --trust for all of the file",
+            )
 
 
 def _foreign_code(tracker: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
 from mosam.policies.base import convert, parse_tracker
+from mosam.system import plugins
 from mosam.tracking.events import Progress
 from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot
 from mosam.tracking.plan import PlannedRun, RunOptions, plan_runs
@@ -33,10 +34,12 @@ class PlannedRunSpec:
     Attributes:
         options: with absolute paths.
         tracker: slot of the run among those of the command.
+        plugins: files and modules that the command loaded; a worker loads them first.
     """
 
     options: RunOptions
     tracker: int = 0
+    plugins: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, planned: PlannedRun) -> PlannedRunSpec:
@@ -50,15 +53,16 @@ class PlannedRunSpec:
             model = str(Path(model).absolute())
         options = dataclasses.replace(options, root=None if root is None else Path(root).absolute(), model=model)
         labels = [run.policy.label for run in plan_runs(options)]
-        return cls(options, labels.index(planned.policy.label))
+        return cls(options, labels.index(planned.policy.label), plugins.named())
 
     @cached_property
     def planned(self) -> PlannedRun:
         """The run; planned anew by each process, from the same words."""
+        plugins.load(self.plugins)
         return plan_runs(self.options)[self.tracker]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"options": self.options, "tracker": self.tracker}
+        return {"options": self.options, "tracker": self.tracker, "plugins": self.plugins}
 
     @property
     def dataset(self) -> Dataset:
