@@ -128,9 +128,7 @@ def test_a_class_by_module_is_filed_under_its_own_name(tmp_path, monkeypatch):
     assert POLICIES.load_class("plain_for_test:Mine") == "plain"
     assert POLICIES["plain_for_test:Mine"] is POLICIES["plain"]
     assert plugins.origins(POLICIES["plain"]).keys() == {"plain_for_test"}
-    with pytest.raises(
-        PluginError, match=r"tracker own_for_test:Yours: expected Yours in .*own_for_test"
-    ):
+    with pytest.raises(PluginError, match=r"tracker own_for_test:Yours: expected Yours in .*own_for_test"):
         POLICIES.load_class("own_for_test:Yours")
 
 
