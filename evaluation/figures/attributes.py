@@ -29,7 +29,7 @@ SPOKES = 3  # a radar of fewer attributes has no area
 
 @figure("attributes", title="By attribute", order=40)
 def attribute_radar(scores: Sequence[Scores]) -> Figure:
-    """The benchmark's main number over the sequences that have each attribute, one spoke an attribute.
+    """The benchmark's main number over the sequences with each attribute, one spoke per attribute.
 
     Drawn on plain axes, so that it can be written as tikz. Values the scores do not define leave a gap.
 
@@ -78,7 +78,7 @@ def attribute_radar(scores: Sequence[Scores]) -> Figure:
 
 @figure("attribute-bars", title="By attribute, as bars", order=50)
 def attribute_bars(scores: Sequence[Scores]) -> Figure:
-    """As `attribute_radar`, but one group of bars an attribute; any number of attributes."""
+    """As `attributes`, but one group of bars per attribute; any number of attributes."""
     names, value = _attributes("attribute-bars", scores)
     column = column_of(value, scores[0].protocol)
     pairs = ranked(scores, value)

@@ -29,14 +29,20 @@ def success_plot(scores: Sequence[Scores]) -> Figure:
 
 @figure("precision", title="Precision by center error", order=20)
 def precision_plot(scores: Sequence[Scores]) -> Figure:
-    """Share of frames by center error in pixels, ranked by the value at 20 pixels; see `success_plot`."""
+    """Share of frames by center error in pixels, ranked by the value at 20 pixels.
+
+    See `success_plot`.
+    """
     label = "Center error threshold [pixels]"
     return _plot("precision", scores, ("precision",), PRECISION_THRESHOLDS, label, "Precision [%]", "lower right")
 
 
 @figure("norm-precision", title="Normalized precision by center error", order=30)
 def norm_precision_plot(scores: Sequence[Scores]) -> Figure:
-    """Share of frames by center error in sizes of the object, ranked by the value at 0.2; see `success_plot`."""
+    """Share of frames by center error in sizes of the object, ranked by the value at 0.2.
+
+    See `success_plot`.
+    """
     label, along = "Center error threshold [object sizes]", "Normalized precision [%]"
     thresholds = NORM_PRECISION_THRESHOLDS
     return _plot("norm_precision", scores, ("norm_precision",), thresholds, label, along, "lower right")

@@ -27,7 +27,9 @@ NAMED = 60  # sequences whose names can be read below the axis
 
 @figure("jf", title="J&F of each sequence", order=60)
 def jf_plot(scores: Sequence[Scores]) -> Figure:
-    """J&F of each sequence, in the order of the mean over trackers; see `sequence_plot`.
+    """J&F of each sequence, in the order of the mean over trackers.
+
+    See `sequence_plot`.
 
     Raises:
         MosamError: the scores do not go together, or hold no J&F.

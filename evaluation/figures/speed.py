@@ -25,7 +25,7 @@ TICKS = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
 
 @figure("speed", title="Speed against accuracy", order=80)
 def speed_plot(scores: Sequence[Scores]) -> Figure:
-    """The benchmark's main number by frames a second, on a logarithmic axis; trackers without times are named below.
+    """The benchmark's main number by frames per second, on a logarithmic axis; trackers without times are named below.
 
     Args:
         scores: of one dataset, split and protocol.

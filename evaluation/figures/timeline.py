@@ -23,7 +23,7 @@ LIMITS = (-2, 102)  # of y: a line at 0 or 100 can be seen
 
 @of_sequence("jf-time")
 def jf_time_plot(title: str, items: Sequence[TrackedSequence], *, object_id: int | None = None) -> Figure:
-    """J&F (of boxes and VOT's regions the overlap) by frame, one line a tracker.
+    """J&F (for boxes and VOT's regions the overlap) by frame, one line per tracker.
 
     Stretches in which objects are gone are gray, the darker the more of them; a mask's line is at 100 there while
     nothing is predicted, and at 0 while something is. A cross marks where a tracker first loses an object (VOT2020's

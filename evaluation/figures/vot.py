@@ -45,7 +45,7 @@ def eao_plot(scores: Sequence[Scores]) -> Figure:
 
 @figure("ar", title="Accuracy and robustness", order=100)
 def ar_plot(scores: Sequence[Scores]) -> Figure:
-    """Accuracy against robustness, the better the further up and to the right (pysot's robustness runs backwards).
+    """Accuracy against robustness: better is further up and to the right (pysot's robustness runs backwards).
 
     Trackers are ranked by expected average overlap where the scores have it, else by accuracy.
 

@@ -158,7 +158,7 @@ class Pysot(CurveProtocol):
 
 @protocol("got10k-success", needs="boxes")
 class Got10kSuccess(CurveProtocol):
-    """The GOT-10k toolkit's LaSOT and OTB curves: absence is not looked at, only frames annotated NaN do not count.
+    """The GOT-10k toolkit's LaSOT and OTB curves: absence is ignored; only frames annotated NaN do not count.
 
     Its headline normalized precision is `norm_precision_auc`, the mean of the curve.
     """

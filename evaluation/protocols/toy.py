@@ -98,7 +98,7 @@ class Toy(Protocol):
 
 @protocol("toy-vot", needs="masks")
 class ToyVot(Protocol):
-    """The generated benchmark as VOT 2020 would score it, with one run an object, from its first frame to the end.
+    """The generated benchmark as VOT 2020 would score it, with one run per object, from its first frame to the end.
 
     A run has failed where the masks' overlap stays at or below 0.1 on 10 frames in a row that show the object; what
     follows counts 0. Accuracy, robustness and expected average overlap (over lengths of 42 to 80 frames) are those of
