@@ -91,6 +91,9 @@ def find_column(name: str, columns: Mapping[str, Column]) -> Column | None:
 
 
 SPEED = Column("fps", "Speed", unit="frames/s", profile=True)
+IN_TIME = Column("in_time", "In time")
+TIMES = Column("ms_median", "Median", unit="ms", lower=True), Column("ms_p95", "95 %", unit="ms", lower=True)
+TIMING = frozenset(column.name for column in (SPEED, IN_TIME, *TIMES))  # values that say nothing of quality
 # boxes
 SUCCESS = Column("success_auc", "AUC", main=True, profile=True)
 PRECISION = Column("precision", "P", profile=True)
@@ -121,5 +124,5 @@ QUALITY = Column("quality", "Quality", unit="", digits=3, main=True)
 SHARED = (
     *(SUCCESS, PRECISION, NORM_PRECISION, NORM_PRECISION_AUC, MEAN_OVERLAP, OP50, OP75, AO),
     *(*JF_COLUMNS, *SEEN_COLUMNS, JF_OBJECTS),
-    *(EAO, QUALITY, ACCURACY, ROBUSTNESS, FAILURES, SPEED),
+    *(EAO, QUALITY, ACCURACY, ROBUSTNESS, FAILURES, IN_TIME, SPEED, *TIMES),
 )

@@ -19,7 +19,9 @@ from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
 from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
+from mosam.evaluation.columns import TIMING
 from mosam.evaluation.protocols.base import Protocol, SequenceScore, ShortResultError, TrackerResults, parse_protocol
+from mosam.evaluation.realtime import RealTime, check_realtime, delayed, in_time
 from mosam.evaluation.scores import Scores
 from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
@@ -40,6 +42,7 @@ def evaluate(
     progress: Callable[[str], None] | None = None,
     cache: Path | None = None,
     resample: bool = False,
+    realtime: RealTime | None = None,
 ) -> Scores:
     """Scores of one tracker.
 
@@ -55,8 +58,10 @@ def evaluate(
         progress: called with the name of each scored sequence.
         cache: folder of scores made before (see `evaluation.cache`); None = score anew and keep nothing.
         resample: also resample the sequences for numbers that are not means over them (`Scores.resamples`).
+        realtime: score what the results would be at this rate (see `evaluation.realtime`); None = as they are.
     Raises:
-        MissingDataError: no results there, or results of some sequences are missing or short (they are named).
+        MissingDataError: no results there, or results of some sequences are missing or short (they are named); no times
+            to simulate a rate with.
         DataError: a damaged result.
         MismatchError: results of another benchmark, split or seed, or a protocol that does not suit.
         ValueError: an argument of another type or out of range.
@@ -78,22 +83,27 @@ def evaluate(
         protocol if isinstance(protocol, Protocol) else parse_protocol(protocol or dataset.info.protocol, task=task)
     )
     chosen.check_suits(dataset)
+    if realtime is not None:
+        check_realtime(dataset)
     tracker, folder, record = find_run(path, dataset)
     names = _wanted(dataset, record, folder)
     dataset.select(names).require()
 
     cache = cache if isinstance(folder, Path) else None  # what is in a zip is scored anew
-    key = None if cache is None else score_key(dataset, names, folder, (chosen, allow_missing, resample))
+    key = None if cache is None else score_key(dataset, names, folder, (chosen, allow_missing, resample, realtime))
     kept = None if cache is None or key is None else load_kept(cache, key)
     if kept is not None:
         return replace(kept, tracker=tracker)  # the folder may have another name now
-    results = TrackerResults(folder, _codec(dataset), _timing(record))
+    codec, timing = _codec(dataset), _timing(record)
+    results = TrackerResults(folder, codec if realtime is None else delayed(codec, realtime, timing), timing)
     outcomes = _score_all(names, dataset, chosen, results, jobs, progress)
     scores = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, SequenceScore)}
     lacking = {name: outcome for name, outcome in outcomes.items() if isinstance(outcome, str)}
     if lacking and not (allow_missing and scores):
         raise MissingDataError(_describe_lacking(folder, lacking, len(names), record))
     found_scores = _collect(dataset, chosen, tracker, record, scores, tuple(lacking), resample=resample)
+    if realtime is not None:
+        found_scores = replace(found_scores, protocol=realtime.mark(found_scores.protocol))
     if cache is not None and key is not None:
         keep(cache, key, found_scores)
     return found_scores
@@ -121,7 +131,7 @@ def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path,
 
 
 def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:
-    """TrackerResults of a benchmark below a folder, by tracker.
+    """Results of a benchmark below a folder, by tracker.
 
     Args:
         path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
@@ -305,6 +315,7 @@ def _score_one(
     try:
         sequence = dataset[name]
         score = chosen.score(sequence, results)
+        score = replace(score, means={**score.means, **in_time(sequence, results)})
         return replace(score, attributes=sequence.attributes, notes=(*score.notes, *_nothing_counts(score)))
     except ShortResultError as error:
         return error.detail
@@ -314,7 +325,7 @@ def _score_one(
 
 def _nothing_counts(score: SequenceScore) -> tuple[str, ...]:
     """A note where a sequence has no part in any mean."""
-    measured = [mean for name, mean in score.means.items() if name != "fps"]
+    measured = [mean for name, mean in score.means.items() if name not in TIMING]
     counts = any(mean.count and not math.isnan(mean.total) for mean in measured)
     return () if counts else ("no frame counts, left out of the means",)
 

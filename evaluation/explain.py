@@ -19,6 +19,7 @@ import numpy as np
 
 from mosam.codecs import CODECS
 from mosam.errors import MosamError
+from mosam.evaluation.columns import TIMING
 from mosam.evaluation.conventions import (
     BOX_CHOICES,
     BOXES,
@@ -365,7 +366,7 @@ def _shown(item: Scores, name: str, own: str) -> str:
 
 
 def _is_short(name: str) -> bool:
-    return not name.startswith(("accuracy_", "failures_", "eao_")) and name != "fps"
+    return not name.startswith(("accuracy_", "failures_", "eao_")) and name not in TIMING
 
 
 def _named(step: Step) -> tuple[str, str]:

@@ -83,18 +83,21 @@ MARGIN = 0.15  # inches around it there
 
 
 def figure(
-    kind: str, *, title: str, order: int = LAST
+    kind: str, *, title: str, order: int = LAST, same: bool = True
 ) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[Iterable[Scores]], Figure]]:
     """Decorator of a function from scores to a Figure: checks the scores, sets the style, files it in `FIGURES`.
 
     Args:
         kind, title, order: see `ScoreFigure`.
+        same: whether the scores must be of one protocol; False = the figure asks itself.
     """
 
     def add(draw: Callable[[list[Scores]], Figure]) -> Callable[[Iterable[Scores]], Figure]:
         @functools.wraps(draw)
         def checked(scores: Iterable[Scores]) -> Figure:
-            items = require_comparable(scores, where=f"figure {kind}")
+            items = list(scores)
+            if same or not items:
+                items = require_comparable(items, where=f"figure {kind}")
             for item in items:
                 if not item.sequences:
                     raise MosamError(

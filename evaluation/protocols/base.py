@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
-from mosam.evaluation.columns import SHARED, Column, find_column
+from mosam.evaluation.columns import SHARED, TIMING, Column, find_column
 from mosam.evaluation.metrics.bootstrap import resample_counts
-from mosam.evaluation.metrics.speed import total_time
+from mosam.evaluation.metrics.speed import after_warm_up, total_time
 from mosam.registry import Registry
 
 if TYPE_CHECKING:
@@ -323,9 +323,27 @@ def pooled(means: Iterable[Mean]) -> float:
 
 
 def speed(sequence: Sequence, results: TrackerResults) -> dict[str, Mean]:
-    """`fps`: timed frames by their seconds, over sequences all frames by all seconds; nothing without times."""
+    """`fps`: timed frames by their seconds, over sequences all frames by all seconds; nothing without times.
+
+    Where every frame has a time, also `ms_median` and `ms_p95` of the frames after the warm-up, over sequences their
+    means by these frames.
+    """
     timed = results.timed(sequence)
-    return {} if timed is None or timed[1] <= 0 else {"fps": Mean(float(timed[0]), timed[1])}
+    if timed is None or timed[1] <= 0:
+        return {}
+    values = {"fps": Mean(float(timed[0]), timed[1])}
+    seconds = results.codec.read_times(results.folder, sequence)
+    if seconds is not None and len(settled := after_warm_up(seconds)):
+        median, high = (1000 * float(np.percentile(settled, share)) for share in (50, 95))
+        count = float(len(settled))
+        values |= {"ms_median": Mean(median * count, count), "ms_p95": Mean(high * count, count)}
+    return values
+
+
+def timing(scores: Listed[SequenceScore]) -> dict[str, float]:
+    """Overall values of time, which every protocol pools alike."""
+    names = sorted({name for score in scores for name in score.means} & TIMING)
+    return {name: pooled(score.means[name] for score in scores if name in score.means) for name in names}
 
 
 P = TypeVar("P", bound=type[Protocol])

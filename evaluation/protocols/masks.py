@@ -29,6 +29,7 @@ from mosam.evaluation.protocols.base import (
     pooled,
     protocol,
     speed,
+    timing,
 )
 from mosam.types import Mask
 
@@ -315,8 +316,7 @@ class Lvos(Protocol):
         values["v_mean"] = Mean.of(instabilities.values()).value
         values |= {f"v_{group}": value for group, value in instabilities.items()}
         values["jf_objects"] = pooled(score.means["jf_objects"] for score in scores)
-        if speeds := [score.means["fps"] for score in scores if "fps" in score.means]:
-            values["fps"] = pooled(speeds)
+        values |= timing(scores)
         return values
 
 

@@ -9,7 +9,7 @@ from typing import runtime_checkable
 
 from mosam.datasets.base import Sequence
 from mosam.evaluation import columns as cols
-from mosam.evaluation.protocols.base import Protocol, SequenceScore, TrackerResults, pooled, protocol, speed
+from mosam.evaluation.protocols.base import Protocol, SequenceScore, TrackerResults, pooled, protocol, speed, timing
 from mosam.evaluation.protocols.masks import (
     _arrays,
     frame_jf,
@@ -82,6 +82,5 @@ class YouTubeVos(Protocol):
         if not any(f"j_{group}" in score.means for group in GROUPS for score in scores):
             values |= {name: pooled(score.means[name] for score in scores) for name in ("jf_mean", "j_mean", "f_mean")}
         values["jf_objects"] = pooled(score.means["jf_objects"] for score in scores)
-        if speeds := [score.means["fps"] for score in scores if "fps" in score.means]:
-            values["fps"] = pooled(speeds)
+        values |= timing(scores)
         return values

@@ -80,16 +80,26 @@ def show_scores(
     profile: bool = False,
     intervals: bool = False,
     paired: bool = False,
+    apart: bool = False,
 ) -> None:
-    """Prints the table, with `profile` one by attribute too where the benchmark has one, and writes the scores."""
+    """Prints the table, with `profile` one by attribute too where the benchmark has one, and writes the scores.
+
+    Args:
+        scores: one of each tracker.
+        json_file: where they are written too.
+        profile, intervals, paired: what else is shown.
+        apart: a table for each protocol, as there are several frame rates.
+    """
     from mosam.evaluation import tables
     from mosam.evaluation.scores import save_scores
 
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         save_scores(json_file, scores)
-    if scores:
-        print(tables.tabulate(scores, intervals=intervals, differences=paired))
+    groups = list({item.protocol: None for item in scores}) if apart else [None] * bool(scores)
+    shown = [[item for item in scores if group in (None, item.protocol)] for group in groups]
+    if shown:
+        print("\n\n".join(tables.tabulate(items, intervals=intervals, differences=paired) for items in shown))
     for item in scores if profile else ():
         table = tables.profile_table(item)
         if table is not None:

@@ -12,6 +12,7 @@ import click
 from mosam.cli.build import command
 from mosam.cli.output import note, show_scores
 from mosam.commands.score import ScoreOptions
+from mosam.errors import MosamError
 from mosam.system import options as shared
 from mosam.system.options import option
 
@@ -53,13 +54,16 @@ def score(which: WhichResults, options: ScoreOptions) -> None:
     folders = found(which.results, data, which.tracker)
     intervals = options.intervals
     options = replace(options, intervals=intervals or which.paired)
+    if options.realtime is not None and (which.explain or which.parquet is not None):
+        raise MosamError("score: expected --realtime without --explain and --parquet, which show results as they are")
     if which.explain:
         print(explained(folders, data, options))
         return
-    scores = [score_folder(folder, data, options) for folder in folders]
+    rates = options.rates
+    scores = [score_folder(folder, data, options, rate) for rate in rates for folder in folders]
     if which.parquet is not None:
         _write_frames(which.parquet, data, list(zip(folders, scores, strict=True)), options.jobs)
-    show_scores(scores, which.json, intervals=intervals, paired=which.paired)
+    show_scores(scores, which.json, intervals=intervals, paired=which.paired, apart=len(rates) > 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def evaluate(options: RunOptions, scoring: ScoreOptions, shown: Shown) -> int:
 
     _check_protocol(options, scoring.protocol)
     scoring = replace(scoring, intervals=scoring.intervals or shown.paired)
-    scores, failed = [], False
+    rates, scores, failed = scoring.rates, [], False
     for planned, result in _track(options):
         failed = failed or bool(result.failed)
         data = planned.dataset
@@ -60,9 +60,11 @@ def evaluate(options: RunOptions, scoring: ScoreOptions, shown: Shown) -> int:
         elif result.failed and not scoring.allow_missing:
             note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
         else:
-            scores.append(score_folder(result.path, data, scoring))
+            scores += [score_folder(result.path, data, scoring, rate) for rate in rates]
     if scores or shown.json is not None:
-        show_scores(scores, shown.json, profile=True, intervals=scoring.intervals, paired=shown.paired)
+        show_scores(
+            scores, shown.json, profile=True, intervals=scoring.intervals, paired=shown.paired, apart=len(rates) > 1
+        )
     return FAILED if failed else DONE
 
 

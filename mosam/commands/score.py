@@ -12,6 +12,7 @@ from mosam.commands.progress import scoring_view
 from mosam.datasets.select import choose_runs, split_list
 from mosam.evaluation.cache import cache_folder
 from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.realtime import RealTime, parse_realtime
 from mosam.evaluation.scores import Scores, save_scores
 from mosam.results.folder import SCORES
 from mosam.results.record import RECORD
@@ -30,11 +31,19 @@ class ScoreOptions:
     allow_missing: bool = shared.ALLOW_MISSING.field()
     jobs: int | None = shared.SCORING_JOBS.field()
     intervals: bool = shared.INTERVALS.field()
+    realtime: str | None = option(
+        "As if frames came at these rates: late frames get the last answer.", None, metavar="FPS[,FPS...][,grace=N]"
+    )
     cached: bool = option("Use and keep scores of the very same results.", True, name="cache")
 
+    @property
+    def rates(self) -> tuple[RealTime | None, ...]:
+        """The frame rates to score at; None = results as they are."""
+        return (None,) if self.realtime is None else parse_realtime(self.realtime)
 
-def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions) -> Scores:
-    """Scores of one tracker, kept beside its results where those are a run of ours."""
+
+def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions, rate: RealTime | None = None) -> Scores:
+    """Scores of one tracker, at a frame rate or as it is, kept beside its results where those are a run of ours."""
     with scoring_view(folder.name, len(dataset)) as view:
         scores = evaluate(
             folder,
@@ -45,9 +54,10 @@ def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions) -> Score
             progress=view,
             cache=cache_folder() if options.cached else None,
             resample=options.intervals,
+            realtime=rate,
         )
     if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
-        save_scores(folder / SCORES, scores)
+        save_scores(folder / (SCORES if rate is None else f"{Path(SCORES).stem}@{rate}.json"), scores)
     return scores
 
 
