@@ -39,7 +39,7 @@ def test_a_new_figure_needs_no_other_edit(monkeypatch):
 
     shown = [(one["kind"], one["title"]) for one in _figures(TWO)]
     assert shown[0] == ("success", "Success by overlap threshold")
-    assert shown[-1] == ("made-up", "Something new")
+    assert ("made-up", "Something new") in shown[1:]
 
 
 @pytest.mark.parametrize("kind", KINDS)
