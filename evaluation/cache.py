@@ -32,7 +32,7 @@ from mosam.system.typed import parse_json
 
 VARIABLE = "MOSAM_CACHE"
 MOST_KEPT = 500  # scores; the oldest go first
-_KEY = re.compile("[0-9a-f]{40}")  # other files of the folder are somebody's own
+_KEY = re.compile("[0-9a-f]{40}")  # other files in the folder are not ours
 _PACKAGES = (mosam.codecs, mosam.datasets.base, mosam.regions)  # which decide a score, beside this one
 _NAME_ENDS = "_."  # what may follow a sequence's name in the name of its files
 
@@ -84,7 +84,7 @@ def scorer_version() -> str:
 
 
 def _source_of(loader: type) -> str:
-    """Hash of the module a loader is in, which may be anybody's."""
+    """Hash of the module a loader is in, which may be third-party."""
     file = getattr(sys.modules.get(loader.__module__), "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
 

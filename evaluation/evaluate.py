@@ -50,7 +50,7 @@ def evaluate(
     (and noted), as the official programs do.
 
     Args:
-        path: a run's folder, or anybody's folder of one tracker in the benchmark's own layout.
+        path: a run's folder, or any folder of one tracker in the benchmark's own layout.
         dataset: the benchmark, or some sequences of it; a root without frames is enough.
         protocol: `name[option,...]`; None = the benchmark's own.
         allow_missing: score what is there and mark it, instead of failing where results are missing or short.
@@ -381,7 +381,7 @@ def _collect(
 
 
 def _joined_notes(scores: Mapping[str, SequenceScore]) -> tuple[str, ...]:
-    """Notes with the names of their sequences; one that many share is told once."""
+    """Notes with the names of their sequences; one that many share is reported once."""
     by_note: dict[str, list[str]] = {}
     for name, score in scores.items():
         for note in score.notes:

@@ -48,7 +48,7 @@ class ObjectFrames:
 
     Attributes:
         object_id: as annotated.
-        run: what tells several runs over one sequence apart (`pass 2`, `anchor 50`); empty where there is one.
+        run: which of several runs over one sequence (`pass 2`, `anchor 50`); empty where there is one.
         start: frame on which the object was given to the tracker.
         frames: (N,) int64, 0-based, ascending.
         visible: (N,) whether the object is annotated as there.
@@ -82,7 +82,7 @@ class TrackedSequence:
     """What one tracker did on one sequence.
 
     Attributes:
-        tracker: policy with its options, or the name of somebody's folder.
+        tracker: policy with its options, or the name of a third-party folder.
         model: network of one of our runs, else None.
         folder: of its raw results.
         objects: every object, in each of its runs.
@@ -106,7 +106,7 @@ def read_tracked(path: str | os.PathLike[str], dataset: Dataset, name: str) -> T
     """One tracker's raw results of one sequence, compared with the annotation frame by frame.
 
     Args:
-        path: a run's folder, or anybody's folder of one tracker in the benchmark's own layout.
+        path: a run's folder, or any folder of one tracker in the benchmark's own layout.
         dataset: the benchmark; frames are not read.
         name: of the sequence.
     Raises:
@@ -292,7 +292,7 @@ def _region_shapes(
 
 
 def _shape(regions: Trajectory, row: int, truth: RegionTruth) -> Shape | None:
-    """One region as a mask, or as a box where nothing tells the size of the picture; None where there is none."""
+    """One region as a mask, or as a box if the size of the image is unknown; None if there is none."""
     if regions.kinds[row] == SPECIAL:
         return None
     if truth.image_size is None:

@@ -28,7 +28,7 @@ class Scores:
 
     Attributes:
         dataset, split, protocol: what was scored and how; the protocol with its options.
-        tracker: policy with its options, or the name of somebody's folder.
+        tracker: policy with its options, or the name of a third-party folder.
         model: network of one of our runs, else None.
         overall: the benchmark's numbers by name.
         sequences: each sequence's numbers.

@@ -280,7 +280,7 @@ def choose_rows(scores: Iterable[Scores], rows: Sequence[str] | None) -> list[Sc
         scores: of several trackers.
         rows: `TRACKER` (with each of its models) or `TRACKER MODEL`; None = all as they are.
     Raises:
-        UnknownNameError: a tracker that is not there.
+        UnknownNameError: an unknown tracker.
     """
     items = list(scores)
     chosen: list[Scores] = []

@@ -110,7 +110,7 @@ def frame_strip(
         captions: more to say of a tracker on a frame (from its log), or None; then every tracker has a row.
     Raises:
         MissingDataError: no frames on disk.
-        MosamError: no trackers, or a frame that is not there.
+        MosamError: no trackers, or an unknown frame.
     """
     found = list(pick_frames(items, count=count) if picks is None else picks)
     panels = read_panels(sequence, items, found, pixels=pixels)
@@ -224,7 +224,7 @@ class _Strip:
     def _line(
         self, axes: Axes, points: NDArray[np.float64], color: str, casing: str, width: float, dashes: Any = "-"
     ) -> None:
-        """A closed line on a wider one, so that it shows on any picture."""
+        """A closed line on a wider one, so that it shows on any image."""
         low, high = np.nanmin(points, axis=0), np.nanmax(points, axis=0)
         if not (high > low).any():
             return

@@ -40,7 +40,7 @@ STYLE: Mapping[str, Any] = {
 # Okabe and Ito's colors without yellow and sky blue, which vanish on paper, and four of Tol's.
 _OWN = {"mosam": "#D55E00", "sam2": "#000000", "samurai": "#0072B2", "sam2long": "#009E73", "dam4sam": "#CC79A7"}
 _OTHERS = ("#882255", "#E69F00", "#44AA99", "#6699CC", "#999933")
-TRUTH_COLOR = "#F0E442"  # their yellow: on pictures only, where no tracker has it
+TRUTH_COLOR = "#F0E442"  # their yellow: on images only, as no tracker has it
 _COLORS = (*_OWN.values(), *_OTHERS)
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1.2, 1, 1.2)), (0, (7, 2)))
 _MARKERS = ("o", "s", "^", "D", "v")

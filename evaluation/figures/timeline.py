@@ -34,7 +34,7 @@ def jf_time_plot(title: str, items: Sequence[TrackedSequence], *, object_id: int
         items: trackers on one sequence.
         object_id: None = the mean over the objects that were given so far.
     Raises:
-        MosamError: no trackers, or an object that is not there.
+        MosamError: no trackers, or an unknown object.
     """
     chosen = {id(item): _choose(item, object_id) for item in items}
     made, axes = new_axes(width=2 * WIDTH, height=HEIGHT)

@@ -1,6 +1,6 @@
 """Boundary accuracy F: how much of two outlines lies within a small distance of the other.
 
-The definition is that of the DAVIS evaluation, pixel for pixel. The work is done on the part of the picture that holds
+The definition is that of the DAVIS evaluation, pixel for pixel. The work is done on the part of the image that holds
 the two masks, 64 pixels to a machine word: a shift of the words moves an outline sideways, a slice moves it up or down.
 """
 
@@ -89,7 +89,7 @@ def _margin(radius: float) -> int:
 
 
 def boundary_radius(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE) -> int:
-    """Pixels within which two outlines of a picture of (height, width) agree.
+    """Pixels within which two outlines of an image of (height, width) agree.
 
     >>> boundary_radius((480, 854))
     8
@@ -98,7 +98,7 @@ def boundary_radius(size: tuple[int, ...], tolerance: float = BOUNDARY_TOLERANCE
 
 
 def outline_window(mask: Mask) -> tuple[slice, slice] | None:
-    """The part of the picture that holds a mask (H, W) and all of its outline; None for an empty mask.
+    """The part of the image that holds a mask (H, W) and all of its outline; None for an empty mask.
 
     Two masks inside it have the same outlines in the part as in the whole.
     """
@@ -210,7 +210,7 @@ def _disk_off_center(radius: float) -> tuple[tuple[int, int, tuple[int, ...]], .
     """Rows of a disk whose radius is no whole number, as MOSE v2's program draws it.
 
     It takes `disk` of scikit-image at its word: pixels `-radius, -radius + 1 ...`, none of which is 0, and thickens
-    about the middle one. So the disk lies up to a pixel off its center, both ways. (Under 0.8 pixels, on pictures of
+    about the middle one. So the disk lies up to a pixel off its center, both ways. (Under 0.8 pixels, on images of
     less than 100 across, it may be empty, and what follows is up to OpenCV; here it is the center alone.)
 
     Returns:

@@ -58,7 +58,7 @@ class TrackerResults:
     Attributes:
         folder: where they lie, in the benchmark's own layout.
         codec: reads that layout.
-        timing: frames and seconds by sequence where a run's record tells them, used where the layout holds no times.
+        timing: frames and seconds by sequence from the run's record, used if the layout holds no times.
     """
 
     folder: Path
@@ -123,7 +123,7 @@ class TrackerResults:
         return WatchedMasks(self.codec.read_masks(self.folder, sequence), sequence)
 
     def timed(self, sequence: Sequence) -> tuple[int, float] | None:
-        """Frames that were timed and their seconds, or None where nothing tells."""
+        """Frames that were timed and their seconds, or None if unknown."""
         seconds = self.codec.read_times(self.folder, sequence)
         if seconds is not None and (total := total_time(seconds))[0]:
             return total

@@ -46,7 +46,7 @@ OP50, OP75 = 10, 15  # index of 0.5 and 0.75 in a success curve of 21 thresholds
 MISS, HIT = np.inf, -1.0  # center errors of frames that are decided beforehand
 NO_OVERLAP = -1.0
 ALIKE, SAME_BOX = 0.5, 0.8  # overlap with the given box below which, or above which, rows are read otherwise
-NORMALIZED = 1.5  # largest number of rows in fractions of the picture
+NORMALIZED = 1.5  # largest number of rows in fractions of the image
 TRACKINGNET_PIXELS = np.linspace(0.0, 50.0, 21)  # TrackingNet-devkit, metrics.py
 TRACKINGNET_SIZES = np.linspace(0.0, 0.5, 21)
 
@@ -182,7 +182,7 @@ class Got10k(Protocol):
     """GOT-10k: average overlap and success rates over the frames of all sequences and repetitions together.
 
     The first frame does not count, nor do frames in which the object is absent (`cover` 0, or the absence flag where a
-    benchmark has no cover). Both boxes are cut to the picture where its size is known.
+    benchmark has no cover). Both boxes are cut to the image if its size is known.
     """
 
     columns = (
@@ -299,7 +299,7 @@ def toolkit_iou(predicted: Boxes, truth: Boxes, *, size: tuple[int, int] | None 
 
     Args:
         predicted, truth: (T, 4) x, y, w, h.
-        size: (height, width) of the picture that both boxes are cut to, or None; cutting also makes negative sizes 0.
+        size: (height, width) of the image that both boxes are cut to, or None; cutting also makes negative sizes 0.
     Returns:
         (T,) in [0, 1]; NaN where a box is NaN.
     """
@@ -320,7 +320,7 @@ def _shared_area(a: Boxes, b: Boxes) -> NDArray[np.float64]:
 def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
     limit = np.array([size[1], size[0]], dtype=np.float64)
     corner = np.clip(boxes[:, :2], 0, limit)
-    # as the toolkit: the corner moves, the size stays, unless it reaches out of the picture
+    # as the toolkit: the corner moves, the size stays, unless it reaches out of the image
     return np.concatenate([corner, np.clip(boxes[:, 2:], 0, limit - corner)], axis=1)
 
 

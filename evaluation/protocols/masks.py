@@ -138,7 +138,7 @@ def read_pair(
 
 
 def frame_jf(predicted: Mask | None, true: Mask | None) -> tuple[float, float]:
-    """J and F of one object on one frame; a mask that is not there is empty."""
+    """J and F of one object on one frame; a missing mask is empty."""
     if predicted is None and true is None:
         return 1.0, 1.0
     some = predicted if predicted is not None else true

@@ -89,7 +89,7 @@ def object_values(scores: NDArray[np.float64], away: NDArray[np.bool_]) -> dict[
 
 
 def _adapted(predicted: Mask | None, true: Mask | None) -> tuple[float, float, float]:
-    """J, F within the adapted distance and F within DAVIS's; a mask that is not there is empty."""
+    """J, F within the adapted distance and F within DAVIS's; a missing mask is empty."""
     if predicted is None and true is None:
         return 1.0, 1.0, 1.0
     some = predicted if predicted is not None else true

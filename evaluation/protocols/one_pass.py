@@ -161,7 +161,7 @@ class PytrackingAvist(Pytracking):
 
 @protocol("vasttrack", needs="boxes")
 class VastTrack(Pytracking):
-    """VastTrack's Python toolkit: as `pytracking`, but a true box may begin at an edge of the picture or beyond.
+    """VastTrack's Python toolkit: as `pytracking`, but a true box may begin at or beyond an edge of the image.
 
     Its MATLAB toolkit is `lasot`, and gives other numbers for the same results.
     """

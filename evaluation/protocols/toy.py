@@ -53,7 +53,7 @@ class Toy(Protocol):
     """Every object from the frame after its first to the end of the sequence; the mean over all objects.
 
     J and F are 1 where the object is gone and nothing was predicted. Success and precision are those of the boxes on
-    frames that show the object; a box that is not there misses. `presence` is the share of frames on which an object
+    frames that show the object; a missing box is a miss. `presence` is the share of frames on which an object
     is predicted exactly when it shows.
     """
 

@@ -86,7 +86,7 @@ def _all_pairs(tables: Listed[FrameTables], objects: int) -> tuple[NDArray[np.fl
     j, f = np.zeros((2, max(proposals, objects), objects, len(tables)))
     for t, (labels, region, boundary, away) in enumerate(tables):
         rows = [label - 1 for label in labels]
-        j[:, :, t] = f[:, :, t] = away  # an empty mask is right where the object is not there
+        j[:, :, t] = f[:, :, t] = away  # an empty mask is right where the object is absent
         j[rows, :, t], f[rows, :, t] = region, boundary
     return j, f
 

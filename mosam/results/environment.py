@@ -40,7 +40,7 @@ def describe_code(folder: Path | None = None) -> dict[str, object]:
     """
     folder = Path(__file__).parent if folder is None else folder
     code: dict[str, object] = {"version": package_version("mosam"), "commit": None, "clean": None}
-    # A package installed below somebody's own repository is not part of it: only tracked files count.
+    # A package installed inside another repository is not part of it: only tracked files count.
     if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is not None:
         commit = _git(folder, "rev-parse", "HEAD")
         if commit:

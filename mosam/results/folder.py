@@ -14,7 +14,13 @@ from mosam.errors import MosamError
 SCORES = "scores.json"
 LOCK = ".lock"
 PARTIAL = ".partial-"
-HIDDEN = (PARTIAL, ".work-", ".ready-", ".shared-", ".settings-")  # what a run keeps in its folder while it goes on
+HIDDEN = (
+    PARTIAL,
+    ".work-",
+    ".ready-",
+    ".shared-",
+    ".settings-",
+)  # what a run keeps in its folder while it is under way
 _NAME_BYTES = 100  # of a sequence's name in a hidden folder's
 
 # What an operating system says when no sequence can be written any more, with the words a person understands.

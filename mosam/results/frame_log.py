@@ -46,7 +46,7 @@ class FrameLogWriter:
         """One frame; outputs must carry logs (`Engine(log=True)`).
 
         Args:
-            where: `frame`, where the output counts otherwise, and what else tells the frame from others of that number.
+            where: columns that identify the frame if its index is not enough: its own number, where a pass began.
         """
         for object_id, one in output.objects.items():
             line = {

@@ -143,7 +143,7 @@ def collect(store: RunStore, ready: str, names: Container[object], report: Calla
     if name not in names:
         return None
     known = store.record.sequences.get(name)
-    if known is not None and known.status == "done":  # somebody else was quicker
+    if known is not None and known.status == "done":  # another worker was quicker
         _refuse(store, ready)
         return None
     differences = store.record.settings.differences(outcome.settings)

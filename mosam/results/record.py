@@ -28,13 +28,13 @@ class RunSettings:
 
     Attributes:
         dataset, split, prompt: what is tracked.
-        seed: draw of a generated benchmark, and of random weights.
+        seed: of a generated benchmark, and of random weights.
         tracker: the policy with the options that differ from its defaults, `mosam[stride=3]`.
         policy: every field of its configuration.
         model: name of the network.
         weights_hash: SHA-256 of its weights.
         precision: type it computes in.
-        device: kind of processor (`cpu`, `cuda`, `mps`); rounding differs between them.
+        device: kind of device (`cpu`, `cuda`, `mps`); rounding differs between them.
         network: other choices of the network: rounding formulas, resize filter.
         engine: parity settings, see `mosam.engine.parity`.
         output: result format, value for absent objects, box convention.

@@ -4,7 +4,7 @@ A sequence is written into a hidden folder beside its final place and renamed in
 record `run.json` is replaced, also by renaming, and a copy of it, `run.json.bak`. A run killed at any moment therefore
 leaves complete results, some of them perhaps not yet in the record, and at most one hidden folder per open sequence.
 The next run clears those, compares its own settings with the recorded ones, checks every recorded result by its hash,
-and goes on. A record that is damaged all the same is mended from its copy and from what can still be read of it.
+and resumes. A record that is damaged all the same is repaired from its copy and from what can still be read of it.
 
 What is written, moved and removed has names that the result format gives to sequences, and goes through `Inside`.
 """
@@ -56,7 +56,7 @@ class RunStore:
     Attributes:
         notes: one line for each thing the user should know of what was found.
     Raises:
-        MismatchError: the folder holds results made with other settings, or files of somebody else.
+        MismatchError: the folder holds results made with other settings, or files that no run wrote.
         StoreError: another process writes this run, or the folder cannot be written.
         DataError: a damaged `run.json` that nothing can mend.
     """
@@ -171,7 +171,7 @@ class RunStore:
         drop: Iterable[str] = (),
         unhashed: Iterable[str] = (),
     ) -> SequenceRecord:
-        """Makes a folder that somebody filled the finished results of a sequence, as `commit` does.
+        """Turns a folder that a worker filled into the finished results of a sequence, as `commit` does.
 
         Args:
             ready: its name in this folder.

@@ -178,7 +178,7 @@ def _entry(key: str, entry: Entry) -> dict[str, Any]:
 
 
 def _figures(scores: Sequence[Scores]) -> list[dict[str, Any]]:
-    """Every kind that suits the scores, as an SVG picture; the others are left out."""
+    """Every kind that suits the scores, as SVG; the others are left out."""
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for figure in sorted((FIGURES[kind] for kind in FIGURES), key=lambda figure: (figure.order, figure.kind)):
@@ -194,7 +194,7 @@ def _figures(scores: Sequence[Scores]) -> list[dict[str, Any]]:
 
 
 def _points(svg: str, name: str) -> float:
-    """Width or height of a picture, in points."""
+    """Width or height of an SVG, in points."""
     found = re.search(rf'<svg [^>]*\b{name}="([0-9.]+)pt"', svg)
     return float(found[1]) if found else 0.0
 

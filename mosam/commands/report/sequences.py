@@ -58,7 +58,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A picture of some frames side by side.
+    """An image of some frames side by side.
 
     Attributes:
         source: as a data URL.
