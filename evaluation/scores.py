@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mosam.errors import DataError, MissingDataError
+from mosam.option_names import present_label
 from mosam.system.files import read_regular, write_text
 from mosam.system.typed import from_data, parse_json
 
@@ -89,7 +90,7 @@ class Scores:
         return cls(
             dataset=stored.dataset,
             split=stored.split,
-            tracker=stored.tracker,
+            tracker=present_label(stored.tracker),
             model=stored.model,
             protocol=stored.protocol,
             overall=_values(stored.overall),

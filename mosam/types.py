@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,16 +165,13 @@ class MotionNeeds:
     Attributes:
         sparse, dense: names of estimators, or `off`.
         points: points of a forecast.
-        source: `measured` uses the pixels of frame t; `extrapolated` carries the motion t-2 -> t-1 one step further.
-        beside: also keep what was seen beside each object (`mosam.motion.beside`), for `Candidate.beside`; reads the
-            flow to frame t.
+        distractors: also keep a map of distractors (`mosam.motion.distractors`); reads the flow to frame t.
     """
 
     sparse: str
     dense: str
     points: int
-    source: Literal["measured", "extrapolated"]
-    beside: bool = False
+    distractors: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -105,7 +105,7 @@ def drive(
         traces = [(*traces[offered[c.candidate].hypothesis], offered[c.candidate].index) for c in choices]
         traces = [trace if trace_length is None else trace[-trace_length:] for trace in traces]
         view = side(t) if side else None
-        updates = [policy.wrote(c.state, t, entry, view) for c, entry in zip(choices, entries, strict=True)]
+        updates = [policy.memorized(c.state, t, entry, view) for c, entry in zip(choices, entries, strict=True)]
         for update, entry in zip(updates, entries, strict=True):
             assert all(e.feature_row is not None for e in update.features), "an entry was kept that was never stored"
             if update.reencode:

@@ -11,9 +11,9 @@ from mosam.engine.engine import Engine
 
 @dataclass
 class Record:
-    """One frame of one object: `low` as shown (1, mask, mask), `memory` as stored, `ious` of all candidates."""
+    """One frame of one object: `low_res` as shown (1, mask, mask), `memory` as stored, `ious` of all candidates."""
 
-    low: torch.Tensor
+    low_res: torch.Tensor
     memory: torch.Tensor | None = None
     pointer: torch.Tensor | None = None
     object_score: float = float("nan")
@@ -39,8 +39,8 @@ class RecordingEngine(Engine):
         self._remember(features, written)
         for w in written:
             object_id = w.track.info.object_id
-            low = self.runner.shown(w.low[w.index][None, None])[0]
-            record = Record(low.clone(), object_score=w.entry.object_score, iou=w.entry.iou)
+            low_res = self.runner.shown(w.low_res[w.index][None, None])[0]
+            record = Record(low_res.clone(), object_score=w.entry.object_score, iou=w.entry.iou)
             record.ious = self._ious.pop(object_id, [])
             if w.entry.feature_row is not None:
                 record.memory = self.bank.features.rows[w.entry.feature_row].clone()

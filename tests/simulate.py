@@ -22,5 +22,5 @@ def walk(
         assert {id(s.entry) for s in plan.slots} <= {id(e) for e in update.features}
         assert {id(p.entry) for p in plan.pointers} <= {id(e) for e in update.pointers}
         plans.append((t, plan))
-        update = policy.wrote(update.state, t, entries(t), None)
+        update = policy.memorized(update.state, t, entries(t), None)
     return plans

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.engine.decodes import Decodes
-from mosam.policies.base import Candidate, Choice, Guide, ReadPlan
+from mosam.policies.base import Candidate, Choice, MotionPrompt, ReadPlan
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ def decoded_candidates(
     source: Literal["free", "guided"],
     where: Mapping[int, int],
     members: Sequence[int],
-    guides: Sequence[Guide | None],
+    guides: Sequence[MotionPrompt | None],
 ) -> list[DecodedCandidate]:
     """Candidates of one object: `where` leads from its rows to rows of the decode."""
     return [
@@ -42,8 +42,7 @@ def decoded_candidates(
                 box=None if decodes.boxes is None else decodes.boxes[row, k],
                 motion_iou=_known(decodes.motion_iou, row, k),
                 motion_trust=0.0 if guides[i] is None else guides[i].trust,  # type: ignore[union-attr]
-                probability=_known(decodes.probability, row, k),
-                beside=_known(decodes.beside, row, k),
+                distractors=_known(decodes.distractors, row, k),
             ),
             decodes,
             row,
@@ -57,7 +56,7 @@ def _known(values: NDArray[np.float64] | None, row: int, k: int) -> float | None
     return None if values is None or np.isnan(values[row, k]) else float(values[row, k])
 
 
-def decision_log(plan: ReadPlan, candidate: Candidate, choice: Choice, guide: Guide | None) -> dict[str, object]:
+def decision_log(plan: ReadPlan, candidate: Candidate, choice: Choice, guide: MotionPrompt | None) -> dict[str, object]:
     """What was read and chosen, as `ObjectOutput.log` has it."""
     return {
         "slots": [(slot.entry.frame, slot.temporal) for slot in plan.slots],

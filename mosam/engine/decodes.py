@@ -16,20 +16,7 @@ from mosam.engine.transfer import download, upload, upload_index
 from mosam.model.backbone import Decoded
 from mosam.model.constants import ABSENT_LOGIT
 
-CANDIDATE_NUMBERS = ("iou", "area", "boxes", "probability", "motion_iou", "beside")  # of `Decodes`, (R, K) or None
-
-
-@dataclass(frozen=True, slots=True)
-class Wants:
-    """Numbers of tracked candidates that cost extra and only some policies read.
-
-    Attributes:
-        boxes: corners of each mask.
-        probability: mean probability of its own pixels.
-    """
-
-    boxes: bool = False
-    probability: bool = False
+CANDIDATE_NUMBERS = ("iou", "area", "boxes", "motion_iou", "distractors")  # of `Decodes`, (R, K) or None
 
 
 @dataclass(slots=True, eq=False)
@@ -43,10 +30,8 @@ class Decodes:
         top: (R, width, grid, grid) features the masks were decoded from.
         iou: (R, K) float64. object_score: (R,) float64. area: (R, K) int64.
         boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
-        probability: (R, K) float64 mean probability of a mask's own pixels; or None.
         motion_iou: (R, K) float64 IoU with the expected mask, NaN where there is none; or None.
-        beside: (R, K) float64 how surely a mask's pixels show what was seen beside the object, on average; NaN where
-            that is not kept; or None.
+        distractors: (R, K) float64 mean of the distractor map over a mask's pixels, NaN where there is no map; or None.
     """
 
     masks: Tensor
@@ -57,9 +42,8 @@ class Decodes:
     object_score: NDArray[np.float64]
     area: NDArray[np.int64]
     boxes: NDArray[np.float64] | None = None
-    probability: NDArray[np.float64] | None = None
     motion_iou: NDArray[np.float64] | None = None
-    beside: NDArray[np.float64] | None = None
+    distractors: NDArray[np.float64] | None = None
 
 
 def measured(
@@ -67,32 +51,27 @@ def measured(
     top: Tensor,
     *,
     threshold: float,
-    wants: Wants,
-    boxes: Callable[[Tensor], Tensor],
+    boxes: Callable[[Tensor], Tensor] | None,
     expected: Sequence[NDArray[np.bool_] | None] = (),
-    beside: Sequence[NDArray[np.float32] | None] = (),
+    distractors: Sequence[NDArray[np.float32] | None] = (),
 ) -> Decodes:
     """Blank absent masks and bring all that policies read of them to the host, in one transfer.
 
     Args:
         decoded: what the network answered, and `top`, from what.
         threshold: presence logit above which a mask is not blanked.
-        wants: what else the policy reads; `boxes` gives the corners of masks.
-        expected, beside: planes to compare the masks with, as for `ModelRunner.track`.
+        boxes: gives the corners of masks, where the policy reads them.
+        expected, distractors: planes to compare the masks with, as for `ModelRunner.track`.
     """
     present = decoded.object_score > threshold
     masks = torch.where(present[:, None, None, None], decoded.masks.float(), ABSENT_LOGIT)
     numbers = _plain_numbers(decoded, masks)
-    if wants.boxes:
+    if boxes is not None:
         numbers["boxes"] = boxes(masks)
-    if wants.probability:
-        numbers["probability"] = (torch.sigmoid(masks) * (masks > 0)).flatten(2).sum(dim=2) / numbers["area"].clamp(
-            min=1
-        )
     if any(plane is not None for plane in expected):
         numbers["motion_iou"] = motion_iou(masks, *planes(expected, masks.device))
-    if any(plane is not None for plane in beside):
-        numbers["beside"] = mean_over(masks, *planes(beside, masks.device))
+    if any(plane is not None for plane in distractors):
+        numbers["distractors"] = mean_over(masks, *planes(distractors, masks.device))
     host = _to_host(numbers)
     object_score, area = host.pop("object_score")[:, 0], host.pop("area").astype(np.int64)
     return Decodes(masks, decoded.tokens, decoded.object_score, top, object_score=object_score, area=area, **host)
@@ -101,11 +80,6 @@ def measured(
 def _plain_numbers(decoded: Decoded, masks: Tensor) -> dict[str, Tensor]:
     area = (masks > 0).flatten(2).sum(dim=2)
     return {"iou": decoded.iou, "area": area, "object_score": decoded.object_score[:, None]}
-
-
-def _own_probability(masks: Tensor, area: Tensor) -> Tensor:
-    """(R, K) mean probability of each mask's own pixels, 0 where empty."""
-    return (torch.sigmoid(masks) * (masks > 0)).flatten(2).sum(dim=2) / area.clamp(min=1)
 
 
 def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
@@ -140,12 +114,12 @@ def motion_iou(masks: Tensor, expected: Tensor, has: Tensor) -> Tensor:
     return torch.where(has[:, None], iou, torch.nan)
 
 
-def mean_over(masks: Tensor, beside: Tensor, has: Tensor) -> Tensor:
+def mean_over(masks: Tensor, distractors: Tensor, has: Tensor) -> Tensor:
     """(R, K) mean of what was seen beside the object over the pixels of each candidate, 0 where empty; NaN in rows
     without.
     """
-    on = _at_side(masks, beside.shape[-1])
-    share = (on * beside).flatten(2).sum(dim=2) / on.flatten(2).sum(dim=2).clamp(min=1)
+    on = _at_side(masks, distractors.shape[-1])
+    share = (on * distractors).flatten(2).sum(dim=2) / on.flatten(2).sum(dim=2).clamp(min=1)
     return torch.where(has[:, None], share, torch.nan)
 
 

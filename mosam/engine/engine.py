@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from mosam.engine.checks import as_images, as_prompts, as_size, check_engine, check_place, check_policy
-from mosam.engine.decodes import Wants
 from mosam.engine.encode_ahead import EncodeAhead
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import ModelRunner
@@ -76,8 +75,7 @@ class Engine:
         self.bank = MemoryBank(
             tokens=sizes.tokens, memory=sizes.memory, width=sizes.width, device=model.device, capacity=capacity
         )
-        wants = Wants(boxes=policy.needs_boxes, probability=policy.needs_probability)
-        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, wants=wants)
+        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, boxes=policy.needs_boxes)
         self._composer = FrameComposer(self.runner, policy.emit)
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)
@@ -261,7 +259,7 @@ class Engine:
             with torch.inference_mode():
                 for track in video.tracks.values():
                     if track.started:
-                        self._composer.settle(video, track, everything=True)
+                        self._composer.pop_final(video, track, everything=True)
                 self._composer.flush(video, {})
             for track in video.tracks.values():
                 for hypothesis in track.hypotheses:

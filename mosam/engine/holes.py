@@ -13,18 +13,18 @@ from torch import Tensor
 from mosam.model.constants import FILLED_LOGIT
 
 
-def fill_holes(low: Tensor, max_area: int) -> Tensor:
+def fill_holes(low_res: Tensor, max_area: int) -> Tensor:
     """Give background components of at most `max_area` pixels a small positive logit.
 
     Args:
-        low: (N, 1, h, w) logits; background is `<= 0`, 8-connected.
+        low_res: (N, 1, h, w) logits; background is `<= 0`, 8-connected.
         max_area: largest hole, pixels.
     Returns:
         (N, 1, h, w), the argument where nothing had to be filled.
     """
     import cv2
 
-    background = (low <= 0).to(torch.uint8).cpu().numpy()
+    background = (low_res <= 0).to(torch.uint8).cpu().numpy()
     holes = np.zeros(background.shape, dtype=bool)
     for n in range(len(background)):
         count, labels, stats, _ = cv2.connectedComponentsWithStats(background[n, 0], connectivity=8, ltype=cv2.CV_32S)
@@ -33,5 +33,5 @@ def fill_holes(low: Tensor, max_area: int) -> Tensor:
         if count > 1 and small.any():
             holes[n, 0] = small[labels]
     if not holes.any():
-        return low
-    return torch.where(torch.from_numpy(holes).to(low.device), FILLED_LOGIT, low)
+        return low_res
+    return torch.where(torch.from_numpy(holes).to(low_res.device), FILLED_LOGIT, low_res)

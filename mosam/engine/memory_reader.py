@@ -113,7 +113,7 @@ def _filter_bias(stored: Tensor, rule: PixelFilter) -> Tensor:
     c = torch.arange(256, device=stored.device) / 254  # every value a stored byte can stand for
     low = (c < rule.tau) & (c <= 1)
     level = stored.int()
-    soft = torch.where(low, rule.beta * torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)[level]
+    soft = torch.where(low, torch.log(c.clamp(min=RELIABILITY_FLOOR)), 0.0)[level]
     if rule.mode == "bias":
         return soft
     weak = low[level]

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from mosam.engine.capacity import RowLimit, is_out_of_memory, release_memory
 from mosam.engine.capacity import max_rows as usual_rows
-from mosam.engine.decodes import Decodes, Wants, best_only, groups, measured, merged
+from mosam.engine.decodes import Decodes, best_only, groups, measured, merged
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.memory_reader import MemoryReader
 from mosam.engine.parity import Parity
 from mosam.engine.transfer import download, upload_index
 from mosam.model.backbone import Backbone, ImageFeatures, Outputs, PromptTokens
-from mosam.policies.base import Guide, ReadPlan
+from mosam.policies.base import MotionPrompt, ReadPlan
 from mosam.types import DecodedPrompt, Prompt, Size
 
 PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
@@ -38,13 +38,13 @@ class Conditioned:
     """A prompted frame of one object.
 
     Attributes:
-        low: (1, mask, mask) float32 logits.
+        low_res: (1, mask, mask) float32 logits.
         pointer: (width,) float32.
         iou, object_score, area: host numbers.
         score: () presence logit on the device.
     """
 
-    low: Tensor
+    low_res: Tensor
     pointer: Tensor
     score: Tensor
     iou: float
@@ -58,7 +58,7 @@ class MemoryJob:
 
     Attributes:
         frame_row: row of the frame batch.
-        low: (K, mask, mask) logits, of which candidate `index` is taken.
+        low_res: (K, mask, mask) logits, of which candidate `index` is taken.
         score: () presence logit.
         binarize: memorize `logit > 0` instead of its sigmoid.
         exact: (1, mask_input, mask_input) logits to memorize instead (the port's mask prompts), or None.
@@ -66,7 +66,7 @@ class MemoryJob:
     """
 
     frame_row: int
-    low: Tensor
+    low_res: Tensor
     index: int
     score: Tensor
     binarize: bool = False
@@ -83,7 +83,7 @@ class ModelRunner:
         parity: what to imitate.
         max_rows: rows of one memory-attention call, and frames of one call of the image encoder; None = by the grid and
             the device. Halved when a call runs out of memory, which is then repeated in parts; see `RowLimit`.
-        wants: what the policy reads of candidates beyond the plain numbers.
+        boxes: whether the policy reads the corners of candidates.
     """
 
     def __init__(
@@ -93,12 +93,12 @@ class ModelRunner:
         parity: Parity,
         *,
         max_rows: int | None = None,
-        wants: Wants | None = None,
+        boxes: bool = False,
     ):
         self.model = model
         self.bank = bank
         self.parity = parity
-        self.wants = wants or Wants()
+        self.boxes = boxes
         self.reader = MemoryReader(model, bank)
         self.limit = RowLimit(max_rows or usual_rows(model))
 
@@ -190,12 +190,12 @@ class ModelRunner:
         decoded = self.model.decode(features.top[rows], features, rows, tokens, outputs=outputs)
         best = decoded.iou.argmax(dim=1)
         token = decoded.tokens[torch.arange(len(prompts), device=best.device), best]
-        low, score = given.low_res, given.object_score
+        low_res, score = given.low_res, given.object_score
         pointers = self.model.pointer(token, (decoded.object_score > threshold) & (score > 0))
-        area = (low > 0).flatten(1).sum(dim=1)
+        area = (low_res > 0).flatten(1).sum(dim=1)
         host = download(torch.stack([score.float(), area.float()])).astype(np.float64)
         return [
-            Conditioned(low[i], pointers[i], score[i], 1.0, float(host[0, i]), int(host[1, i]))
+            Conditioned(low_res[i], pointers[i], score[i], 1.0, float(host[0, i]), int(host[1, i]))
             for i in range(len(prompts))
         ]
 
@@ -253,7 +253,7 @@ class ModelRunner:
         *,
         threshold: float,
         expected: Sequence[NDArray[np.bool_] | None] = (),
-        beside: Sequence[NDArray[np.float32] | None] = (),
+        distractors: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         """Memory attention and the decoder without prompt, for every row.
 
@@ -263,7 +263,7 @@ class ModelRunner:
             plans: what each row reads.
             threshold: presence logit above which a mask is not blanked.
             expected: (side, side) mask that motion expects, or None, for each row; empty = none at all.
-            beside: (side, side) what was seen beside each row's object, or None, likewise.
+            distractors: (side, side) what was seen beside each row's object, or None, likewise.
         """
 
         def work(members: list[int]) -> Decodes:
@@ -277,9 +277,9 @@ class ModelRunner:
                 tokens,
                 multimask=True,
                 threshold=threshold,
-                wants=self.wants,
+                boxes=self.boxes,
                 expected=[expected[i] for i in members] if expected else [],
-                beside=[beside[i] for i in members] if beside else [],
+                distractors=[distractors[i] for i in members] if distractors else [],
             )
 
         parts = [part for group in _buckets(plans) for part in self._in_parts(group, work)]
@@ -290,17 +290,17 @@ class ModelRunner:
         features: ImageFeatures,
         frame_rows: Sequence[int],
         top: Tensor,
-        guides: Sequence[Guide],
+        guides: Sequence[MotionPrompt],
         sizes: Sequence[Size],
         *,
-        beside: Sequence[NDArray[np.float32] | None] = (),
+        distractors: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         """A second decode of the same memory-conditioned features, with each row's extra prompt.
 
         Rows with equal numbers of points share a call: the padding label of the decoder is a token that takes part in
         attention, so unlike rows cannot be padded.
         """
-        prompts = [_guide_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
+        prompts = [_as_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
         parts = []
         for members in groups([_prompt_kind(prompt) for prompt in prompts]):
             rows, taken = self._indices([frame_rows[i] for i in members], members)
@@ -315,9 +315,9 @@ class ModelRunner:
                 multimask=multimask,
                 threshold=0.0,
                 stability=True,
-                wants=self.wants,
+                boxes=self.boxes,
                 expected=[guides[i].expected for i in members],
-                beside=[beside[i] for i in members] if beside else [],
+                distractors=[distractors[i] for i in members] if distractors else [],
             )
             parts.append((members, best_only(decodes)))
         return merged(parts, len(guides))
@@ -332,9 +332,9 @@ class ModelRunner:
         multimask: bool,
         threshold: float,
         stability: bool | None = None,
-        wants: Wants | None = None,
+        boxes: bool = False,
         expected: Sequence[NDArray[np.bool_] | None] = (),
-        beside: Sequence[NDArray[np.float32] | None] = (),
+        distractors: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
         outputs: Outputs = "multi" if multimask else "stable" if stable else "single"
@@ -342,10 +342,9 @@ class ModelRunner:
             self.model.decode(top, features, rows, tokens, outputs=outputs),
             top,
             threshold=threshold,
-            wants=wants or Wants(),
-            boxes=self._boxes,
+            boxes=self._boxes if boxes else None,
             expected=expected,
-            beside=beside,
+            distractors=distractors,
         )
 
     def _boxes(self, masks: Tensor) -> Tensor:
@@ -358,17 +357,17 @@ class ModelRunner:
         boxes = torch.stack([x0, y0, x1, y1], dim=2)
         return torch.where(columns.any(dim=2)[..., None], boxes, 0)
 
-    def upsample(self, low: Tensor) -> Tensor:
+    def upsample(self, low_res: Tensor) -> Tensor:
         """(R, K, mask, mask) logits to network input size."""
         side = self.model.sizes.image
-        return F.interpolate(low.float(), size=(side, side), mode="bilinear", align_corners=False)
+        return F.interpolate(low_res.float(), size=(side, side), mode="bilinear", align_corners=False)
 
     # memory
 
     def memorize(self, features: ImageFeatures, jobs: Sequence[MemoryJob]) -> Tensor:
         """(N, tokens, memory) bfloat16, one for each job."""
         made: list[Tensor | None] = [None] * len(jobs)
-        for group in groups([job.low.shape[0] for job in jobs]):
+        for group in groups([job.low_res.shape[0] for job in jobs]):
             for members, memory in self._in_parts(
                 group, lambda part: self._memorize(features, [jobs[i] for i in part])
             ):
@@ -386,13 +385,13 @@ class ModelRunner:
 
     def _high(self, jobs: Sequence[MemoryJob], taken: Tensor) -> Tensor:
         """(N, 1, image, image) logits to memorize, of candidate `taken` of each job."""
-        low = torch.stack([_sure(job) for job in jobs])
-        each = torch.arange(len(jobs), device=low.device)
-        if low.device.type == "cpu":
+        low_res = torch.stack([_sure(job) for job in jobs])
+        each = torch.arange(len(jobs), device=low_res.device)
+        if low_res.device.type == "cpu":
             # all candidates are up-sampled before one is taken: one channel alone rounds differently on a CPU
-            high = self.upsample(low)[each, taken][:, None]
+            high = self.upsample(low_res)[each, taken][:, None]
         else:
-            high = self.upsample(low[each, taken][:, None])
+            high = self.upsample(low_res[each, taken][:, None])
         if any(job.exact is not None for job in jobs):
             high = torch.stack([one if job.exact is None else job.exact for one, job in zip(high, jobs, strict=True)])
         return high
@@ -401,13 +400,13 @@ class ModelRunner:
         """(R, 1, mask_input, mask_input) logits of mask prompts as given (the port memorizes these)."""
         return self.model.mask_prompt(prompts).logits
 
-    def shown(self, low: Tensor) -> Tensor:
+    def shown(self, low_res: Tensor) -> Tensor:
         """(N, 1, mask, mask) logits as they are shown: small holes filled where parity asks for it."""
-        return fill_holes(low, self.parity.fill_holes) if self.parity.fill_holes else low
+        return fill_holes(low_res, self.parity.fill_holes) if self.parity.fill_holes else low_res
 
-    def reliability(self, low: Tensor) -> Tensor:
+    def reliability(self, low_res: Tensor) -> Tensor:
         """(N, mask, mask) encoded logits -> (N, tokens) uint8: mean reliability of a token, 0..254; 255 = protected."""
-        sure = torch.sigmoid(low.float())
+        sure = torch.sigmoid(low_res.float())
         c = self.model.pool_tokens((2 * sure - 1).abs(), "mean")
         protected = self.model.pool_tokens((sure > PROTECTED_PROBABILITY).float(), "max") > 0
         return torch.where(protected, 255, (c * 254).round().clamp(0, 254)).to(torch.uint8)
@@ -437,13 +436,13 @@ def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
     return ("points", (2 if prompt.box is not None else 0) + (0 if prompt.points is None else len(prompt.points)))
 
 
-def _guide_prompt(guide: Guide, size: Size) -> Prompt:
+def _as_prompt(guide: MotionPrompt, size: Size) -> Prompt:
     """A guide, in fractions of the picture, as a prompt in video pixels."""
     scale = np.array([size[1], size[0]], dtype=np.float64)
     box = None
     if guide.box is not None:
-        low, high = guide.box[:2] * scale, guide.box[2:] * scale
-        box = np.concatenate([low, high - low])
+        corner = guide.box[:2] * scale
+        box = np.concatenate([corner, guide.box[2:] * scale - corner])
     points = None if guide.points is None else guide.points * scale
     labels = None if points is None else np.ones(len(points), dtype=np.int64)
     return Prompt(1, box=box, points=points, labels=labels)
@@ -452,9 +451,9 @@ def _guide_prompt(guide: Guide, size: Size) -> Prompt:
 def _sure(job: MemoryJob) -> Tensor:
     """(K, mask, mask) logits of a job, unreliable pixels set to sure background where it asks for that."""
     if job.remask is None:
-        return job.low
-    reliability = (2 * torch.sigmoid(job.low) - 1).abs()
-    return torch.where(reliability < job.remask, -10.0, job.low)
+        return job.low_res
+    reliability = (2 * torch.sigmoid(job.low_res) - 1).abs()
+    return torch.where(reliability < job.remask, -10.0, job.low_res)
 
 
 def _buckets(plans: Sequence[ReadPlan]) -> list[list[int]]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mosam.engine.model_runner import ModelRunner
 from mosam.engine.records import FrameResult, Video
-from mosam.engine.track import Shown, Track
+from mosam.engine.track import FrameMask, Track
 from mosam.engine.transfer import to_host
 from mosam.model.constants import OVERLAP_LOGIT
 from mosam.types import FrameOutput, Mask, ObjectOutput, Size
@@ -32,7 +32,7 @@ class FrameComposer:
     def show(self, videos: Sequence[Video]) -> dict[Video, FrameOutput]:
         """Outputs of the frame that was just tracked, by video; moves on what is final."""
         now = {
-            video: {i: track.hypotheses[0].trail[-1] for i, track in video.tracks.items() if track.started}
+            video: {i: track.hypotheses[0].pending[-1] for i, track in video.tracks.items() if track.started}
             for video in videos
         }
         shown = self.compose([(video, video.next_frame, current) for video, current in now.items()])
@@ -41,8 +41,8 @@ class FrameComposer:
             started = {i: video.tracks[i] for i in current}
             video.pending.append((video.next_frame, dict.fromkeys(started)))
             for track in started.values():
-                self.settle(video, track, everything=self._emit == "online")
-                track.shelve()
+                self.pop_final(video, track, everything=self._emit == "online")
+                track.offload()
             self.flush(video, {video.next_frame: (current, outputs[video])})
         return outputs
 
@@ -52,13 +52,13 @@ class FrameComposer:
         self.flush(video, {})
         return FrameOutput(video.next_frame)
 
-    def settle(self, video: Video, track: Track, *, everything: bool) -> None:
+    def pop_final(self, video: Video, track: Track, *, everything: bool) -> None:
         """Take over the masks of a track that no later frame can change, or all of its best hypothesis."""
         first = video.pending[0][0] if video.pending else 0
-        for shown in track.settle(everything=everything):
+        for shown in track.pop_final(everything=everything):
             video.pending[shown.frame - first][1][track.info.object_id] = shown
 
-    def flush(self, video: Video, composed: Mapping[int, tuple[Mapping[int, Shown], FrameOutput]]) -> None:
+    def flush(self, video: Video, composed: Mapping[int, tuple[Mapping[int, FrameMask], FrameOutput]]) -> None:
         """Move frames whose objects are all settled to the finished ones; `composed` frames need no second look."""
         while video.pending and all(shown is not None for shown in video.pending[0][1].values()):
             frame, objects = video.pending.popleft()
@@ -68,7 +68,7 @@ class FrameComposer:
             else:
                 video.finished += self.compose([(video, frame, final)])
 
-    def compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, Shown]]]) -> list[FrameOutput]:
+    def compose(self, wanted: Sequence[tuple[Video, int, Mapping[int, FrameMask]]]) -> list[FrameOutput]:
         """Masks of frames at video size, all in one transfer."""
         known = [_known_masks(video, objects) for video, _, objects in wanted]
         masks = to_host(
@@ -92,12 +92,12 @@ class FrameComposer:
             )
         return outputs
 
-    def _masks(self, video: Video, objects: Mapping[int, Shown]) -> Tensor:
+    def _masks(self, video: Video, objects: Mapping[int, FrameMask]) -> Tensor:
         """(objects, H, W) bool: up-sampled logits, overlap resolved where asked, threshold 0."""
         device = self._runner.model.device
-        low = torch.stack([shown.low.to(device, torch.float32) for shown in objects.values()])
-        low = self._runner.shown(low)
-        logits = F.interpolate(low, size=video.size, mode="bilinear", align_corners=False)
+        low_res = torch.stack([shown.low_res.to(device, torch.float32) for shown in objects.values()])
+        low_res = self._runner.shown(low_res)
+        logits = F.interpolate(low_res, size=video.size, mode="bilinear", align_corners=False)
         if video.non_overlap and len(objects) > 1:
             winner = logits.argmax(dim=0, keepdim=True)
             mine = torch.arange(len(objects), device=logits.device)[:, None, None, None]
@@ -106,19 +106,21 @@ class FrameComposer:
 
     def chosen_masks(self, written: Sequence[FrameResult]) -> list[Mask]:
         """(H, W) masks at video size of the chosen candidates, as they are shown, in one transfer."""
-        return to_host([_enlarged(self._runner.shown(w.low[w.index][None, None]), w.video.size)[0] for w in written])
+        return to_host(
+            [_enlarged(self._runner.shown(w.low_res[w.index][None, None]), w.video.size)[0] for w in written]
+        )
 
 
-def _known_masks(video: Video, objects: Mapping[int, Shown]) -> list[Mask] | None:
+def _known_masks(video: Video, objects: Mapping[int, FrameMask]) -> list[Mask] | None:
     """Masks at video size that a policy has asked for already, where they are also what is shown."""
     known = [shown.mask for shown in objects.values() if shown.mask is not None]
     overlap = video.non_overlap and len(objects) > 1
     return known if len(known) == len(objects) and not overlap else None
 
 
-def _enlarged(low: Tensor, size: Size) -> Tensor:
+def _enlarged(low_res: Tensor, size: Size) -> Tensor:
     """(N, 1, mask, mask) logits -> (N, H, W) bool at video size."""
-    return F.interpolate(low, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
+    return F.interpolate(low_res, size=size, mode="bilinear", align_corners=False)[:, 0] > 0
 
 
 class StepMasks:
@@ -148,7 +150,7 @@ class StepMasks:
     def alternatives(self, w: FrameResult) -> NDArray[np.bool_]:
         """(K - 1, H, W) bool."""
         if id(w) not in self._alternatives:
-            rows = self._visible if w in self._visible and w.low.device.type != "cpu" else [w]
+            rows = self._visible if w in self._visible and w.low_res.device.type != "cpu" else [w]
             planes = to_host([_enlarged(_others(row)[:, None], row.video.size) for row in rows])
             self._alternatives |= dict(zip(map(id, rows), planes, strict=True))
         return self._alternatives[id(w)]
@@ -156,7 +158,7 @@ class StepMasks:
 
 def _others(w: FrameResult) -> Tensor:
     """(K - 1, mask, mask) candidates that were not chosen."""
-    return torch.cat([w.low[: w.index], w.low[w.index + 1 :]])
+    return torch.cat([w.low_res[: w.index], w.low_res[w.index + 1 :]])
 
 
 class FullSizeMasks:

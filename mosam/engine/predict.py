@@ -16,9 +16,9 @@ from mosam.engine.records import FrameResult, Row, Video, by_track
 from mosam.engine.transfer import upload_index
 from mosam.model.backbone import ImageFeatures
 from mosam.model.constants import ABSENT_LOGIT
-from mosam.motion.beside import carry
+from mosam.motion.distractors import carry
 from mosam.motion.forecast import forecast
-from mosam.policies.base import Choice, Entry, Guide, MemoryPolicy
+from mosam.policies.base import Choice, Entry, MemoryPolicy, MotionPrompt
 from mosam.types import Forecast, Prompt, Size
 
 
@@ -59,12 +59,12 @@ class Predictor:
                     video=video,
                     track=track,
                     frame_row=row,
-                    low=self._prompted_logits(one),
+                    low_res=self._prompted_logits(one),
                     index=0,
                     score=one.score,
                     entry=entry,
                     state=track.hypotheses[0].state if track.started else None,
-                    trail=track.hypotheses[0].trail if track.started else deque(),
+                    pending=track.hypotheses[0].pending if track.started else deque(),
                     binarize=self._parity.cond_memory != "official",
                     store=True,
                     log={"prompt": prompt.kind},
@@ -91,8 +91,8 @@ class Predictor:
     def _prompted_logits(self, conditioned: Conditioned) -> Tensor:
         """(1, mask, mask) logits as memory takes them; the port's are those before holes are filled."""
         if self._parity.cond_memory == "hf":
-            return conditioned.low
-        return self._runner.shown(conditioned.low[None])[0]
+            return conditioned.low_res
+        return self._runner.shown(conditioned.low_res[None])[0]
 
     def _exact(self, prompt: Prompt) -> Tensor | None:
         """The port memorizes a mask prompt as given, not through its low-resolution logits."""
@@ -117,7 +117,7 @@ class Predictor:
         free = self._free(features, rows, guides)
         offers = [decoded_candidates(free, "free", {i: i for i in members}, members, guides) for members in groups]
         for members, own in zip(groups, offers, strict=True):
-            self._spare(rows, members, own, guides)
+            self._skip_guided_decode(rows, members, own, guides)
         for own, more in zip(offers, self._guided(features, rows, free.top, groups, guides), strict=True):
             own += more
         written = []
@@ -126,27 +126,27 @@ class Predictor:
         self._store_chosen_pointers(written)
         return written
 
-    def _guides(self, rows: Sequence[Row]) -> list[Guide | None]:
+    def _guides(self, rows: Sequence[Row]) -> list[MotionPrompt | None]:
         """The guide of each row's object."""
         guides = {id(row.track): self._guide(row) for row in rows if row.hypothesis == 0}
         return [guides[id(row.track)] for row in rows]
 
-    def _guide(self, row: Row) -> Guide | None:
+    def _guide(self, row: Row) -> MotionPrompt | None:
         """What the policy makes of motion for this object."""
         if self._motion is None:
             return None
         needs, video, track = self._motion, row.video, row.track
 
-        def look() -> Forecast | None:
+        def forecast_now() -> Forecast | None:
             if video.pair is None or track.probability is None:
                 return None
             return forecast(video.pair, track.probability, needs)
 
-        if track.beside is not None:
-            track.beside = carry(track.beside, None if video.pair is None else video.pair.current)
-        return self._policy.guide(track.hypotheses[0].state, video.next_frame, look)
+        if track.distractors is not None:
+            track.distractors = carry(track.distractors, None if video.pair is None else video.pair.current)
+        return self._policy.guide(track.hypotheses[0].state, video.next_frame, forecast_now)
 
-    def _free(self, features: ImageFeatures, rows: Sequence[Row], guides: Sequence[Guide | None]) -> Decodes:
+    def _free(self, features: ImageFeatures, rows: Sequence[Row], guides: Sequence[MotionPrompt | None]) -> Decodes:
         """Every row, decoded without prompt."""
         return self._runner.track(
             features,
@@ -154,18 +154,22 @@ class Predictor:
             [row.plan for row in rows],
             threshold=self._policy.presence_threshold,
             expected=[guide.expected if guide else None for guide in guides],
-            beside=[row.track.beside for row in rows],
+            distractors=[row.track.distractors for row in rows],
         )
 
-    def _spare(
-        self, rows: Sequence[Row], members: Sequence[int], free: Sequence[DecodedCandidate], guides: list[Guide | None]
+    def _skip_guided_decode(
+        self,
+        rows: Sequence[Row],
+        members: Sequence[int],
+        free: Sequence[DecodedCandidate],
+        guides: list[MotionPrompt | None],
     ) -> None:
         """Take the prompt off the guide of one object where its policy sees that it could not matter."""
         guide, row = guides[members[0]], rows[members[0]]
         if guide is None or not guide.prompts:
             return
         state = row.track.hypotheses[0].state
-        reason = self._policy.spare(state, row.video.next_frame, [offer.candidate for offer in free])
+        reason = self._policy.skip_guided_decode(state, row.video.next_frame, [offer.candidate for offer in free])
         if reason is not None:
             log = {**(guide.log or {}), "withheld": reason}
             for i in members:
@@ -177,7 +181,7 @@ class Predictor:
         rows: Sequence[Row],
         top: Tensor,
         groups: Sequence[Sequence[int]],
-        guides: Sequence[Guide | None],
+        guides: Sequence[MotionPrompt | None],
     ) -> list[list[DecodedCandidate]]:
         """Candidates decoded with a prompt, of each object; none where there is no prompt."""
         prompts = {i: guide for i, guide in enumerate(guides) if guide is not None and guide.prompts}
@@ -189,7 +193,7 @@ class Predictor:
             top[upload_index(top.device, list(prompts))],
             list(prompts.values()),
             [rows[i].video.size for i in prompts],
-            beside=[rows[i].track.beside for i in prompts],
+            distractors=[rows[i].track.distractors for i in prompts],
         )
         where = {i: n for n, i in enumerate(prompts)}
         return [
@@ -197,31 +201,35 @@ class Predictor:
             for members in groups
         ]
 
-    def choose(self, rows: Sequence[Row], offers: Sequence[DecodedCandidate], guide: Guide | None) -> list[FrameResult]:
+    def choose(
+        self, rows: Sequence[Row], offers: Sequence[DecodedCandidate], guide: MotionPrompt | None
+    ) -> list[FrameResult]:
         """Ask the policy once for the object; one `FrameResult` for each hypothesis that lives on."""
         track, video = rows[0].track, rows[0].video
         candidates = [offer.candidate for offer in offers]
         choices = self._policy.choose([h.state for h in track.hypotheses], video.next_frame, candidates)
         return [self._chosen(choice, offers[choice.candidate], rows, guide) for choice in choices]
 
-    def _chosen(self, choice: Choice, offer: DecodedCandidate, rows: Sequence[Row], guide: Guide | None) -> FrameResult:
+    def _chosen(
+        self, choice: Choice, offer: DecodedCandidate, rows: Sequence[Row], guide: MotionPrompt | None
+    ) -> FrameResult:
         candidate = offer.candidate
         row = rows[candidate.hypothesis]
-        low, score = offer.decodes.masks[offer.row], offer.decodes.score[offer.row]
+        low_res, score = offer.decodes.masks[offer.row], offer.decodes.score[offer.row]
         entry = Entry(row.video.next_frame, "track", candidate.object_score, candidate.iou, candidate.area)
         if choice.absent and entry.visible:
-            low, score = torch.full_like(low, ABSENT_LOGIT), -score
+            low_res, score = torch.full_like(low_res, ABSENT_LOGIT), -score
             entry.object_score, entry.area = -candidate.object_score, 0
         return FrameResult(
             video=row.video,
             track=row.track,
             frame_row=row.frame_row,
-            low=low,
+            low_res=low_res,
             index=candidate.index,
             score=score,
             entry=entry,
             state=choice.state,
-            trail=row.track.hypotheses[candidate.hypothesis].trail.copy(),
+            pending=row.track.hypotheses[candidate.hypothesis].pending.copy(),
             binarize=False,
             store=choice.memory != "skip",
             log=decision_log(row.plan, candidate, choice, guide) if self._log else {},

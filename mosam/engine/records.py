@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from mosam.engine.decodes import Decodes
-from mosam.engine.track import Shown, Track
+from mosam.engine.track import FrameMask, Track
 from mosam.motion.field import MotionPair, MotionStream
 from mosam.policies.base import Entry, ReadPlan
 from mosam.types import FrameOutput, Size
@@ -27,7 +27,7 @@ class Video:
     next_frame: int = 0
     motion: MotionStream | None = None
     pair: MotionPair | None = None
-    pending: deque[tuple[int, dict[int, Shown | None]]] = field(default_factory=deque)
+    pending: deque[tuple[int, dict[int, FrameMask | None]]] = field(default_factory=deque)
     finished: list[FrameOutput] = field(default_factory=list)
 
     def __hash__(self) -> int:
@@ -49,19 +49,19 @@ class Row:
 class FrameResult:
     """One finished frame of one hypothesis, on its way into the bank.
 
-    `low` holds all (K, mask, mask) candidates of its decode, of which `index` was taken; `decodes` and `decode_row` say
-    which decode that was.
+    `low_res` holds all (K, mask, mask) candidates of its decode, of which `index` was taken; `decodes` and `decode_row`
+    say which decode that was.
     """
 
     video: Video
     track: Track
     frame_row: int
-    low: Tensor
+    low_res: Tensor
     index: int
     score: Tensor
     entry: Entry
     state: object
-    trail: deque[Shown]
+    pending: deque[FrameMask]
     binarize: bool
     store: bool
     log: dict[str, object]

@@ -11,10 +11,10 @@ from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import MemoryJob, ModelRunner
 from mosam.engine.output import FrameComposer, FullSizeMasks, StepMasks
 from mosam.engine.records import FrameResult, by_track
-from mosam.engine.track import Hypothesis, Shown
+from mosam.engine.track import FrameMask, Hypothesis
 from mosam.engine.transfer import download
 from mosam.model.backbone import ImageFeatures
-from mosam.motion.beside import learn
+from mosam.motion.distractors import learn
 from mosam.policies.base import MemoryPolicy, Update
 from mosam.types import MotionNeeds
 
@@ -60,11 +60,11 @@ class Memorizer:
             rows = self._bank.reliability.allocate(len(written))
             for w, row in zip(written, rows, strict=True):
                 w.entry.reliability_row = row
-            low = torch.stack([w.low[w.index] for w in written])
-            self._bank.reliability.write(rows, self._runner.reliability(low))
+            low_res = torch.stack([w.low_res[w.index] for w in written])
+            self._bank.reliability.write(rows, self._runner.reliability(low_res))
 
     def _write_features(self, written: Sequence[FrameResult], features: ImageFeatures) -> None:
-        jobs = [MemoryJob(w.frame_row, w.low, w.index, w.score, w.binarize, w.exact, w.remask) for w in written]
+        jobs = [MemoryJob(w.frame_row, w.low_res, w.index, w.score, w.binarize, w.exact, w.remask) for w in written]
         rows = [w.entry.feature_row for w in written]
         self._bank.features.write([row for row in rows if row is not None], self._runner.memorize(features, jobs))
 
@@ -82,19 +82,21 @@ class Memorizer:
         update = self._tell(w, masks)
         if update.reencode:
             w.entry.kind = "anchor"
-            w.binarize, w.low, w.index = True, self._runner.shown(w.low[w.index][None, None])[0], 0
+            w.binarize, w.low_res, w.index = True, self._runner.shown(w.low_res[w.index][None, None])[0], 0
             self._write_features([w], features)
         if update.log and self._log:
             w.log.update(update.log)
         self._bank.hold(update.features, update.pointers)
         log, mask = w.log if self._log else None, None if update.reencode else masks.known(w)
-        w.trail.append(Shown(w.entry.frame, w.low[w.index][None], w.entry.object_score, w.entry.iou, log, mask))
-        return Hypothesis.of(update, w.trail)
+        w.pending.append(
+            FrameMask(w.entry.frame, w.low_res[w.index][None], w.entry.object_score, w.entry.iou, log, mask)
+        )
+        return Hypothesis.of(update, w.pending)
 
     def _tell(self, w: FrameResult, masks: StepMasks) -> Update:
         """Tell the policy that a frame is finished."""
         if w.entry.kind == "track":
-            return self._policy.wrote(w.state, w.entry.frame, w.entry, FullSizeMasks(masks, w))
+            return self._policy.memorized(w.state, w.entry.frame, w.entry, FullSizeMasks(masks, w))
         if w.state is None:
             return self._policy.start(w.track.info, w.entry)
         return self._policy.prompted(w.state, w.entry.frame, w.entry)
@@ -103,9 +105,9 @@ class Memorizer:
         """Keep what motion needs of this frame: where each object is shown, and what lies beside it."""
         side = self._motion_side
         logits = F.interpolate(
-            torch.stack([w.low[w.index][None] for w in written]), (side, side), mode="bilinear", align_corners=False
+            torch.stack([w.low_res[w.index][None] for w in written]), (side, side), mode="bilinear", align_corners=False
         )
         for w, plane in zip(written, download(torch.sigmoid(logits[:, 0])), strict=True):
             w.track.probability = plane
-            if needs.beside and w.entry.visible:
-                w.track.beside = learn(w.track.beside, plane, prompted=w.entry.kind == "prompt")
+            if needs.distractors and w.entry.visible:
+                w.track.distractors = learn(w.track.distractors, plane, prompted=w.entry.kind == "prompt")

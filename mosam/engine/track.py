@@ -20,14 +20,14 @@ OPEN_FRAMES = 512  # frames that may be open at once, in all of them at most 3 x
 
 
 @dataclass(slots=True, eq=False)
-class Shown:
+class FrameMask:
     """One object's mask on one frame as it will be shown: (1, mask, mask) logits and its scores.
 
     `mask` is the same at video size, (H, W) on the host, where a policy asked for it in this step.
     """
 
     frame: int
-    low: Tensor
+    low_res: Tensor
     object_score: float
     iou: float
     log: Mapping[str, object] | None = None
@@ -41,18 +41,18 @@ class Hypothesis:
     Attributes:
         state: of the policy.
         features, pointers: entries it holds in the bank.
-        trail: its masks on the frames that are not final yet, oldest first.
+        pending: its masks on the frames that are not final yet, oldest first.
     """
 
     state: Any
     features: tuple[Entry, ...] = ()
     pointers: tuple[Entry, ...] = ()
-    trail: deque[Shown] = field(default_factory=deque)
+    pending: deque[FrameMask] = field(default_factory=deque)
 
     @classmethod
-    def of(cls, update: Update, trail: deque[Shown]) -> Hypothesis:
+    def of(cls, update: Update, pending: deque[FrameMask]) -> Hypothesis:
         """The hypothesis an update describes."""
-        return cls(update.state, update.features, update.pointers, trail)
+        return cls(update.state, update.features, update.pointers, pending)
 
 
 @dataclass(slots=True, eq=False)
@@ -64,48 +64,48 @@ class Track:
         prompts: still to come, by clip index.
         hypotheses: best first; empty until the first prompt.
         probability: (side, side) of the object on the previous frame, for motion; None before the first.
-        beside: (side, side) how surely each cell shows what was seen beside it, where the policy asked for it.
+        distractors: (side, side) how surely each cell shows what was seen beside it, where the policy asked for it.
     """
 
     info: TrackInfo
     prompts: dict[int, Prompt]
     hypotheses: list[Hypothesis] = field(default_factory=list)
     probability: NDArray[np.float32] | None = None
-    beside: NDArray[np.float32] | None = None
+    distractors: NDArray[np.float32] | None = None
 
     @property
     def started(self) -> bool:
         """The first prompt has been seen."""
         return bool(self.hypotheses)
 
-    def settle(self, *, everything: bool) -> list[Shown]:
+    def pop_final(self, *, everything: bool) -> list[FrameMask]:
         """Masks that no later frame can change.
 
         Those on which all hypotheses agree, everything of the best one where asked, and what would stay open longer
         than `OPEN_FRAMES`: there the best hypothesis decides.
         """
-        best = self.hypotheses[0].trail
-        settled = []
+        best = self.hypotheses[0].pending
+        final = []
         while best and (everything or len(best) > OPEN_FRAMES or self._agreed()):
-            settled.append(best[0])
+            final.append(best[0])
             for hypothesis in self.hypotheses:
-                hypothesis.trail.popleft()
-        return settled
+                hypothesis.pending.popleft()
+        return final
 
     def _agreed(self) -> bool:
-        first = self.hypotheses[0].trail[0]
-        return all(hypothesis.trail[0] is first for hypothesis in self.hypotheses[1:])
+        first = self.hypotheses[0].pending[0]
+        return all(hypothesis.pending[0] is first for hypothesis in self.hypotheses[1:])
 
-    def shelve(self) -> None:
-        """Keep open masks small; called once a frame after `settle`.
+    def offload(self) -> None:
+        """Keep open masks small; called once a frame after `pop_final`.
 
         The newest is copied out of the batch it came in, one that has been open for long goes to the host in half
         precision (all of what a 16-bit network says).
         """
         for hypothesis in self.hypotheses:
-            trail = hypothesis.trail
-            if trail:
-                trail[-1].low, trail[-1].mask = trail[-1].low.clone(), None
-            if len(trail) > DEVICE_FRAMES:
-                older = trail[-1 - DEVICE_FRAMES]
-                older.low = older.low.to("cpu", torch.float16)
+            pending = hypothesis.pending
+            if pending:
+                pending[-1].low_res, pending[-1].mask = pending[-1].low_res.clone(), None
+            if len(pending) > DEVICE_FRAMES:
+                older = pending[-1 - DEVICE_FRAMES]
+                older.low_res = older.low_res.to("cpu", torch.float16)

@@ -47,11 +47,9 @@ def forecast(pair: MotionPair, probability: NDArray[np.float32], needs: MotionNe
     Returns:
         The forecast, or None where there is no motion to use yet.
     """
-    motion = pair.current if needs.source == "measured" else pair.previous
+    motion = pair.current
     if motion is None:
         return None
-    if needs.source == "extrapolated":
-        motion = _one_step_on(motion)
     mask = probability > 0.5
     previous_box = _box(mask)
     if previous_box is None:
@@ -70,12 +68,6 @@ def forecast(pair: MotionPair, probability: NDArray[np.float32], needs: MotionNe
         previous_box=previous_box,
         survival=motion.survival,
     )
-
-
-def _one_step_on(motion: Motion) -> Motion:
-    """The motion t-2 -> t-1 as a guess of t-1 -> t: every point goes on by the same displacement."""
-    backward = motion.backward
-    return Motion(motion.end, 2 * motion.end - motion.start, motion.survival, backward, motion.consistent, motion.shape)
 
 
 def _sparse(

@@ -1,9 +1,9 @@
 """The policy interface: which memories a track reads, which mask it takes, what it keeps.
 
-A policy answers five questions a frame (`start`, `read`, `guide`, `choose`, `wrote`) on small host records; it never
-touches a tensor. All per-pixel and network work is named in its answers and done by the engine. State belongs to one
-hypothesis of one track and is immutable: `choose` and `wrote` return the next state, so that hypotheses can fork and
-nothing outlives a track.
+A policy answers five questions a frame (`start`, `read`, `guide`, `choose`, `memorized`) on small host records; it
+never touches a tensor. All per-pixel and network work is named in its answers and done by the engine. State belongs to
+one hypothesis of one track and is immutable: `choose` and `memorized` return the next state, so that hypotheses can
+fork and nothing outlives a track.
 
 Frame numbers in this file are clip indices `t`; a policy that counts from the start of the track uses
 `TrackInfo.local(t)`.
@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import MosamError, UnknownNameError
+from mosam.option_names import DELETED, present_options
 from mosam.registry import Registry
 from mosam.types import Forecast, Mask, MotionNeeds, Size
 
@@ -143,7 +144,6 @@ class PixelFilter:
 
     mode: Literal["bias", "drop"]
     tau: float
-    beta: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class ReadPlan:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Guide:
+class MotionPrompt:
     """What a policy makes of a forecast: a mask to compare candidates with, and possibly an extra prompt.
 
     The prompt is decoded on the memory-conditioned features, beside the decode without prompt.
@@ -203,9 +203,7 @@ class Candidate:
         box: (4,) inclusive x0, y0, x1, y1 of the mask at network input size, zeros where empty; only if `needs_boxes`.
         motion_iou: IoU with the mask that motion expects; None where the guide gave none.
         motion_trust: how far to trust that mask, in [0, 1].
-        probability: mean probability of its own pixels, 0 where empty; only if `needs_probability`.
-        beside: how surely its pixels show what was seen beside the object before, on average; None where motion does
-            not keep that.
+        distractors: mean of the distractor map over its pixels, in [0, 1]; None where there is no map.
     """
 
     hypothesis: int
@@ -217,8 +215,7 @@ class Candidate:
     box: NDArray[np.float64] | None = None
     motion_iou: float | None = None
     motion_trust: float = 0.0
-    probability: float | None = None
-    beside: float | None = None
+    distractors: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -282,7 +279,6 @@ class MemoryPolicy(ABC):
         needs_boxes: candidates carry boxes.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_memory_grid: the option that cuts single cells out of memories, which not every network's have; or None.
-        needs_probability: candidates carry the mean probability of their own pixels.
         starts_from_masks: a box prompt is decoded to a mask, and the track starts from that mask.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
         keep_everything: forget nothing. For debugging: a policy must read, choose and answer exactly as it does when it
@@ -295,7 +291,6 @@ class MemoryPolicy(ABC):
     presence_threshold: float = 0.0
     needs_boxes: bool = False
     needs_reliability: bool = False
-    needs_probability: bool = False
     needs_memory_grid: str | None = None
     starts_from_masks: bool = False
     emit: Literal["online", "final"] = "online"
@@ -340,11 +335,11 @@ class MemoryPolicy(ABC):
         """What motion to estimate, or None where the policy reads none."""
         return None
 
-    def guide(self, state: Any, t: int, forecast: Callable[[], Forecast | None]) -> Guide | None:
+    def guide(self, state: Any, t: int, forecast: Callable[[], Forecast | None]) -> MotionPrompt | None:
         """What motion says of frame `t`; `forecast` computes it when called, None where there is no motion yet."""
         return None
 
-    def spare(self, state: Any, t: int, free: Sequence[Candidate]) -> str | None:
+    def skip_guided_decode(self, state: Any, t: int, free: Sequence[Candidate]) -> str | None:
         """Why the guide's prompt need not be decoded, seeing the candidates made without it; None where it must be."""
         return None
 
@@ -354,7 +349,7 @@ class MemoryPolicy(ABC):
         return [Choice(best, states[0])]
 
     @abstractmethod
-    def wrote(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: Any, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Frame `t` is memorized as `entry`: the next state and what it keeps."""
 
 
@@ -381,7 +376,11 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
     fields = {f.name: f for f in dataclasses.fields(cls.Config)}
     hints = typing.get_type_hints(cls.Config)
     values = {}
-    for key, value in options.items():
+    for key, value in present_options(POLICIES.canonical(name), options).items():
+        if key in DELETED.get(name, {}):
+            raise MosamError(
+                f"{name}: {key} was removed, only {key}={_show(DELETED[name][key])} is left (docs/notes.md)"
+            )
         if key not in fields:
             raise UnknownNameError("option", key, fields, where=name)
         values[key] = convert(str(value), hints[key], f"{name}[{key}]")

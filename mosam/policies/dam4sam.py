@@ -135,7 +135,7 @@ class Dam4Sam(MemoryPolicy):
         best = int(np.argmax([candidate.iou for candidate in candidates]))
         return [Choice(best, states[0], memory="sigmoid" if candidates[best].area > 0 else "skip")]
 
-    def wrote(self, state: Dam4SamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: Dam4SamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Promote the frame to an anchor if it tells the object from a distractor, else remember it if it shows it."""
         mask = image_side.chosen() if entry.area > 0 else None
         area = 0 if mask is None else int(mask.sum())

@@ -24,9 +24,9 @@ from mosam.policies.base import (
     Candidate,
     Choice,
     Entry,
-    Guide,
     ImageSide,
     MemoryPolicy,
+    MotionPrompt,
     PixelFilter,
     PointerRead,
     Ranges,
@@ -47,7 +47,7 @@ USE_TRUST = 0.6  # of motion, before a guided mask may replace a free one
 USE_MARGIN = 0.05  # by which a guided mask must score higher
 JUMP_IOU, HOLD_IOU = 0.1, 0.5  # the free mask is a jump, the guided one holds on
 JUMP_TRUST, JUMP_CONFIDENCE, JUMP_QUALITY = 0.8, 0.8, 0.5
-REVIVE_SCORE = 1.0  # presence logit of a guided mask that may overrule absence
+BIN = 0.05  # width of a bin of confidence, within which the newest frame comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,39 +56,29 @@ class MosamConfig:
 
     Attributes:
         selection: temporal memory selection; off = the last frames, as SAM 2.
-        stride: D, spacing of candidates, frames.
+        stride: D, spacing of candidates, frames. A larger one spans more time with as many memories.
         pool: n, candidates kept.
         topk: k, slots filled from the pool.
-        fill: while the pool holds fewer than k, read the newest good frames in its place.
         keep_last: read t-1 as the newest slot, if the object was visible.
         pool_rule: `admitted` = the last n frames that were good enough; `window` = exactly t-D .. t-nD.
-        conf: confidence of a frame: `iou` = predicted IoU * sigmoid(presence); `mean_prob` = that times the mean
-            probability of the mask's own pixels.
-        admit_conf: confidence needed to enter the pool.
-        rank: `binned` = by confidence in bins, then newest; `strict` = by confidence.
-        bin: width of a bin.
-        tpos: temporal vectors by `rank` or by `age` (clipped).
-        pointers: `admitted` = newest frames that were good enough, age clipped; `visible`; `sam2` = all recent ones.
+        admit_conf: confidence needed to enter the pool, in [0, 1]: predicted IoU * sigmoid(presence).
+        rank: `binned` = by confidence in bins of 0.05, then newest; `strict` = by confidence.
+        pointers: `admitted` = newest frames that were good enough, age clipped; `sam2` = all recent ones.
         pix_mode: what unreliable pixels lose: `bias` = weight in attention, `drop` = all of it, `remask` = their
             foreground before memorizing, `off` = nothing.
         pix_tau: reliability below which a pixel is filtered.
-        pix_beta: strength of the bias.
         mgp: motion-guided prompting: `candidate` = a prompted mask competes, `always` = it wins whenever there is
             one, `off`.
-        motion_source: `measured` uses the pixels of frame t, `extrapolated` only earlier ones.
         sparse: point estimator (`lk-fast`, `lk`, `package.module:Class`, `off`).
         dense: flow estimator (`dis-fast`, `dis-medium`, `raft-small`, `raft-large`, `package.module:Class`, `off`).
-        doubt: a prompt is decoded only where the free mask's IoU with what motion expects is below this (`candidate`);
-            where they agree it could change little, and a decode is a quarter of a small network's time.
-        n_points: points of a prompt.
+        guide_below_iou: a prompt is decoded only where the IoU of the free mask with the one that motion expects is
+            below this (`candidate`). A lower one saves decodes; 1 = always.
+        num_points: points of a prompt.
         box: give a box.
-        w_motion: weight of motion agreement in the choice among masks.
-        beside: carry along by the flow what was seen beside the object: a mask that shows it is not the object. Needs
-            dense, measured motion.
-        w_beside: what a mask loses in the choice where all of it was seen beside the object before.
-        refuse: share of the chosen mask seen beside the object before, above which the object is called absent.
-        revive: let a very sure guided mask overrule absence.
-        rest: frames without a prompt after a reappearance.
+        w_motion: weight of motion agreement in the choice among masks, in [0, 1].
+        distractors: keep a map of distractors, carried along by the flow. Needs dense motion.
+        distractor_weight: what a mask loses in the choice where the map labels all of it, in [0, 1].
+        distractor_reject: labeled share of the chosen mask above which the object is called absent; 1 = never.
     """
 
     RANGES: ClassVar[Ranges] = {
@@ -96,46 +86,35 @@ class MosamConfig:
         "pool": (1, 256),
         "topk": (0, 6),
         "admit_conf": (0, 1),
-        "bin": (0.001, 1),
         "pix_tau": (0, 1),
-        "pix_beta": (0, 10),
-        "n_points": (0, 20),
+        "num_points": (0, 20),
         "w_motion": (0, 1),
-        "w_beside": (0, 1),
-        "refuse": (0, 1),
-        "doubt": (0, 1),
-        "rest": (0, 1000),
+        "distractor_weight": (0, 1),
+        "distractor_reject": (0, 1),
+        "guide_below_iou": (0, 1),
     }
 
     selection: bool = True
     stride: int = 5
     pool: int = 16
     topk: int = 5
-    fill: bool = False
     keep_last: bool = True
     pool_rule: Literal["admitted", "window"] = "admitted"
-    conf: Literal["iou", "mean_prob"] = "iou"
     admit_conf: float = 0.3
     rank: Literal["binned", "strict"] = "binned"
-    bin: float = 0.05
-    tpos: Literal["rank", "age"] = "rank"
-    pointers: Literal["admitted", "visible", "sam2"] = "admitted"
+    pointers: Literal["admitted", "sam2"] = "admitted"
     pix_mode: Literal["off", "bias", "drop", "remask"] = "bias"
     pix_tau: float = 0.5
-    pix_beta: float = 1.0
     mgp: Literal["off", "candidate", "always"] = "candidate"
-    motion_source: Literal["measured", "extrapolated"] = "measured"
     sparse: str = "lk-fast"
     dense: str = "dis-fast"
-    doubt: float = 0.9
-    n_points: int = 3
+    guide_below_iou: float = 0.9
+    num_points: int = 3
     box: bool = True
     w_motion: float = 0.3
-    beside: bool = True
-    w_beside: float = 0.5
-    refuse: float = 0.4
-    revive: bool = False
-    rest: int = 0
+    distractors: bool = True
+    distractor_weight: float = 0.5
+    distractor_reject: float = 0.4
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -151,14 +130,14 @@ class MosamLiteralConfig(MosamConfig):
     pool_rule: Literal["admitted", "window"] = "window"
     admit_conf: float = 0.0
     rank: Literal["binned", "strict"] = "strict"
-    pointers: Literal["admitted", "visible", "sam2"] = "sam2"
+    pointers: Literal["admitted", "sam2"] = "sam2"
     pix_mode: Literal["off", "bias", "drop", "remask"] = "drop"
     mgp: Literal["off", "candidate", "always"] = "always"
     sparse: str = "lk"
     dense: str = "dis-medium"
-    n_points: int = 5
+    num_points: int = 5
     w_motion: float = 0.15
-    beside: bool = False
+    distractors: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,12 +158,8 @@ class MosamState:
         recent: tracked frames that can still be read one by one, oldest first.
         pool: admitted frames, oldest first.
         good: newest frames whose pointers are read, oldest first.
-        fresh: newest good frames that stand in for the pool while it is small, oldest first.
         last: the previous frame.
         admitted_at: clip index of the last admission.
-        guide: what motion said of the current frame.
-        back_since: clip index of the last reappearance.
-        probability: mean probability of the chosen mask of the current frame.
     """
 
     track: TrackInfo
@@ -193,10 +168,7 @@ class MosamState:
     recent: tuple[Rated, ...] = ()
     pool: tuple[Rated, ...] = ()
     good: tuple[Rated, ...] = ()
-    fresh: tuple[Rated, ...] = ()
     admitted_at: int = 0
-    back_since: int = 0
-    probability: float = 1.0
 
 
 @POLICIES.register("mosam")
@@ -210,15 +182,14 @@ class Mosam(MemoryPolicy):
         super().__init__(config)
         self.needs_reliability = config.pix_mode in ("bias", "drop")
         self.needs_memory_grid = "pix_mode=drop" if config.pix_mode == "drop" else None
-        self.needs_probability = config.conf == "mean_prob"
 
     def motion(self) -> MotionNeeds | None:
         """See `MemoryPolicy.motion`."""
         c = self.config
-        beside = c.beside and c.dense != "off" and c.motion_source == "measured"
-        if (c.mgp == "off" and c.w_motion == 0 and not beside) or (c.sparse == "off" and c.dense == "off"):
+        distractors = c.distractors and c.dense != "off"
+        if (c.mgp == "off" and c.w_motion == 0 and not distractors) or (c.sparse == "off" and c.dense == "off"):
             return None
-        return MotionNeeds(c.sparse, c.dense, c.n_points, c.motion_source, beside)
+        return MotionNeeds(c.sparse, c.dense, c.num_points, distractors)
 
     def live_features(self, info: TrackInfo) -> int:
         """See `MemoryPolicy.live_features`."""
@@ -227,13 +198,13 @@ class Mosam(MemoryPolicy):
             return info.slots
         if c.pool_rule == "window":
             return c.pool * c.stride + 2
-        return max(c.pool + 3, 2 * c.topk + 2) if c.fill else c.pool + 3
+        return c.pool + 3
 
     # Spatial-Temporal Memory Selection
 
     def start(self, track: TrackInfo, entry: Entry) -> Update:
         """See `MemoryPolicy.start`."""
-        state = MosamState(track, (entry,), Rated(entry, 1.0), admitted_at=entry.frame, back_since=entry.frame)
+        state = MosamState(track, (entry,), Rated(entry, 1.0), admitted_at=entry.frame)
         return self._update(state, entry.frame)
 
     def prompted(self, state: MosamState, t: int, entry: Entry) -> Update:
@@ -248,11 +219,10 @@ class Mosam(MemoryPolicy):
         filtered = c.pix_mode in ("bias", "drop")
         slots = conditioning_slots(track, state.conditioning)
         for i, rated in enumerate(chosen):
-            rank = len(chosen) - 1 - i if c.tpos == "rank" else min(t - rated.entry.frame, track.slots - 1) - 1
-            slots += (SlotRead(rated.entry, rank, filtered=filtered),)
+            slots += (SlotRead(rated.entry, len(chosen) - 1 - i, filtered=filtered),)
         span = track.pointer_span(t)
         pointers = conditioning_pointers(track, state.conditioning, t) + self._pointers(state, t, span)
-        rule = PixelFilter(c.pix_mode, c.pix_tau, c.pix_beta) if filtered else None
+        rule = PixelFilter(c.pix_mode, c.pix_tau) if filtered else None
         return ReadPlan(slots, pointers, span, rule)
 
     def _selected(self, state: MosamState, t: int) -> list[Rated]:
@@ -262,10 +232,6 @@ class Mosam(MemoryPolicy):
         if not c.selection:
             return [r for r in state.recent if t - r.entry.frame <= room]
         chosen = sorted(self._candidates(state, t), key=self._order, reverse=True)[: c.topk]
-        if c.fill and len(chosen) < c.topk:
-            have = {id(r.entry) for r in chosen}
-            newest = [r for r in reversed(state.fresh) if id(r.entry) not in have]
-            chosen += newest[: c.topk - len(chosen)]
         last = state.last
         newest_usable = last.entry.kind == "track" and last.entry.visible
         if newest_usable and (not chosen or c.keep_last) and all(r.entry is not last.entry for r in chosen):
@@ -280,7 +246,7 @@ class Mosam(MemoryPolicy):
         return [r for r in state.recent if r.entry.frame in wanted and r.conf > 0 and r.conf >= c.admit_conf]
 
     def _order(self, rated: Rated) -> tuple[float, int]:
-        conf = rated.conf if self.config.rank == "strict" else math.floor(rated.conf / self.config.bin)
+        conf = rated.conf if self.config.rank == "strict" else math.floor(rated.conf / BIN)
         return conf, rated.entry.frame
 
     def _pointers(self, state: MosamState, t: int, span: int) -> tuple[PointerRead, ...]:
@@ -290,31 +256,26 @@ class Mosam(MemoryPolicy):
         limit = state.track.pointers - 1
         return tuple(PointerRead(r.entry, min(t - r.entry.frame, limit)) for r in newest)
 
-    def wrote(self, state: MosamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: MosamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Rate the finished frame; admit it to the pool and to the pointers if it is good enough."""
         c = self.config
-        conf = self.confidence(entry, state.probability)
+        conf = self.confidence(entry)
         rated = Rated(entry, conf)
-        if entry.visible and not state.last.entry.visible:
-            state = replace(state, back_since=t)
         due = state.track.local(t) % c.stride == 0 or t - state.admitted_at >= c.stride
         good = entry.visible and conf >= c.admit_conf
         admitted = due and good
         if admitted:
             state = replace(state, pool=self.newest((*state.pool, rated), c.pool), admitted_at=t)
-        if good if c.pointers == "admitted" else entry.visible:
+        if good:
             state = replace(state, good=self.newest((*state.good, rated), state.track.pointers - 1))
-        if c.fill and good and c.topk:
-            state = replace(state, fresh=self.newest((*state.fresh, rated), c.topk))
         state = replace(state, last=rated, recent=(*state.recent, rated))
         return self._update(state, t, {"conf": conf, "admitted": admitted})
 
-    def confidence(self, entry: Entry, probability: float) -> float:
+    def confidence(self, entry: Entry) -> float:
         """Predicted IoU times presence, in [0, 1]; 0 where the object was absent."""
         if not entry.visible:
             return 0.0
-        conf = entry.iou / (1 + math.exp(-entry.object_score))
-        return conf * probability if self.config.conf == "mean_prob" else conf
+        return entry.iou / (1 + math.exp(-entry.object_score))
 
     def _update(self, state: MosamState, t: int, log: dict[str, object] | None = None) -> Update:
         """Keep what some later frame can still read, and nothing else."""
@@ -330,12 +291,10 @@ class Mosam(MemoryPolicy):
             features_from = t
         pointers_from = t + 1 - (track.pointers - 1)
         recent = tuple(r for r in state.recent if r.entry.frame >= min(features_from, pointers_from))
-        fresh = state.fresh if c.pool_rule == "window" or len(state.pool) < c.topk else ()
-        state = replace(state, recent=recent, fresh=fresh)
+        state = replace(state, recent=recent)
         stored = [r.entry for r in recent if r.entry.frame >= features_from]
         if c.selection and c.pool_rule == "admitted":
-            held = dict.fromkeys(r.entry for r in (*state.pool, *fresh))
-            stored += [entry for entry in held if entry.frame < features_from]
+            stored += [r.entry for r in state.pool if r.entry.frame < features_from]
         features = tuple(e for e in stored if e.feature_row is not None)
         if c.pointers == "sam2":
             pointers = tuple(r.entry for r in recent if r.entry.frame >= pointers_from)
@@ -345,14 +304,14 @@ class Mosam(MemoryPolicy):
 
     # Motion-Guided Prompting
 
-    def guide(self, state: MosamState, t: int, forecast: Callable[[], Forecast | None]) -> Guide | None:
+    def guide(self, state: MosamState, t: int, forecast: Callable[[], Forecast | None]) -> MotionPrompt | None:
         """The mask motion expects, and a box with points unless there is a reason to withhold them."""
         c = self.config
         if not state.last.entry.visible:
-            return Guide(log={"withheld": "absent before"})
+            return MotionPrompt(log={"withheld": "absent before"})
         seen = forecast()
         if seen is None:
-            return Guide(log={"withheld": "no motion yet"})
+            return MotionPrompt(log={"withheld": "no motion yet"})
         log: dict[str, object] = {
             "trust": seen.trust,
             "trust_sparse": seen.trust_sparse,
@@ -360,9 +319,9 @@ class Mosam(MemoryPolicy):
         }
         reason = self._withheld(state, t, seen)
         if reason or c.mgp == "off":
-            return Guide(seen.expected, seen.trust, log={**log, "withheld": reason or "off"})
-        points = seen.points[: c.n_points] if c.n_points and len(seen.points) else None
-        return Guide(seen.expected, seen.trust, seen.box if c.box else None, points, {**log, "withheld": None})
+            return MotionPrompt(seen.expected, seen.trust, log={**log, "withheld": reason or "off"})
+        points = seen.points[: c.num_points] if c.num_points and len(seen.points) else None
+        return MotionPrompt(seen.expected, seen.trust, seen.box if c.box else None, points, {**log, "withheld": None})
 
     def _withheld(self, state: MosamState, t: int, seen: Forecast) -> str | None:
         """Why no prompt is given, or None."""
@@ -379,21 +338,19 @@ class Mosam(MemoryPolicy):
             return "no valid box"
         if _leaving(seen):
             return "leaving"
-        if self.config.rest and state.back_since > state.track.start and t - state.back_since <= self.config.rest:
-            return "resting"
         return None
 
-    def spare(self, state: MosamState, t: int, free: Sequence[Candidate]) -> str | None:
+    def skip_guided_decode(self, state: MosamState, t: int, free: Sequence[Candidate]) -> str | None:
         """Spare the second decode where its mask could not be taken, or the first one leaves no doubt."""
         c = self.config
         if c.mgp == "always":
             return None
         best = max(free, key=self._score)
         if best.object_score <= 0:
-            return None if c.revive and self._sure(state, best) else "absent"
+            return "absent"
         if best.motion_trust < USE_TRUST:
             return "low trust"
-        if best.motion_iou is not None and best.motion_iou >= c.doubt:
+        if best.motion_iou is not None and best.motion_iou >= c.guide_below_iou:
             return "no doubt"
         can_jump = (best.motion_iou or 0.0) < JUMP_IOU and self._sure(state, best)
         return None if can_jump or self._score(best) + USE_MARGIN < 1 else "cannot win"
@@ -412,20 +369,19 @@ class Mosam(MemoryPolicy):
         why = self._prefer_guided(state, candidates, scores, best, guided)
         chosen = best if why is None or guided is None else guided
         taken = candidates[chosen]
-        refused = taken.beside is not None and taken.beside > self.config.refuse
+        refused = taken.distractors is not None and taken.distractors > self.config.distractor_reject
         absent = refused or taken.object_score <= 0 or taken.area == 0
         log = {
             "score": scores[chosen],
             "guided_won": why,
             "motion_iou": taken.motion_iou,
-            "beside": taken.beside,
+            "beside": taken.distractors,
             "refused": refused,
         }
-        probability = 1.0 if taken.probability is None else taken.probability
         return [
             Choice(
                 chosen,
-                replace(state, probability=probability),
+                state,
                 memory="skip" if absent and self.config.selection else "sigmoid",  # never read, so never made
                 remask=self.config.pix_tau if self.config.pix_mode == "remask" else None,
                 absent=refused,
@@ -434,7 +390,7 @@ class Mosam(MemoryPolicy):
         ]
 
     def _score(self, candidate: Candidate) -> float:
-        quality = candidate.iou - self.config.w_beside * (candidate.beside or 0.0)
+        quality = candidate.iou - self.config.distractor_weight * (candidate.distractors or 0.0)
         if candidate.motion_iou is None:
             return quality
         w = self.config.w_motion
@@ -456,9 +412,7 @@ class Mosam(MemoryPolicy):
         free, other = candidates[best], candidates[guided]
         trust = other.motion_trust
         sure = self._sure(state, other)
-        if free.object_score <= 0:
-            return "revived" if self.config.revive and other.object_score > REVIVE_SCORE and sure else None
-        if other.object_score <= 0 or trust < USE_TRUST:
+        if free.object_score <= 0 or other.object_score <= 0 or trust < USE_TRUST:
             return None
         if scores[guided] > scores[best] + USE_MARGIN:
             return "score"

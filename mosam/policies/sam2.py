@@ -94,8 +94,8 @@ class Sam2(MemoryPolicy):
             pointers += recent_pointers(state.recent, t, span)
         return ReadPlan(slots, pointers, span)
 
-    def wrote(self, state: RecentState, t: int, entry: Entry, image_side: ImageSide) -> Update:
-        """See `MemoryPolicy.wrote`."""
+    def memorized(self, state: RecentState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+        """See `MemoryPolicy.memorized`."""
         return self._update(replace(state, recent=(*state.recent, entry)), t)
 
     def _frames(self, track: TrackInfo, t: int) -> list[tuple[int, int]]:

@@ -181,7 +181,7 @@ class Sam2Long(MemoryPolicy):
             choices.append(Choice(index, state, log=log))
         return choices
 
-    def wrote(self, state: PathwayState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: PathwayState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if the object was there and the mask is good."""
         accepted = state.accepted
         if entry.iou > self.iou and entry.object_score > 0:

@@ -151,7 +151,7 @@ class Samurai(MemoryPolicy):
         state = replace(state, box_filter=box_filter, stable=stable, agreement=agreement)
         return [Choice(best, state, log={"motion": agreement, "stable": stable})]
 
-    def wrote(self, state: SamuraiState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: SamuraiState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if it is good; its pointer is kept either way."""
         accepted = state.accepted
         if self._worthy(state, entry):

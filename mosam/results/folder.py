@@ -8,8 +8,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mosam.errors import MosamError
+from mosam.option_names import earlier_label
 
 SCORES = "scores.json"
 LOCK = ".lock"
@@ -62,6 +64,12 @@ def run_name(
     name = f"{tracker.replace('[', '-').replace(']', '')}-{short.replace(':', '-')}"
     extras = [split, prompt, settings, f"seed{seed}" if seed else None]
     return "@".join([name, *filter(None, extras)]).replace("/", "_")  # one folder, whatever an option says
+
+
+def run_folder(parent: Path, tracker: str, model: str, **extras: Any) -> Path:
+    """The folder of a run below `parent`, see `run_name`; one that is there by earlier names of options is found."""
+    folder, earlier = (parent / run_name(label, model, **extras) for label in (tracker, earlier_label(tracker)))
+    return earlier if earlier.is_dir() and not folder.exists() else folder
 
 
 def hidden_name(prefix: str, name: str) -> str:

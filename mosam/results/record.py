@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from mosam.errors import DataError, MissingDataError
+from mosam.option_names import present_label, present_options
 from mosam.system.files import read_regular
 from mosam.system.typed import from_data, parse_json
 
@@ -156,9 +157,15 @@ class RunRecord:
             raise DataError(where, f"format: expected {FORMAT}, got {str(fields.get('format'))[:20]!r}")
         rest = from_data(_Rest, fields, where, unknown=True)
         return cls(
-            from_data(RunSettings, fields, where, unknown=True),
+            _present(from_data(RunSettings, fields, where, unknown=True)),
             rest.selection, rest.annotation_hash, rest.environment, rest.sequences,
         )  # fmt: skip
+
+
+def _present(settings: RunSettings) -> RunSettings:
+    """Settings with the options of the tracker by their present names."""
+    policy = present_options(settings.tracker.partition("[")[0], settings.policy)
+    return dataclasses.replace(settings, tracker=present_label(settings.tracker), policy=policy)
 
 
 @dataclass(frozen=True, slots=True)

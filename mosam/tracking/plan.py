@@ -14,7 +14,7 @@ from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
 from mosam.model.family import load_named
 from mosam.policies.base import POLICIES, load_policy, parse_tracker
-from mosam.results.folder import run_name
+from mosam.results.folder import run_folder
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.tracking.events import Progress
@@ -156,7 +156,8 @@ def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> Pl
     dataset = choose_dataset(options)
     chosen = preset(options.settings, policy.name, dataset.info.task)
     model = options.model or default_model(dataset.name)
-    name = run_name(
+    out = run_folder(
+        options.results / dataset.name,
         policy.label,
         model,
         split=None if dataset.split == dataset.info.default_split else dataset.split,
@@ -164,7 +165,7 @@ def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> Pl
         settings=None if options.settings == "common" else options.settings,
         seed=options.seed,
     )
-    return PlannedRun(options, dataset, policy, model, chosen, output, options.results / dataset.name / name)
+    return PlannedRun(options, dataset, policy, model, chosen, output, out)
 
 
 def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:

@@ -54,10 +54,10 @@ def test_only_the_same_batch_is_taken():
 
 
 def test_no_memory_for_two_batches_is_no_error():
-    def refuse(images):
+    def distractor_reject(images):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    encoder = EncodeAhead(refuse, CPU)
+    encoder = EncodeAhead(distractor_reject, CPU)
     encoder.begin([1], ["a"])
     assert encoder.take([1]) is None
     calls = []

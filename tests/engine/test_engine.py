@@ -109,16 +109,16 @@ def test_a_policy_may_call_the_object_absent():
     seen = [output.frame_index for output in plain if output.objects[1].mask.any()]
     last = seen[-1]
     assert last > 1
-    choose, wrote = policy.choose, policy.wrote
+    choose, memorized = policy.choose, policy.memorized
 
-    def refuse(states, t, candidates):
+    def distractor_reject(states, t, candidates):
         return [replace(choice, absent=t == last) for choice in choose(states, t, candidates)]
 
     def watch(state, t, entry, image_side):
         told[t] = (entry.visible, entry.area, entry.object_score)
-        return wrote(state, t, entry, image_side)
+        return memorized(state, t, entry, image_side)
 
-    policy.choose, policy.wrote = refuse, watch
+    policy.choose, policy.memorized = distractor_reject, watch
     [outputs] = run(Engine(FakeBackbone(), policy), [([mask(1)], frames)], lanes=1)
     assert not outputs[last].objects[1].mask.any()
     assert outputs[last].objects[1].object_score == -plain[last].objects[1].object_score < 0

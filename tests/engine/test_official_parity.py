@@ -57,7 +57,7 @@ def test_replay(backbone, case):
         for i, t in enumerate(map(int, stored.frames)):
             record = records[t]
             mine = {
-                "logits": record.low.numpy(),
+                "logits": record.low_res.numpy(),
                 "memory": record.memory.view(torch.int16).numpy(),
                 "pointer": record.pointer.numpy(),
                 "mask": masks[object_id][t],

@@ -85,7 +85,7 @@ def test_masks_and_scores_agree(library_model, kind):
         for t, image in enumerate(frames):
             theirs = library_model(session, frame_idx=t)
             output = engine.step({video: image})[video].objects[1]
-            differences.append((engine.records[1][t].low - theirs.pred_masks[0]).abs().max().item())
+            differences.append((engine.records[1][t].low_res - theirs.pred_masks[0]).abs().max().item())
             scores.append((output.object_score, theirs.object_score_logits.flatten()[0].item()))
     assert max(differences) <= TOLERANCE, differences
     assert np.allclose(*np.transpose(scores), atol=TOLERANCE)

@@ -10,7 +10,7 @@ from mosam.motion.forecast import forecast
 from mosam.types import MotionNeeds
 
 H, W, SIDE = 192, 256, 128
-NEEDS = MotionNeeds("lk", "dis-medium", 3, "measured")
+NEEDS = MotionNeeds("lk", "dis-medium", 3)
 
 
 def blurred(seed: int, h: int, w: int) -> np.ndarray:
@@ -66,18 +66,9 @@ def test_a_moving_object_is_forecast_where_it_went(sparse, dense, pixels, overla
 def test_points_are_spread_and_no_more_than_asked():
     motion = pair((80, 60), (84, 60))
     for count in (1, 3, 5):
-        points = forecast(motion, probability(80, 60), MotionNeeds("lk", "dis-medium", count, "measured")).points
+        points = forecast(motion, probability(80, 60), MotionNeeds("lk", "dis-medium", count)).points
         assert len(points) == count
         assert len(np.unique(points, axis=0)) == count
-
-
-def test_extrapolated_uses_earlier_frames_only():
-    needs = MotionNeeds("lk", "dis-medium", 3, "extrapolated")
-    steady = pair((80, 60), (88, 60), (96, 60))
-    assert np.allclose(center(forecast(steady, probability(88, 60), needs).box), (126, 90), atol=3)
-    turned = pair((80, 60), (88, 60), (80, 60))  # it turns back on the last frame, which must not be known
-    assert np.allclose(center(forecast(turned, probability(88, 60), needs).box), (126, 90), atol=3)
-    assert forecast(pair((80, 60), (88, 60)), probability(80, 60), needs) is None
 
 
 def test_an_object_that_is_replaced_gives_no_trust():

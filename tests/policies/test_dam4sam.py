@@ -78,7 +78,7 @@ class Official:
                 ptrs.append((f, back))
         return read, ptrs
 
-    def wrote(self, t: int, iou: float, side: Side, present: bool) -> bool:
+    def memorized(self, t: int, iou: float, side: Side, present: bool) -> bool:
         area = int(side.chosen().sum()) if present else 0
         self.areas.append(area)
         ratio = -1.0
@@ -119,7 +119,7 @@ def replay(steps, frames) -> int:
         assert slots(step.plans[0]) == read, step.t
         assert pointers(step.plans[0]) == ptrs, step.t
         assert step.plans[0].span == min(step.t + 1, 16)
-        promoted = official.wrote(step.t, iou, scene(scale, distractor), present)
+        promoted = official.memorized(step.t, iou, scene(scale, distractor), present)
         assert step.updates[0].reencode == promoted, step.t
         promotions += promoted
     return promotions
@@ -211,7 +211,7 @@ def test_a_later_prompt_is_an_anchor():
     update = policy.start(info(100), Entry(0, "prompt", 10.0, 1.0, 50))
     for t in range(1, 12):
         entry = Entry(t, "track", 4.0, 0.5, 50, t, t)
-        update = policy.wrote(update.state, t, entry, Side(OBJECT, np.stack([NOTHING])))
+        update = policy.memorized(update.state, t, entry, Side(OBJECT, np.stack([NOTHING])))
     update = policy.prompted(update.state, 12, Entry(12, "prompt", 10.0, 1.0, 50))
     assert slots(policy.read(update.state, 13)) == [(0, 6), (5, 2), (10, 1), (12, 0)]
     assert slots(policy.read(update.state, 14))[:2] == [(12, 6), (0, 6)]

@@ -8,7 +8,7 @@ from simulate import info, walk
 
 from mosam.errors import MosamError
 from mosam.policies.base import Candidate, Entry, load_policy
-from mosam.policies.mosam import GUIDE_CONFIDENCE, MosamState, Rated
+from mosam.policies.mosam import BIN, GUIDE_CONFIDENCE, MosamState, Rated
 from mosam.types import Forecast
 
 
@@ -37,15 +37,6 @@ def test_worked_selection():
     assert frames(got[38]) == [15, 20, 25, 30, 35, 37]
     assert [s.temporal for s in got[38].slots] == [6, 5, 4, 3, 2, 1, 0]
     assert [(p.entry.frame, p.position) for p in got[38].pointers][:3] == [(0, 38), (37, 1), (36, 2)]
-
-
-def test_a_small_pool_is_filled_with_the_newest_good_frames():
-    got = plans(load_policy("mosam", mgp="off", fill="on"), lambda t: 0.1 if t == 3 else 0.9, 40)
-    assert frames(got[4]) == [1, 2, 3], "the last frame is read as long as the object is there"
-    assert frames(got[5]) == [1, 2, 4]
-    assert frames(got[8]) == [2, 4, 5, 6, 7]
-    assert frames(got[13]) == [5, 9, 10, 11, 12]
-    assert frames(got[38]) == [15, 20, 25, 30, 35, 37], "a full pool needs none"
 
 
 def test_the_pool_survives_a_long_absence():
@@ -79,14 +70,16 @@ def test_literal_window_slides_and_forgets():
 
 def test_visible_only_memory_of_the_ablation():
     options = {"stride": 1, "pool": 6, "topk": 6, "admit_conf": 0, "keep_last": "off"}
-    policy = load_policy("mosam", mgp="off", w_motion=0, beside="off", **options)
+    policy = load_policy("mosam", mgp="off", w_motion=0, distractors="off", **options)
     got = plans(policy, lambda t: 0.0 if t in (7, 8) else 0.9, 12)
     assert frames(got[10]) == [3, 4, 5, 6, 9] or frames(got[10]) == [2, 3, 4, 5, 6, 9]
     assert policy.motion() is None
 
 
 def test_selection_off_is_sam2():
-    ours = load_policy("mosam", selection="off", pointers="sam2", pix_mode="off", mgp="off", w_motion=0, beside="off")
+    ours = load_policy(
+        "mosam", selection="off", pointers="sam2", pix_mode="off", mgp="off", w_motion=0, distractors="off"
+    )
     rows = {t: Entry(t, "track", 3.0 if t % 3 else -3.0, 0.5, 9 if t % 3 else 0, feature_row=t) for t in range(40)}
     a = walk(ours, info(1000), rows.__getitem__, 30)
     b = walk(load_policy("sam2"), info(1000), rows.__getitem__, 30)
@@ -107,11 +100,8 @@ def everything(policy, history, t):
         for f, q in history:
             if q > 0 and q >= c.admit_conf and (f % c.stride == 0 or f - admitted >= c.stride):
                 pool, admitted = [*pool, (f, q)][-c.pool :], f
-    key = (lambda fq: (fq[1], fq[0])) if c.rank == "strict" else (lambda fq: (np.floor(fq[1] / c.bin), fq[0]))
+    key = (lambda fq: (fq[1], fq[0])) if c.rank == "strict" else (lambda fq: (np.floor(fq[1] / BIN), fq[0]))
     chosen = [f for f, _ in sorted(pool, key=key, reverse=True)[: c.topk]]
-    if c.fill:
-        good = [f for f, q in visible if q >= c.admit_conf and f not in chosen]
-        chosen += good[::-1][: c.topk - len(chosen)]
     last, quality = history[-1]
     if quality > 0 and last not in chosen and (c.keep_last or not chosen):
         chosen = [*chosen[:5], last]
@@ -121,21 +111,20 @@ def everything(policy, history, t):
 @settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.2, 0.31, 0.55, 0.8, 0.83, 0.97]), min_size=2, max_size=90),
-    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]", "mosam[fill]"]),
+    st.sampled_from(["mosam", "mosam-literal", "mosam[strict]", "mosam[k6]"]),
 )
 def test_bounded_state_equals_the_whole_history(quality, name):
     policy = {
         "mosam": lambda: load_policy("mosam"),
         "mosam-literal": lambda: load_policy("mosam-literal"),
         "mosam[strict]": lambda: load_policy("mosam", rank="strict", stride=3, pool=6, topk=3),
-        "mosam[fill]": lambda: load_policy("mosam", topk=6, pool=6, fill=True),
         "mosam[k6]": lambda: load_policy("mosam", topk=6, stride=2),
     }[name]()
     got = plans(policy, lambda t: quality[t - 1], len(quality))
     history = []
     for t in range(2, len(quality) + 1):
         f = t - 1
-        q = policy.confidence(entry(f, quality[f - 1]), 1.0)
+        q = policy.confidence(entry(f, quality[f - 1]))
         history.append((f, q))
         assert frames(got[t]) == everything(policy, history, t)
         assert all(dict(history)[s] > 0 for s in frames(got[t]))
@@ -148,7 +137,7 @@ def test_memory_is_bounded_over_long_absences(name):
     update = policy.start(track, Entry(0, "prompt", 10.0, 1.0, 50, feature_row=0))
     most = 0
     for t in range(1, 3001):
-        update = policy.wrote(update.state, t, entry(t, 0.0 if (t // 400) % 2 else 0.9), None)
+        update = policy.memorized(update.state, t, entry(t, 0.0 if (t // 400) % 2 else 0.9), None)
         most = max(most, len(update.features))
         assert len(update.pointers) <= 16
     assert most <= policy.live_features(track)
@@ -197,7 +186,7 @@ def test_motion_off_still_scores_but_never_prompts():
     guide = policy.guide(state(), 10, seen)
     assert not guide.prompts
     assert guide.expected is not None
-    assert load_policy("mosam", mgp="off", w_motion=0, beside="off").motion() is None
+    assert load_policy("mosam", mgp="off", w_motion=0, distractors="off").motion() is None
 
 
 def offers(free, guided=None, score=5.0):
@@ -220,7 +209,6 @@ def offers(free, guided=None, score=5.0):
         (offers([(0.9, 0.05), (0.2, 0.05), (0.2, 0.0)], (0.55, 0.8, 0.9)), {}, 3, "jump"),
         (offers([(0.9, 0.05), (0.2, 0.05), (0.2, 0.0)], (0.45, 0.8, 0.9)), {}, 0, None),
         (offers([(0.1, 0.0)] * 3, (0.9, 0.9, 0.9), score=-2.0), {}, 0, None),
-        (offers([(0.1, 0.0)] * 3, (0.9, 0.9, 0.9), score=-2.0), {"revive": "on"}, 3, "revived"),
         (offers([(0.9, 0.9)] * 3, (0.1, 0.1, 0.1)), {"mgp": "always"}, 3, "always"),
         (offers([(0.85, 0.9), (0.9, 0.1), (0.7, 1.0)]), {"w_motion": "0"}, 1, None),
     ],
@@ -237,18 +225,17 @@ def test_which_mask_is_taken(candidates, options, winner, why):
         (offers([(0.6, 0.6), (0.5, 0.5)]), {}, None),
         (offers([(0.6, 0.85), (0.5, 0.5)]), {}, None),
         (offers([(0.6, 0.95), (0.5, 0.5)]), {}, "no doubt"),
-        (offers([(0.6, 0.85), (0.5, 0.5)]), {"doubt": 0.8}, "no doubt"),
-        (offers([(0.6, 0.95), (0.5, 0.5)]), {"doubt": 1}, None),
+        (offers([(0.6, 0.85), (0.5, 0.5)]), {"guide_below_iou": 0.8}, "no doubt"),
+        (offers([(0.6, 0.95), (0.5, 0.5)]), {"guide_below_iou": 1}, None),
         (offers([(0.6, 0.95), (0.5, 0.5)]), {"mgp": "always"}, None),
         (offers([(0.1, 0.0)], score=-2.0), {}, "absent"),
-        (offers([(0.1, 0.0)], score=-2.0), {"revive": "on"}, None),
         (offers([(0.9, 0.79)], score=3.0), {}, None),
         (offers([(0.99, 0.79)], score=3.0), {"w_motion": 0}, "cannot win"),
         (offers([(1.0, 0.05)], score=3.0), {"w_motion": 0}, None),
     ],
 )
 def test_a_decode_that_could_not_matter_is_spared(free, options, reason):
-    assert load_policy("mosam", **options).spare(state(), 10, free) == reason
+    assert load_policy("mosam", **options).skip_guided_decode(state(), 10, free) == reason
 
 
 @settings(max_examples=200, deadline=None)
@@ -261,28 +248,28 @@ def test_what_is_spared_for_another_reason_than_doubt_could_never_win(data):
                   motion_iou=data.draw(unit), motion_trust=trust)
         for k, source in enumerate(["free", "free", "free", "guided"])
     ]  # fmt: skip
-    policy = load_policy("mosam", doubt=1, revive=data.draw(st.booleans()), w_motion=data.draw(unit))
+    policy = load_policy("mosam", guide_below_iou=1, w_motion=data.draw(unit))
     before = state(conf=data.draw(unit))
-    if policy.spare(before, 10, made[:3]) not in (None, "no doubt"):
+    if policy.skip_guided_decode(before, 10, made[:3]) not in (None, "no doubt"):
         [choice] = policy.choose([before], 10, made)
         assert choice.candidate < 3 or made[3].iou == made[3].motion_iou == 1.0
 
 
-def beside(*offered, score=5.0):
+def distractors(*offered, score=5.0):
     """Candidates without motion from (iou, beside) pairs."""
-    return [Candidate(0, "free", k, q, score, 9, beside=b) for k, (q, b) in enumerate(offered)]
+    return [Candidate(0, "free", k, q, score, 9, distractors=b) for k, (q, b) in enumerate(offered)]
 
 
 @pytest.mark.parametrize(
     ("candidates", "options", "winner", "refused"),
     [
-        (beside((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {}, 1, False),  # 0.75 against 0.8
-        (beside((0.9, 0.1), (0.8, 0.0), (0.1, 0.0)), {}, 0, False),
-        (beside((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {"w_beside": "0"}, 0, False),
-        (beside((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {}, 0, True),
-        (beside((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {"refuse": "1"}, 0, False),
-        (beside((0.9, 0.4), (0.1, 0.9), (0.1, 0.9)), {}, 0, False),  # only above the threshold
-        (beside((0.9, None), (0.8, None), (0.1, None)), {}, 0, False),
+        (distractors((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {}, 1, False),  # 0.75 against 0.8
+        (distractors((0.9, 0.1), (0.8, 0.0), (0.1, 0.0)), {}, 0, False),
+        (distractors((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {"distractor_weight": "0"}, 0, False),
+        (distractors((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {}, 0, True),
+        (distractors((0.9, 0.8), (0.5, 0.9), (0.1, 0.0)), {"distractor_reject": "1"}, 0, False),
+        (distractors((0.9, 0.4), (0.1, 0.9), (0.1, 0.9)), {}, 0, False),  # only above the threshold
+        (distractors((0.9, None), (0.8, None), (0.1, None)), {}, 0, False),
     ],
 )  # fmt: skip
 def test_a_mask_of_what_was_seen_beside_the_object_is_passed_over_or_refused(candidates, options, winner, refused):
@@ -296,13 +283,12 @@ def test_a_mask_of_what_was_seen_beside_the_object_is_passed_over_or_refused(can
     [
         ({}, True),
         ({"mgp": "off", "w_motion": "0"}, True),
-        ({"beside": "off"}, False),
+        ({"distractors": "off"}, False),
         ({"dense": "off"}, False),
-        ({"motion_source": "extrapolated"}, False),
     ],
 )
 def test_what_lies_beside_needs_the_flow_to_this_frame(options, kept):
-    assert load_policy("mosam", **options).motion().beside == kept
+    assert load_policy("mosam", **options).motion().distractors == kept
 
 
 def test_absent_frames_are_not_memorized():
@@ -319,7 +305,7 @@ def test_absent_frames_are_not_memorized():
         ({"topk": 7}, r"topk: expected 0\.\.6"),
         ({"rank": "best"}, "one of binned, strict"),
         ({"w_motion": "2"}, "w_motion"),
-        ({"refuse": "-0.1"}, r"refuse: expected 0\.\.1"),
+        ({"distractor_reject": "-0.1"}, r"distractor_reject: expected 0\.\.1"),
     ],
 )
 def test_values_out_of_range_name_the_field(options, message):

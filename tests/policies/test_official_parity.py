@@ -41,14 +41,14 @@ class FinalMasks(Engine):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
-        self.low: dict[int, torch.Tensor] = {}
+        self.low_res: dict[int, torch.Tensor] = {}
         self.starts: list = []
         compose = self._composer.compose
 
         def watched(wanted):
             for _, frame, objects in wanted:
                 if objects:
-                    self.low[frame] = self.runner.shown(objects[1].low.float()[None])[0, 0]
+                    self.low_res[frame] = self.runner.shown(objects[1].low_res.float()[None])[0, 0]
             return compose(wanted)
 
         self._composer.compose = watched
@@ -90,9 +90,9 @@ def ours(name: str) -> Run:
         engine.step({video: image})
         run.outputs += engine.drain(video)
     run.outputs += engine.close(video)
-    low = torch.stack([engine.low[t] for t in range(FRAMES)]).numpy()
+    low_res = torch.stack([engine.low_res[t] for t in range(FRAMES)]).numpy()
     run.start = engine.starts[0].mask
-    run.logits, run.area = low[:, ::4, ::4], (low > 0).sum((1, 2))
+    run.logits, run.area = low_res[:, ::4, ::4], (low_res > 0).sum((1, 2))
     return run
 
 

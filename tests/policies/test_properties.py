@@ -27,9 +27,9 @@ OTHERS = [
     "dam4sam[stride=3,anchors=3]",
     "mosam[selection=off,pointers=sam2]",
     "mosam[stride=2,pool=6,topk=6,keep_last=off,rank=strict]",
-    "mosam[pool_rule=window,pointers=visible,tpos=age]",
+    "mosam[pool_rule=window]",
     "mosam[pointers=sam2,pix_mode=remask]",
-    "mosam[fill=on,pool=7,topk=6]",
+    "mosam[pool=7,topk=6]",
 ]
 
 

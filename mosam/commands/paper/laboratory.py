@@ -219,18 +219,18 @@ def _missing_dataset(name: str, split: str, error: MissingDataError, data: Path 
 def _folder(options: RunOptions, split: str) -> Path:
     """A run's folder, named without its dataset; as `mosam.tracking.plan` names it."""
     from mosam.policies.base import load_policy, parse_tracker
-    from mosam.results.folder import run_name
+    from mosam.results.folder import run_folder
 
     info = DATASETS[options.dataset].info
     name, values = parse_tracker(options.tracker or "")
-    run = run_name(
+    return run_folder(
+        options.results / options.dataset,
         load_policy(name, **values).label,
         options.model or "",
         split=None if split == info.default_split else split,
         prompt=None if options.prompt in (None, info.prompts[0]) else options.prompt,
         settings=None if options.settings == "common" else options.settings,
     )
-    return options.results / options.dataset / run
 
 
 def _scores_name(experiment: Experiment) -> str:

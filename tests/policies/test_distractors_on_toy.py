@@ -38,7 +38,7 @@ def tracked(clip, **options):
 
 def test_the_look_alike_is_refused_while_the_object_hides(clip):
     with_it, log = tracked(clip)
-    without, _ = tracked(clip, beside="off")
+    without, _ = tracked(clip, distractors="off")
     assert np.mean(with_it) > np.mean(without) + 0.2
     assert np.mean(with_it[-10:]) > 0.8  # found again
     refused = [entry for entry in log if entry.get("refused")]

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mosam.motion.beside import RATE, carry, learn
+from mosam.motion.distractors import RATE, carry, learn
 from mosam.motion.field import Motion
 
 SIDE = 16
