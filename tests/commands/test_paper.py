@@ -162,7 +162,7 @@ def test_without_data_every_table_says_what_is_missing(mosam, tmp_path):
     assert "sam2.1_hiera_base_plus.pt to --checkpoints" in out
     assert "no ground truth: GOT-10k test is scored by its server only: mosam run got10k" in out
     assert "unsupported: needs the weights of SAM 2.0" in out
-    assert "unsupported: no loader for NFS" in out
+    assert "unsupported: no loader for VOST" in out
     assert not (tmp_path / "results").exists()
 
 
