@@ -109,6 +109,7 @@ lint: $(INSTALLED)
 docs: $(INSTALLED)
 	@$(BIN)/python -c "import mkdocs, mkdocstrings" 2>/dev/null || $(BIN)/python -m pip install --quiet -e '.[docs]'
 	@$(BIN)/python docs/tables.py
+	@$(BIN)/python docs/reference.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 $(INSTALLED): pyproject.toml

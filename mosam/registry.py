@@ -75,13 +75,20 @@ class Registry(Generic[T]):
             PluginError: no such module or class, or its import fails.
             NameClashError: another has its name.
         """
+        name = self.find_class(text)
+        if name is None:
+            raise MosamError(f"{self.kind} {text}: expected what is registered, or a class with a `name`")
+        return name
+
+    def find_class(self, text: str) -> str | None:
+        """As `load_class`, but None for what has no name."""
         if ":" not in text or text in self:
             return text
         item, plugin = plugins.load_attribute(text, f"{self.kind} {text}")
         names = [name for name, filed in self._items.items() if filed is item or getattr(filed, "draw", None) is item]
         name = names[0] if names else getattr(item, "name", None)
         if not isinstance(name, str):
-            raise MosamError(f"{self.kind} {text}: expected what is registered or has a `name`, got {item!r:.60}")
+            return None
         if not names:
             self._add(item, (name,), plugin.file)
         self._aliases[text] = name

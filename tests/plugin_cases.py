@@ -34,7 +34,7 @@ def write_plugin(path: Path, text: str = TRACKER) -> Path:
 
 @pytest.fixture
 def no_plugins(monkeypatch: pytest.MonkeyPatch):
-    """A process without plugins; what a test loads goes when it ends."""
+    """A process without plugins; what a test loads goes when it ends (modules are to be called `..._for_test`)."""
     from mosam.datasets.base import DATASETS
     from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
     from mosam.evaluation.protocols.base import PROTOCOLS
@@ -47,8 +47,7 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch):
         for table in ("_items", "_aliases", "_files"):
             monkeypatch.setattr(registry, table, dict(getattr(registry, table)))
     monkeypatch.setattr(plugins, "_here", plugins._State())
-    before = set(sys.modules)
     yield
-    for name in set(sys.modules) - before:
-        if not name.startswith("mosam."):
+    for name in list(sys.modules):
+        if "_for_test" in name or name.startswith("mosam_plugin_"):
             del sys.modules[name]

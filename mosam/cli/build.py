@@ -115,9 +115,10 @@ def _load_classes(values: Mapping[str, Any], options: Mapping[str, Option]) -> N
     """Imports each `module:Class` that was typed where a name is taken."""
     for key, option in options.items():
         names = [name for name in _typed_names(values[key]) if ":" in name]
-        for registry in registries(option.complete or "") if names else ():
-            for name in names:
-                registry.load_class(name)
+        found = registries(option.complete or "") if names else ()
+        for name in names if found else ():
+            if not any(registry.find_class(name) for registry in found):  # a figure is in one of two
+                found[0].load_class(name)
         if names and option.complete == "model":
             from mosam.model.family import load_named
 
