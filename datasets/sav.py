@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -70,6 +70,10 @@ class ObjectMaskTruth:
         """No pixel is left out of the score."""
         return None
 
+    def mask(self, object_id: int, frame_index: int) -> Mask:
+        """One object's mask (H, W); DataError as `read`."""
+        return self._mask(self.files[object_id][frame_index])
+
     def _mask(self, path: TreePath) -> Mask:
         mask = read_labels(path) != 0
         if mask.shape != self.size:
@@ -112,9 +116,17 @@ class MaskletTruth:
 
 @DATASETS.register("sav")
 class Sav(Dataset):
-    """SA-V; in val and test every object is given on frame 0, in train (manual masklets) some appear later."""
+    """SA-V; in val and test every object is given on frame 0, in train (manual masklets) some appear later.
+
+    Attributes:
+        pictures, maps: folders of the split's pictures and masks.
+        late: whether an object may start after frame 0.
+    """
 
     name = "sav"
+    pictures: ClassVar[str] = "JPEGImages_24fps"
+    maps: ClassVar[str] = "Annotations_6fps"
+    late: ClassVar[bool] = False
     info = DatasetInfo(
         title="SA-V",
         task="mask",
@@ -141,9 +153,9 @@ SA-V/
         """The names of the split's list, else the videos with a folder (train: a file) of annotation."""
         if self.split == "train":
             return self._masklets
-        maps = self._split_folder() / "Annotations_6fps"
+        maps = self._split_folder() / self.maps
         if not maps.is_dir():
-            raise self.layout_error(f"found no sav_{self.split}/Annotations_6fps")
+            raise self.layout_error(f"found no {self._folder()}{self.maps}")
         if self._list().is_file():
             return read_names(self._list())
         names = sorted(path.name for path in maps.iterdir() if not path.name.startswith(".") and path.is_dir())
@@ -189,7 +201,7 @@ SA-V/
             raise DataError(self._masks(name), f"expected masks of the video's frames, got {shorten(extra)} besides")
         files = {key: {indices[stem]: path for stem, path in found.items()} for key, found in maps.items()}
         for object_id, found in files.items():
-            if 0 not in found:
+            if 0 not in found and not self.late:
                 folder = self._masks(name) / object_folder(object_id)
                 raise DataError(folder, f"expected {stems[0]}.png, every object is given on the first frame; got none")
         return Sequence(
@@ -253,13 +265,18 @@ SA-V/
     def _prompts(self, truth: ObjectMaskTruth, source: StoredFrames) -> tuple[Prompt, ...]:
         if len(source) and source.size() != truth.size:
             expected, got = ("{}x{}".format(*size) for size in (source.size(), truth.size))
-            path = truth.files[truth.object_ids[0]][0]
+            path = next(iter(truth.files[truth.object_ids[0]].values()))
             raise DataError(path, f"expected {expected} (height x width) as the frames, got {got}")
-        masks = truth.read(0)
-        for object_id, mask in masks.items():
-            if not mask.any():
-                raise DataError(truth.files[object_id][0], "expected a mask to start with, got an empty one")
-        return tuple(self._prompt(object_id, 0, mask) for object_id, mask in masks.items())
+        return tuple(self._first(truth, object_id) for object_id in truth.object_ids)
+
+    def _first(self, truth: ObjectMaskTruth, object_id: int) -> Prompt:
+        """The mask on frame 0; where objects may start late, the first that shows the object."""
+        files = truth.files[object_id]
+        for frame_index in files if self.late else list(files)[:1]:
+            mask = truth.mask(object_id, frame_index)
+            if mask.any():
+                return self._prompt(object_id, frame_index, mask)
+        raise DataError(next(iter(files.values())), "expected a mask to start with, got an empty one")
 
     def _objects(self, name: str) -> dict[int, TreePath]:
         """Folder of each object by id, ascending; DataError where a folder is no number, or there is none."""
@@ -275,21 +292,28 @@ SA-V/
             raise DataError(folder, "expected a folder of masks for each object, got none")
         return dict(sorted(found.items()))
 
-    def _split_folder(self) -> TreePath:
+    @property
+    def _top(self) -> TreePath:
         assert self.root is not None
-        folder = self.root / f"sav_{self.split}"
-        return folder if folder.is_dir() else self.root
+        return self.root
+
+    def _folder(self) -> str:
+        return f"sav_{self.split}/"
+
+    def _split_folder(self) -> TreePath:
+        folder = self._top / self._folder().rstrip("/")
+        return folder if folder.is_dir() else self._top
 
     def _list(self) -> TreePath:
         return self._split_folder() / f"sav_{self.split}.txt"
 
     def _masks(self, name: str) -> TreePath:
-        return self._split_folder() / "Annotations_6fps" / name
+        return self._split_folder() / self.maps / name
 
     def _images(self, name: str) -> TreePath:
         if self.split == "train":
             return self._masklets[name].with_name(name)
-        return self._split_folder() / "JPEGImages_24fps" / name
+        return self._split_folder() / self.pictures / name
 
     @staticmethod
     def write_tree(plan: TreePlan) -> None:
