@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -33,6 +33,7 @@ from mosam.model.backbone import (
     PromptTokens,
 )
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
+from mosam.model.fp32 import full_fp32
 from mosam.model.graphs import CudaRecorder, Graphed, Recorder, Work
 from mosam.model.hiera import pyramid
 from mosam.model.logits import mask_prompts, memory_values, pool_cells, select_outputs
@@ -433,20 +434,6 @@ class Sam2Backbone:
         absent = 1 - present.float()[:, None, None, None]
         memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
         return (memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous(),)
-
-
-@contextlib.contextmanager
-def full_fp32() -> Iterator[None]:
-    """All bits of fp32 in convolutions and products on a GPU, instead of TF32's ten; as it was afterwards."""
-    places: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-    before = [place.allow_tf32 for place in places]
-    try:
-        for place in places:
-            place.allow_tf32 = False
-        yield
-    finally:
-        for place, allowed in zip(places, before, strict=True):
-            place.allow_tf32 = allowed
 
 
 def padded_batch(count: int) -> int:
