@@ -161,7 +161,7 @@ class DelayedCodec:
 
     def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
         """See `Codec.read_masks`."""
-        if sequence.result_frames is not None:
+        if len(sequence.frames_out) < len(sequence):
             raise MismatchError(
                 f"{sequence.name}: expected results of every frame, which --realtime needs, but this benchmark keeps "
                 "those of some"
