@@ -60,7 +60,8 @@ def score_key(dataset: Dataset, names: Iterable[str], folder: Path, asked: Itera
     def add(*words: object) -> None:
         digest.update(repr(words).encode())
 
-    add(scorer_version(), np.__version__, _source_of(type(dataset)), *asked)
+    asked = tuple(asked)
+    add(scorer_version(), np.__version__, *map(_sources_of, (dataset, *asked)), *asked)
     add(dataset.name, dataset.split, names, tuple(dataset.list_names()), dataset.select(names).annotation_hash())
     for path in dataset.shared_files():
         if path.is_file():
@@ -83,8 +84,13 @@ def scorer_version() -> str:
     return digest.hexdigest()
 
 
+def _sources_of(item: object) -> tuple[str, ...]:
+    """Hashes of the modules of an object's classes: a dataset's or a protocol's may be a plugin's."""
+    return tuple(filter(None, map(_source_of, type(item).__mro__)))
+
+
 def _source_of(loader: type) -> str:
-    """Hash of the module a loader is in, which may be third-party."""
+    """Hash of the module a class is in."""
     file = getattr(sys.modules.get(loader.__module__), "__file__", None)
     return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file and Path(file).is_file() else ""
 

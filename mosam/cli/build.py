@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import re
@@ -239,7 +240,10 @@ class _Words(click.ParamType):
 
         before, _, last = incomplete.rpartition(",")
         before += "," if before else ""
-        return [CompletionItem(before + word) for word in known_words(self._what) if word.startswith(last)]
+        with contextlib.suppress(MosamError):  # a shell has no place for what is wrong with a plugin
+            _load_plugins(ctx.params.get("plugins") or ())
+            return [CompletionItem(before + word) for word in known_words(self._what) if word.startswith(last)]
+        return []
 
 
 def every_command(group: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:

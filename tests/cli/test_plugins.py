@@ -35,7 +35,9 @@ PROTOCOL = """
 from mosam.evaluation.protocols.base import PROTOCOLS, protocol
 from mosam.evaluation.figures.base import figure, new_axes
 
-Toy = protocol("my-protocol", needs="masks")(type("Mine", (PROTOCOLS["toy"],), {"__doc__": "Ours."}))
+@protocol("my-protocol", needs="masks")
+class Toy(PROTOCOLS["toy"]):
+    '''Ours.'''
 
 
 @figure("my-figure", title="Mine")
@@ -127,6 +129,31 @@ def test_a_class_stands_where_a_name_is_taken(here, capfd):
     assert "source: own_for_test 1.2 (" in out
     assert "expected a file (.py) or a module" in fails(capfd, "run", "toy", "--tracker", "nowhere_at_all:X")
     assert "no module nowhere_at_all" in fails(capfd, "run", "toy", "--model", "nowhere_at_all:X")
+
+
+def test_shells_complete_the_names_of_plugins(here):
+    from click.shell_completion import ShellComplete
+
+    from mosam.cli import app
+
+    write_plugin(here / "own.py", TRACKER.replace('"mine"', '"zebra"'))
+    shell = ShellComplete(app, {}, "mosam", "_MOSAM_COMPLETE")
+    for words, found in ((["--plugin", "own.py"], ["zebra"]), (["--plugin", "nope.py"], [])):
+        assert [item.value for item in shell.get_completions(["tracker", "info", *words], "zeb")] == found
+
+
+def test_kept_scores_of_a_protocol_go_with_its_source(here):
+    from mosam.datasets.base import load_dataset
+    from mosam.evaluation.cache import score_key
+    from mosam.evaluation.protocols.base import parse_protocol
+
+    path = write_plugin(here / "own.py", PROTOCOL)
+    plugins.load([str(path)])
+    dataset, chosen = load_dataset("toy").select(limit=1), parse_protocol("my-protocol")
+    key = score_key(dataset, list(dataset), here / "results", (chosen,))
+    assert score_key(dataset, list(dataset), here / "results", (chosen,)) == key
+    path.write_text(PROTOCOL + "\n# another\n")
+    assert score_key(dataset, list(dataset), here / "results", (chosen,)) != key
 
 
 @pytest.mark.parametrize("group", ["tracker", "protocol", "figure"])
