@@ -6,6 +6,7 @@ the first layer's self-attention for every object of a frame.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -27,6 +28,7 @@ def attend_to_memory(
     *,
     slots: int,
     bias: Tensor | None = None,
+    feed_forward: Callable[[LibraryModule, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Condition the features of R rows on their memories.
 
@@ -35,15 +37,17 @@ def attend_to_memory(
         rotary: position table of the feature grid.
         frames: (B, N, C) features of the frames with their position code added.
         rows: (R,) int64 frame of each row.
-        keys: (R, K, memory) memories with their position code added, scaled where wanted; the first `slots * N` get the
+        keys: (R, K, memory) memories with their position code added, scaled where wanted; those of the slots get the
             rotary code, those after them (pointers) none.
         values: (R, K, memory) memories.
         slots: memory slots among the K.
         bias: (R, K) added to the logits of every query; -inf hides a key (its content must still be finite). None takes
             the kernel without a mask.
+        feed_forward: of a layer and normalized features; None = that of SAM 2.
     Returns:
         (R, N, C).
     """
+    feed_forward = feed_forward or _feed_forward
     first = module.layers[0]
     # The first self-attention sees only the frame: once per frame when several rows share it, else once per row.
     if rows.shape[0] >= frames.shape[0]:
@@ -54,9 +58,12 @@ def attend_to_memory(
         if layer is not first:
             x = _self_attention(layer, rotary, x)
         x = _cross_attention(layer, rotary, x, keys, values, slots, bias)
-        hidden = layer.dropout(layer.activation(layer.linear1(add_norm(layer.layer_norm3, x)[1])))
-        x = x + layer.dropout3(layer.linear2(hidden))
+        x = x + layer.dropout3(feed_forward(layer, add_norm(layer.layer_norm3, x)[1]))
     return module.layer_norm(x)
+
+
+def _feed_forward(layer: LibraryModule, x: Tensor) -> Tensor:
+    return layer.linear2(layer.dropout(layer.activation(layer.linear1(x))))  # type: ignore[no-any-return]
 
 
 def gather(frames: Tensor, rows: Tensor) -> Tensor:
@@ -79,7 +86,7 @@ def _cross_attention(
 ) -> Tensor:
     attention = layer.cross_attn_image
     query = rotary.rotate_(attention.q_proj(add_norm(layer.layer_norm2, x)[1]), 1)
-    key = rotary.rotate_(attention.k_proj(keys), slots)
+    key = rotary.rotate_keys_(attention.k_proj(keys), slots)
     return x + layer.dropout2(_attend(attention, query, key, attention.v_proj(values), bias))
 
 

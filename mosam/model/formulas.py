@@ -72,6 +72,10 @@ class Rotary:
             self.cos = angles.cos().repeat_interleave(2, dim=-1).to(device)
             self.sin = angles.sin().repeat_interleave(2, dim=-1).to(device)
 
+    def rotate_keys_(self, x: Tensor, slots: int) -> Tensor:
+        """Turn the memories of `slots` slots at the beginning of (R, K, width) in place, and return it."""
+        return self.rotate_(x, slots)
+
     def rotate_(self, x: Tensor, slots: int) -> Tensor:
         """Turn the first `slots * tokens` of (R, K, width) in place, each slot by the same table, and return it."""
         count = slots * self.tokens

@@ -94,7 +94,7 @@ class Sam2Backbone:
         self._attend_to_memory: Callable[..., Tensor] = attend_to_memory
         self.dtype = DTYPES[precision]
         self.device = torch.device(device)
-        self.sizes = _sizes(model)
+        self.sizes = self._read_sizes(model)
         self.resize: Resize = resize or self.sizes.resize
         self.tokens_per_pointer = self.sizes.width // self.sizes.memory
         if formulas == "official":
@@ -108,11 +108,20 @@ class Sam2Backbone:
                         widen(module, self.dtype)
                     else:
                         module.to(self.dtype)
-        self._rotary = Rotary(self.sizes.grid, self.sizes.width, formulas=formulas, device=self.device)
+        self._rotary = self._make_rotary()
         self._feature_position = CURRENT_POSITION_WEIGHT * sine_map(self.sizes.grid, self.sizes.width).to(self.device)
-        memory_sine = sine_map(self.sizes.grid, self.sizes.memory).to(self.dtype).float()
-        self._memory_position = memory_sine.to(self.device)
+        self._memory_position = self._make_memory_position().to(self.dtype).float().to(self.device)
         self.use_graphs(CudaRecorder if self.device.type == "cuda" and graphs_wanted() else None)
+
+    def _read_sizes(self, model: LibraryModule) -> BackboneSizes:
+        return _sizes(model)
+
+    def _make_rotary(self) -> Rotary:
+        return Rotary(self.sizes.grid, self.sizes.width, formulas=self.formulas, device=self.device)
+
+    def _make_memory_position(self) -> Tensor:
+        """(tokens, memory) position code of memory tokens."""
+        return sine_map(self.sizes.grid, self.sizes.memory)
 
     def use_graphs(self, recorder: Callable[[torch.device], Recorder] | None) -> None:
         """Replay the network's calls as graphs, where that proves right and no slower (`mosam.model.graphs`).
@@ -274,10 +283,11 @@ class Sam2Backbone:
         if read.pointers.shape[1] == 0:
             return keys, values
         parts = self.tokens_per_pointer
-        code = sine_code(read.positions, self.sizes.width)
-        place = model.temporal_positional_encoding_projection_layer(code).repeat_interleave(parts, dim=1)
-        pointers = read.pointers.reshape(rows, -1, self.sizes.memory)
-        pointer_keys = pointers + place
+        pointers = pointer_keys = read.pointers.reshape(rows, -1, self.sizes.memory)
+        if model.config.enable_temporal_pos_encoding_for_object_pointers:
+            code = sine_code(read.positions, self.sizes.width)
+            place = model.temporal_positional_encoding_projection_layer(code).repeat_interleave(parts, dim=1)
+            pointer_keys = pointers + place
         if read.pointer_scale is not None:
             pointer_keys = pointer_keys * self._scale(read.pointer_scale).repeat_interleave(parts, dim=1)[:, :, None]
         return torch.cat((keys, pointer_keys), dim=1), torch.cat((values, pointers), dim=1)
@@ -431,9 +441,14 @@ class Sam2Backbone:
             else:
                 frames = encoder.feature_projection(gather(top, rows))
             memory = encoder.projection(encoder.memory_fuser(frames + encoder.mask_downsampler(mask_values)))
-        absent = 1 - present.float()[:, None, None, None]
-        memory = memory + absent * self.model.occlusion_spatial_embedding_parameter[..., None, None]
-        return (memory.to(torch.bfloat16).flatten(2).transpose(1, 2).contiguous(),)
+        occlusion = self.model.occlusion_spatial_embedding_parameter
+        if occlusion is not None:
+            memory = memory + (1 - present.float()[:, None, None, None]) * occlusion[..., None, None]
+        return (self._to_tokens(memory).to(torch.bfloat16).contiguous(),)
+
+    def _to_tokens(self, memory: Tensor) -> Tensor:
+        """(R, memory, grid, grid) -> (R, tokens, memory)."""
+        return memory.flatten(2).transpose(1, 2)
 
 
 def padded_batch(count: int) -> int:
@@ -479,8 +494,6 @@ def _sizes(model: LibraryModule) -> BackboneSizes:
             f"model configuration: expected one memory attention head of {width} channels, got {heads[0]} heads, "
             f"rate {heads[1]}, {config.memory_attention_hidden_size} channels; use a SAM 2.1 checkpoint"
         )
-    if model.occlusion_spatial_embedding_parameter is None:
-        raise MismatchError("model configuration: expected SAM 2.1, got SAM 2.0 (no occlusion embedding); use sam2.1-*")
     grid = image // STRIDE
     return BackboneSizes(
         image=image,
