@@ -1,8 +1,9 @@
 """From the name of a model to a network with weights.
 
-Names: `nano` (shipped), those of the published networks (`tiny`, `small`, `base-plus`, `large` of SAM 2.1, from the
-hub's cache or the network), a hub id, a local folder in `transformers` format, a file of the official program, and
-`random:<size>` for tests and timing. Which network that is, `mosam.model.family` knows.
+Names: `nano` (shipped), those of the published networks (`tiny`, `small`, `base-plus`, `large` of SAM 2.1, and others,
+from the hub's cache or the network), a hub id, a local folder in `transformers` format, a file of the official program,
+and `random:<size>` for tests and timing. Which network that is, `mosam.model.family` knows. With `@512` behind it, the
+network takes pictures of that size.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.model.devices import choose_device, choose_precision
 from mosam.model.family import MODELS, ModelFamily, Shape, families, find_published, only_network, published_names
-from mosam.model.fetch import check_hub_folder, fetch_file, find_file, published_file
+from mosam.model.fetch import check_hub_folder, fetch_file, find_file, published_bytes
 from mosam.model.hub import HUB_FILES, cached_folder, hub_folder, repository_of
 from mosam.model.networks import NETWORKS, Network, library_config
 from mosam.model.state import check_shapes, check_tensors, fill, reason, weights_hash
@@ -87,9 +88,7 @@ def list_models() -> list[ModelInfo]:
     found = [_with_shape(shipped, MODELS[SHIPPED_FAMILY]().shape(SHIPPED))]
     for family in families():
         for name, repository in family.repositories.items():
-            info = ModelInfo(
-                name, f"hub: {repository}", family.license, here=_place(name), bytes=published_file(name).bytes
-            )
+            info = ModelInfo(name, f"hub: {repository}", family.license, here=_place(name), bytes=published_bytes(name))
             found.append(_with_shape(info, family.shape(name)))
     return found
 
@@ -244,7 +243,12 @@ def save_weights(model: Any, network: Network, folder: Path, name: str, notes: d
 
 
 def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
-    """Find out what a name means and read it."""
+    """Find out what a name means and read it; `name@512` is the same weights for another input size."""
+    base, _, image = name.rpartition("@")
+    if base and image.isascii() and image.isdigit() and not Path(name).expanduser().exists():
+        loaded = _load(base, seed=seed, local_only=local_only)
+        module = loaded.family.resized(loaded.module, int(image))
+        return replace(loaded, name=f"{loaded.name}@{image}", module=module)
     if name.startswith(RANDOM_PREFIX):
         return _draw(name, seed)
     if ":" in name and name in MODELS:
@@ -352,11 +356,11 @@ def _read_file(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # an unpickler of damaged bytes raises whatever comes up: a dozen kinds are known
-        expected = "expected a SAM 2.1 checkpoint (a torch file of weights)"
+        expected = "expected a SAM 2 checkpoint (a torch file of weights)"
         raise DataError(path, f"{expected}, got: {reason(error)}") from error
     weights = content.get("model") if isinstance(content, dict) else None
     if not isinstance(weights, dict):
-        raise MismatchError(f"{path}: expected a SAM 2.1 checkpoint with a 'model' entry, got another torch file")
+        raise MismatchError(f"{path}: expected a SAM 2 checkpoint with a 'model' entry, got another torch file")
     check_tensors(weights, where=path)
     return weights
 

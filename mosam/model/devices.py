@@ -53,7 +53,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """
     import torch
 
-    if name.removeprefix("random:") in SMALL:
+    if name.removeprefix("random:").partition("@")[0].rpartition("-")[2] in SMALL:
         return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

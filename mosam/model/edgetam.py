@@ -45,10 +45,29 @@ class EdgeTamBackbone(Sam2Backbone):
 
     def _to_tokens(self, memory: Tensor) -> Tensor:
         with self._compute():
-            place = sine_map(self.sizes.grid, self.sizes.memory).to(memory.device, memory.dtype)
-            place = place.T.unflatten(1, memory.shape[2:]).expand(len(memory), -1, -1, -1)
-            tokens, _ = self.model.spatial_perceiver(memory, place)
-        return tokens  # type: ignore[no-any-return]
+            return torch.cat((self._whole(memory), self._windows(memory)), dim=1)
+
+    def _whole(self, memory: Tensor) -> Tensor:
+        """(R, latents, memory): latents that look at all cells of (R, memory, grid, grid)."""
+        perceiver, cells = self.model.spatial_perceiver, memory.flatten(2).transpose(1, 2)
+        place = sine_map(self.sizes.grid, self.sizes.memory).to(memory.device, memory.dtype)
+        place = place.repeat(len(memory), 1, 1)  # the library's views need it whole
+        latents = perceiver.latents_1d.repeat(len(memory), 1, 1)
+        for layer in perceiver.layers:
+            latents = layer(latents, cells, place)
+        return perceiver.layer_norm(latents)  # type: ignore[no-any-return]
+
+    def _windows(self, memory: Tensor) -> Tensor:
+        """(R, latents, memory): latents that each look at the cells of one window.
+
+        The library's own takes one row only.
+        """
+        perceiver, rows, side = self.model.spatial_perceiver, len(memory), isqrt(self._local)
+        cells = memory.unflatten(3, (side, -1)).unflatten(2, (side, -1)).permute(0, 2, 4, 3, 5, 1).flatten(3, 4)
+        cells, latents = cells.flatten(0, 2), perceiver.latents_2d.repeat(rows, 1)[:, None]
+        for layer in perceiver.layers:
+            latents = layer(latents, cells, None)
+        return perceiver.layer_norm(latents.unflatten(0, (rows, -1))[:, :, 0])  # type: ignore[no-any-return]
 
     def pool_tokens(self, planes: Tensor, how: Literal["mean", "max"]) -> Tensor:
         """(N, mask, mask) -> (N, tokens): of the window of each token that has one, 1 for the others."""

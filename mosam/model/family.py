@@ -61,6 +61,14 @@ class ModelFamily(ABC):
     def shape(self, size: str, *, count: bool = False) -> Shape:
         """Shape of a named network, without its weights; `count` counts them."""
 
+    def resized(self, module: Any, image: int) -> Any:
+        """The same weights for pictures of another side.
+
+        Raises:
+            MosamError: the network takes one size only, or not this one.
+        """
+        raise MosamError(f"{self.title}: expected no other input size than its own, got {image}; leave out @{image}")
+
     @abstractmethod
     def shape_of(self, module: Any) -> Shape:
         """Shape of a module."""

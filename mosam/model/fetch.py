@@ -64,6 +64,12 @@ def published_file(size: str) -> PublishedFile:
     return PublishedFile(size, entry["file"], entry["bytes"], entry["sha256"], f"{address.rstrip('/')}/{entry['file']}")
 
 
+def published_bytes(name: str) -> int | None:
+    """Length of Meta's file of a network; None where no source states it."""
+    listed = json.loads(LIST.read_text(encoding="utf-8"))["files"]
+    return listed[name]["bytes"] if name in listed else None
+
+
 def is_offline() -> bool:
     """Whether the environment forbids the network."""
     return any(os.environ.get(name, "").lower() not in ("", "0", "false", "no", "off") for name in OFFLINE_VARIABLES)
@@ -78,6 +84,8 @@ def cache_folder() -> Path:
 
 def find_file(size: str) -> Path | None:
     """Meta's file of a size, where it was fetched before; its content is checked when it is fetched, not here."""
+    if published_bytes(size) is None:
+        return None
     path = cache_folder() / published_file(size).file
     return path if path.is_file() else None
 

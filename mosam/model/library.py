@@ -1,37 +1,66 @@
-"""Modules of the `transformers` library's `Sam2VideoModel`: built from a shape, drawn from a seed, or read."""
+"""Video models of the `transformers` library: built from a configuration, drawn from a seed, read, or resized."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mosam.errors import DataError
+from mosam.errors import DataError, MosamError
 from mosam.model.networks import Network, library_config
 from mosam.model.state import reason
 
+SAM2 = "Sam2VideoModel"
+
 
 def build_random(network: Network, seed: int) -> Any:
-    """A library model of a shape with every weight drawn from a seed, in eval mode."""
+    """A SAM 2.1 model of a shape with every weight drawn from a seed, in eval mode."""
+    return draw(library_config(network), seed)
+
+
+def draw(config: Any, seed: int, model: str = SAM2) -> Any:
+    """A library model with every weight drawn from a seed, in eval mode."""
     from mosam.model.random_weights import draw_weights
 
-    model = build(library_config(network))
-    draw_weights(model, seed)
-    return model.eval()
+    module = build(config, model)
+    draw_weights(module, seed)
+    return module.eval()
 
 
-def build(config: Any) -> Any:
-    """A library model on the CPU; on the meta device its position buffers, which no file holds, would stay empty."""
+def build(config: Any, model: str = SAM2) -> Any:
+    """A library model on the CPU; on the meta device its position buffers, which no file holds, would stay empty.
+
+    Args:
+        config: of the library, for this model.
+        model: name of its class.
+    Raises:
+        MosamError: it needs a package that is not there.
+    """
     import torch
-    from transformers import Sam2VideoModel
+    import transformers
+
+    state = torch.random.get_rng_state()  # building draws numbers that are overwritten; leave the caller's stream alone
+    try:
+        with _quiet():
+            return getattr(transformers, model)(config).eval()
+    except ImportError as error:
+        raise MosamError(f"{model}: {reason(error)}; pip install 'mosam[edgetam]'") from error
+    finally:
+        torch.random.set_rng_state(state)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The library says nothing."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
-    state = torch.random.get_rng_state()  # building draws numbers that are overwritten; leave the caller's stream alone
+    logging.disable_progress_bar()
     try:
-        return Sam2VideoModel(config).eval()
+        yield
     finally:
-        torch.random.set_rng_state(state)
         logging.set_verbosity(verbosity)
 
 
@@ -46,34 +75,57 @@ def build_empty(network: Network, *, where: Path) -> Any:
         raise DataError(where, f"network: expected sizes that fit each other, got {reason(error)}") from error
 
 
-def parameter_count(network: Network) -> int:
+def parameter_count(config: Any, model: str = SAM2) -> int:
     """Learned values of a network, counted without making them."""
     import torch
 
     with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(library_config(network)).parameters())
+        return sum(parameter.numel() for parameter in build(config, model).parameters())
 
 
-def read_folder(folder: Path) -> Any:
-    """A folder with `config.json` and `model.safetensors` as the library writes them."""
-    from transformers import Sam2VideoModel
-    from transformers.utils import logging
+def read_folder(folder: Path, model: str = SAM2, title: str = "SAM 2.1") -> Any:
+    """A folder with `config.json` and `model.safetensors` as the library writes them.
 
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    Args:
+        folder: where.
+        model: name of the class that reads it.
+        title: of the network, for the error.
+    Raises:
+        DataError: a damaged file.
+        MismatchError: weights of another model.
+    """
+    import transformers
+
     try:
-        loaded: Any = Sam2VideoModel.from_pretrained(folder, output_loading_info=True, local_files_only=True)
-        model, report = loaded
+        with _quiet():
+            read = getattr(transformers, model).from_pretrained
+            module, report = read(folder, output_loading_info=True, local_files_only=True)
+    except ImportError as error:
+        raise MosamError(f"{title}: {reason(error)}; pip install 'mosam[edgetam]'") from error
     except Exception as error:  # the library lets a damaged file fail wherever it happens to
-        raise DataError(folder, f"expected a SAM 2.1 model, got {reason(error)}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-    _complete(model, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder))
-    return model.float().eval()
+        raise DataError(folder, f"expected a model of {title}, got {reason(error)}") from error
+    _complete(module, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder), title=title)
+    return module.float().eval()
 
 
-def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str) -> None:
+def resized(module: Any, image: int, model: str = SAM2) -> Any:
+    """The same weights for another input size; position codes are made anew, stored ones are stretched in use."""
+    import copy
+
+    config = copy.deepcopy(module.config)
+    old = config.image_size
+    config.image_size = config.prompt_encoder_config.image_size = image
+    vision = config.vision_config
+    vision.backbone_feature_sizes = [[side * image // old for side in sides] for sides in vision.backbone_feature_sizes]
+    if vision.backbone_config.model_type == "sam2_hiera_det_model":
+        vision.backbone_config.image_size = [image, image]
+    config.memory_attention_rope_feat_sizes = list(vision.backbone_feature_sizes[-1])
+    other = build(config, model)
+    other.load_state_dict(module.state_dict())
+    return other
+
+
+def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str, title: str) -> None:
     """Fill in the copy of the Fourier matrix that older files leave out; anything else missing is an error."""
     import torch
 
@@ -85,4 +137,4 @@ def _complete(model: Any, missing: set[str], unexpected: set[str], *, where: str
                 model.get_buffer(absent).copy_(model.get_buffer(present))
             missing = missing - {absent}
     expected = set(model.state_dict())
-    check_keys((expected - missing) | unexpected, expected, where=where)
+    check_keys((expected - missing) | unexpected, expected, where=where, title=title)

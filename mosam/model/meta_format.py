@@ -122,7 +122,7 @@ def to_meta_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {meta_name(name): value for name, value in weights.items() if name != POINT_TABLE} | points
 
 
-def check_keys(found: set[str], expected: set[str], *, where: str) -> None:
+def check_keys(found: set[str], expected: set[str], *, where: str, title: str = "SAM 2") -> None:
     """Compare the keys of a checkpoint with those of the model.
 
     Raises:
@@ -136,7 +136,7 @@ def check_keys(found: set[str], expected: set[str], *, where: str) -> None:
         for kind, keys in (("missing", missing), ("unexpected", unexpected))
         if keys
     ]
-    raise MismatchError(f"{where}: expected the {len(expected)} weights of SAM 2.1, got {' and '.join(parts)}")
+    raise MismatchError(f"{where}: expected the {len(expected)} weights of {title}, got {' and '.join(parts)}")
 
 
 def network_of(weights: Mapping[str, Tensor], *, where: str) -> tuple[str, Network]:
@@ -148,9 +148,7 @@ def network_of(weights: Mapping[str, Tensor], *, where: str) -> tuple[str, Netwo
     first = weights.get("image_encoder.trunk.patch_embed.proj.weight")
     if first is None or first.ndim != 4:
         keys = ", ".join(list(weights)[:3]) or "no weights"
-        raise MismatchError(f"{where}: expected a SAM 2.1 checkpoint, got another model's ({keys} ...)")
-    if "no_obj_embed_spatial" not in weights and "obj_ptr_tpos_proj.weight" not in weights:
-        raise MismatchError(f"{where}: expected SAM 2.1, got SAM 2.0; use the checkpoint named sam2.1_hiera_*.pt")
+        raise MismatchError(f"{where}: expected a SAM 2 checkpoint, got another model's ({keys} ...)")
     blocks = {match[1] for name in weights if (match := re.match(r"image_encoder\.trunk\.blocks\.(\d+)\.", name))}
     for name, network in NETWORKS.items():
         if network.channels[0] == first.shape[0] and sum(network.blocks) == len(blocks):

@@ -27,7 +27,9 @@ def draw_weights(model: nn.Module, seed: int) -> None:
     differently elsewhere. The two copies of the random Fourier matrix are made equal, as in trained models.
     """
     generator = np.random.RandomState(seed)
-    norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in (m.weight, m.bias)}
+    norms = {
+        id(p) for m in model.modules() if isinstance(m, (nn.LayerNorm, nn.BatchNorm2d)) for p in (m.weight, m.bias)
+    }
     state = dict(model.named_parameters()) | {name: model.get_buffer(name) for name in FOURIER_COPIES}
     with torch.no_grad():
         for name in sorted(state):

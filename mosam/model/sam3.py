@@ -1,12 +1,12 @@
 """SAM 3's tracker behind the `Backbone` interface, over the modules of `transformers`' `Sam3TrackerVideoModel`.
 
-It is SAM 2.1 with another image encoder (a plain ViT of patches of 14 pixels), on 1008 pixels, whose masks go into memory
-at 16 pixels a cell instead of 14. Its program and the port differ in when masks are brought to that size: the program
-resizes prompts as they are, and the values of memory after the sigmoid; the port resizes binary prompts to the input
-size, and logits. `formulas` says which.
+It is SAM 2.1 with another image encoder (a plain ViT of patches of 14 pixels), on 1008 pixels, whose masks go into
+memory at 16 pixels a cell instead of 14. Its program and the port differ in when masks are brought to that size: the
+program resizes prompts as they are, and the values of memory after the sigmoid; the port resizes binary prompts to the
+input size, and logits. `formulas` says which.
 
-Source: Carion et al., SAM 3, 2025; `sam3_tracker_base.py` of facebookresearch/sam3 at 99d02f2; `transformers` 5.24.0. Its
-rule of memory is the tracker `sam3`.
+Source: Carion et al., SAM 3, 2025; `sam3_tracker_base.py` of facebookresearch/sam3 at 99d02f2; `transformers` 5.24.0.
+Its rule of memory is the tracker `sam3`.
 """
 
 from __future__ import annotations

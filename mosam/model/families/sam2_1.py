@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.errors import MosamError
 from mosam.model.family import MODELS, ModelFamily, Shape
 from mosam.model.networks import NETWORKS, STRIDE
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mosam.model.backbone import Backbone
+
+LEAST_IMAGE, MOST_IMAGE = 64, 2048
 
 
 @MODELS.register("sam2.1")
@@ -23,13 +26,35 @@ class Sam21(ModelFamily):
     license = "Apache-2.0"
     repositories = {size: f"facebook/sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")}  # noqa: RUF012
     random_sizes = tuple(NETWORKS)
+    prefix = ""  # of the names of sizes
+
+    def network(self, size: str) -> str:
+        """The shape behind the name of a size."""
+        return size.removeprefix(self.prefix)
+
+    def config(self, size: str) -> Any:
+        """The library's configuration of a named size."""
+        from mosam.model.networks import library_config
+
+        return library_config(NETWORKS[self.network(size)])
+
+    def resized(self, module: Any, image: int) -> Any:
+        """See `ModelFamily.resized`: any multiple of 32, as the stored positions are stretched over the picture."""
+        from mosam.model.library import resized
+
+        if not (LEAST_IMAGE <= image <= MOST_IMAGE and image % (2 * STRIDE) == 0):
+            raise MosamError(
+                f"{self.title}: expected an input size that is a multiple of {2 * STRIDE} from {LEAST_IMAGE} to "
+                f"{MOST_IMAGE}, got @{image}"
+            )
+        return resized(module, image)
 
     def shape(self, size: str, *, count: bool = False) -> Shape:
         """See `ModelFamily.shape`."""
         from mosam.model.library import parameter_count
 
-        network = NETWORKS[size]
-        parameters = parameter_count(network) if count else None
+        network = NETWORKS[self.network(size)]
+        parameters = parameter_count(self.config(size)) if count else None
         return Shape(network.image, network.image // STRIDE, network.width, parameters)
 
     def shape_of(self, module: Any) -> Shape:
@@ -39,19 +64,19 @@ class Sam21(ModelFamily):
 
     def random(self, size: str, seed: int) -> Any:
         """See `ModelFamily.random`."""
-        from mosam.model.library import build_random
+        from mosam.model.library import draw
 
-        return build_random(NETWORKS[size], seed)
+        return draw(self.config(size), seed)
 
     def fits_config(self, config: Mapping[str, Any]) -> bool:
         """See `ModelFamily.fits_config`."""
-        return config.get("model_type") == "sam2_video"
+        return config.get("model_type") == "sam2_video" and config.get("enable_occlusion_spatial_embedding", True)
 
     def read_folder(self, folder: Path) -> Any:
         """See `ModelFamily.read_folder`."""
         from mosam.model.library import read_folder
 
-        return read_folder(folder)
+        return read_folder(folder, title=self.title)
 
     def fits_weights(self, weights: Mapping[str, Tensor]) -> bool:
         """See `ModelFamily.fits_weights`."""
@@ -61,13 +86,12 @@ class Sam21(ModelFamily):
         """See `ModelFamily.from_weights`."""
         from mosam.model.library import build
         from mosam.model.meta_format import from_meta, network_of
-        from mosam.model.networks import library_config
         from mosam.model.state import fill
 
-        size, network = network_of(weights, where=str(where))
-        module = build(library_config(network))
+        size, _ = network_of(weights, where=str(where))
+        module = build(self.config(self.prefix + size))
         fill(module, from_meta(weights, module.state_dict(), where=str(where)), where=str(where))
-        return module.eval(), size
+        return module.eval(), self.prefix + size
 
     def backbone(self, module: Any, **options: Any) -> Backbone:
         """See `ModelFamily.backbone`."""
