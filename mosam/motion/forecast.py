@@ -117,13 +117,11 @@ def _dense(motion: Motion, probability: NDArray[np.float32], mask: NDArray[np.bo
         return None
     moved = sample(probability, cell_centers(len(mask)) + motion.backward, outside=0.0)
     here = moved > 0.5
-    area = int(here.sum())
-    if area == 0:
+    box = _box(_large_components(here))
+    if box is None:  # nothing is left, or crumbs of which none is large
         return _Estimate(np.full(4, np.nan), lambda: moved, 0.0, False)
     trust = float(motion.consistent[here].mean())
-    box = _box(_large_components(here))
-    assert box is not None
-    ratio = area / int(mask.sum())
+    ratio = int(here.sum()) / int(mask.sum())
     return _Estimate(box, lambda: moved, trust, trust >= MIN_TRUST and AREA_RANGE[0] <= ratio <= AREA_RANGE[1])
 
 

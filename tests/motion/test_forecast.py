@@ -126,3 +126,11 @@ def test_any_mask_gives_something_sane(x, y, w, h):
 
 
 PAIR = pair((80, 60), (86, 62))
+
+
+def test_an_object_in_crumbs_has_no_forecast_by_flow():
+    """Each cell its own component, none a large share of the whole: this raised an AssertionError."""
+    crumbs = np.full((SIDE, SIDE), 0.01, dtype=np.float32)
+    crumbs[::3, ::3] = 0.99
+    seen = forecast(pair((80, 60), (80, 60), sparse="off"), crumbs, NEEDS)
+    assert seen is None or seen.box is None
