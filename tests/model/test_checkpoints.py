@@ -11,8 +11,8 @@ import torch
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError, UnknownNameError
 from mosam.model import checkpoints, devices
 from mosam.model.checkpoints import fetch_model, list_models, load_model, model_info, save_weights
-from mosam.model.family import published_names
 from mosam.model.devices import choose_device, choose_precision
+from mosam.model.family import published_names
 from mosam.model.library import build_random
 from mosam.model.meta_format import FOURIER_COPIES, to_meta_state_dict
 from mosam.model.networks import NETWORKS

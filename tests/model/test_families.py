@@ -1,4 +1,4 @@
-"""What every kind of network must do: load what is its own, run under every tracker, and give each row its own answer."""
+"""What every kind of network must do: load its own files, run under every tracker, give each row its own answer."""
 
 import numpy as np
 import pytest
