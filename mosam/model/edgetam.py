@@ -1,8 +1,8 @@
 """EdgeTAM behind the `Backbone` interface, over the modules of `transformers`' `EdgeTamVideoModel`.
 
 It is SAM 2 with another image encoder (RepViT, of `timm`) and a memory of 512 tokens: a perceiver lets 256 latents look
-at all cells of a frame, and 256 more at a window of 4 x 4 cells each. Only the latter stand for a place, have a position
-code and turn with the rotary one.
+at all cells of a frame, and 256 more at a window of 4 x 4 cells each. Only the latter stand for a place, have a
+position code and turn with the rotary one.
 
 Source: Zhou et al., EdgeTAM, 2025; `transformers` 5.24.0. Its official program was not compared with.
 """
