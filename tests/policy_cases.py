@@ -92,6 +92,7 @@ class Case:
         holes: and holes filled.
         resize: filter that brings frames to the input size.
         iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.
+        options: of the policy, where the program did not run with its defaults.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Case:
     shrink: tuple[float, ...]
     resize: str = "pil_bicubic"
     holes: bool = True
+    options: tuple[tuple[str, Any], ...] = ()
 
     def model(self) -> Any:
         """The library model of this case."""
@@ -151,4 +153,6 @@ CASES = (
         resize="tv_bilinear",
         holes=False,
     ),
+    Case("rcms", "rcms", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK, options=(("quality", 0.45),)),
+    Case("rcms-box", "rcms", "box", True, SAMURAI_IOU, (40.0, 22.9), SAMURAI_SHRINK, options=(("quality", 0.45),)),
 )
