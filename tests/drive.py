@@ -50,6 +50,9 @@ class Side:
     def alternatives(self):
         return self._alternatives
 
+    def at_network_size(self):
+        return np.concatenate((self._chosen[None], self._alternatives))
+
 
 def candidates(hypothesis: int, offer: Offer, threshold: float) -> list[Candidate]:
     """The candidates of one decode; blanked ones have no area and the empty box."""

@@ -127,6 +127,7 @@ class Case:
 
 SEED = 6
 SAMURAI_IOU, SAMURAI_SHRINK = (60.0, (0.0, -13.3, -11.5, -18.3)), (0.6, 0.9, 0.65, 0.8)
+HIM2SAM = (("codes", "reversed"), ("pointers", "shifted"), ("mark_distance", 0.25), ("stable_frames", 6))
 CASES = (
     Case("samurai-box", "samurai", "box", True, SAMURAI_IOU, (40.0, 22.6), SAMURAI_SHRINK),
     Case("samurai-mask", "samurai", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK),
@@ -155,4 +156,8 @@ CASES = (
     ),
     Case("rcms", "rcms", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK, options=(("quality", 0.45),)),
     Case("rcms-box", "rcms", "box", True, SAMURAI_IOU, (40.0, 22.9), SAMURAI_SHRINK, options=(("quality", 0.45),)),
+    Case(
+        "him2sam", "him2sam", "mask", False, (60.0, (0.0, -11.3, -10.2, -17.3)), (40.0, 23.7), SAMURAI_SHRINK,
+        options=HIM2SAM,
+    ),
 )

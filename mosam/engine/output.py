@@ -110,6 +110,11 @@ class FrameComposer:
             [_enlarged(self._runner.shown(w.low_res[w.index][None, None]), w.video.size)[0] for w in written]
         )
 
+    def network_masks(self, low: Tensor) -> NDArray[np.bool_]:
+        """(K, mask, mask) logits -> (K, image, image) bool at network input size."""
+        (masks,) = to_host([self._runner.upsample(low[None])[0] > 0])
+        return masks
+
 
 def _known_masks(video: Video, objects: Mapping[int, FrameMask]) -> list[Mask] | None:
     """Masks at video size that a policy has asked for already, where they are also what is shown."""
@@ -155,6 +160,10 @@ class StepMasks:
             self._alternatives |= dict(zip(map(id, rows), planes, strict=True))
         return self._alternatives[id(w)]
 
+    def at_network_size(self, w: FrameResult) -> NDArray[np.bool_]:
+        """(K, image, image) bool, the chosen candidate first."""
+        return self._composer.network_masks(torch.cat((w.low[w.index][None], _others(w))))
+
 
 def _others(w: FrameResult) -> Tensor:
     """(K - 1, mask, mask) candidates that were not chosen."""
@@ -174,3 +183,7 @@ class FullSizeMasks:
     def alternatives(self) -> NDArray[np.bool_]:
         """See `mosam.policies.base.ImageSide`."""
         return self._masks.alternatives(self._written)
+
+    def at_network_size(self) -> NDArray[np.bool_]:
+        """See `mosam.policies.base.ImageSide`."""
+        return self._masks.at_network_size(self._written)

@@ -8,6 +8,7 @@ Source: Wojke et al., DeepSORT, 2017, with the constants of the SAMURAI program 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,56 @@ class BoxFilter:
         overlap = np.maximum(0.0, np.minimum(mine[2:], corners[2:]) - np.maximum(mine[:2], corners[:2])).prod()
         union = (mine[2:] - mine[:2]).prod() + (corners[2:] - corners[:2]).prod() - overlap
         return float(overlap / union) if union != 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxTrust:
+    """A filter of the chosen boxes, which has a say in the choice once it has been right for a while.
+
+    Attributes:
+        box_filter: None before the first frame.
+        stable: good frames in a row, counted up to the number that is asked for.
+        agreement: of the mask just chosen; None while the filter has no say.
+    """
+
+    box_filter: BoxFilter | None = None
+    stable: int = 0
+    agreement: float | None = None
+
+    def choose(
+        self,
+        iou: NDArray[np.float64],
+        boxes: Sequence[NDArray[np.float64]],
+        *,
+        weight: float,
+        stable_frames: int,
+        stable_iou: float,
+    ) -> tuple[int, BoxTrust]:
+        """Highest predicted IoU until the filter is stable, then the mixture with its agreement.
+
+        Args:
+            iou: (K,) predicted IoU.
+            boxes: K boxes (4,) x0, y0, x1, y1.
+            weight: share of the agreement in the mixture.
+            stable_frames: good frames in a row before the filter has a say.
+            stable_iou: predicted IoU that makes a frame good; below it the filter starts again.
+        Returns:
+            index of the chosen one, and what is known afterwards.
+        """
+        if self.box_filter is None or self.stable == 0:
+            best = int(iou.argmax())
+            return best, BoxTrust(BoxFilter.start(boxes[best]), 1)
+        box_filter, stable, agreement = self.box_filter.predict(), self.stable, None
+        if stable < stable_frames:
+            best = int(iou.argmax())
+            good, stable = iou[best] > stable_iou, stable + 1
+        else:
+            motion = np.array([box_filter.agreement(box) for box in boxes])
+            best = int((weight * motion + (1 - weight) * iou).argmax())
+            good, agreement = iou[best] >= stable_iou, float(motion[best])
+        if good:
+            return best, BoxTrust(box_filter.update(boxes[best]), stable, agreement)
+        return best, BoxTrust(box_filter, 0, agreement)
 
 
 def to_measurement(corners: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,7 +27,7 @@ from mosam.policies.base import (
     Update,
     check_ranges,
 )
-from mosam.policies.kalman import BoxFilter
+from mosam.policies.kalman import BoxTrust
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots, recent_pointers
 
 MOTION_WEIGHT = 0.25  # published for tiny, small and base-plus
@@ -80,18 +80,14 @@ class SamuraiState:
         conditioning: prompted entries in order of arrival.
         recent: entries of the last 15 frames, oldest first.
         accepted: newest remembered entries, oldest first, as many as there are slots for.
-        box_filter: None before the first tracked frame.
-        stable: good frames in a row, counted up to `stable_frames`.
-        agreement: of the mask just chosen; None while the filter has no say.
+        trust: the filter of its boxes.
     """
 
     track: TrackInfo
     conditioning: tuple[Entry, ...]
     recent: tuple[Entry, ...] = ()
     accepted: tuple[Entry, ...] = ()
-    box_filter: BoxFilter | None = None
-    stable: int = 0
-    agreement: float | None = None
+    trust: BoxTrust = BoxTrust()
 
 
 @POLICIES.register("samurai")
@@ -129,27 +125,14 @@ class Samurai(MemoryPolicy):
     def choose(self, states: Sequence[SamuraiState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
         """Highest predicted IoU until the filter is stable, then the mixture with its agreement."""
         state, config = states[0], self.config
-        iou = np.array([candidate.iou for candidate in candidates])
-        boxes = [candidate.box for candidate in candidates if candidate.box is not None]
-        agreement = None
-        if state.box_filter is None or state.stable == 0:
-            best = int(iou.argmax())
-            box_filter, stable = BoxFilter.start(boxes[best]), 1
-        else:
-            box_filter, stable = state.box_filter.predict(), state.stable
-            if stable < config.stable_frames:
-                best = int(iou.argmax())
-                good, stable = iou[best] > config.stable_iou, stable + 1
-            else:
-                weight, motion = self._motion_weight(state.track), np.array([box_filter.agreement(b) for b in boxes])
-                best = int((weight * motion + (1 - weight) * iou).argmax())
-                good, agreement = iou[best] >= config.stable_iou, float(motion[best])
-            if good:
-                box_filter = box_filter.update(boxes[best])
-            else:
-                stable = 0
-        state = replace(state, box_filter=box_filter, stable=stable, agreement=agreement)
-        return [Choice(best, state, log={"motion": agreement, "stable": stable})]
+        best, trust = state.trust.choose(
+            np.array([candidate.iou for candidate in candidates]),
+            [candidate.box for candidate in candidates if candidate.box is not None],
+            weight=self._motion_weight(state.track),
+            stable_frames=config.stable_frames,
+            stable_iou=config.stable_iou,
+        )
+        return [Choice(best, replace(state, trust=trust), log={"motion": trust.agreement, "stable": trust.stable})]
 
     def memorized(self, state: SamuraiState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if it is good; its pointer is kept either way."""
@@ -169,7 +152,7 @@ class Samurai(MemoryPolicy):
             state.track.local(entry.frame) >= FIRST_REMEMBERED
             and entry.iou > config.memory_iou
             and entry.object_score > config.memory_presence
-            and (state.agreement is None or state.agreement > config.memory_motion)
+            and (state.trust.agreement is None or state.trust.agreement > config.memory_motion)
         )
 
     def _keep(self, state: SamuraiState, t: int) -> Update:

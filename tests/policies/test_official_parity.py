@@ -238,6 +238,11 @@ def test_the_runs_are_not_empty(name):
         assert len(ours(name).choices[1]) == 1, "equal pathways after the first sure frame"
     if name.startswith("dam4sam"):
         assert len(stored["promoted"]) >= 4
+    if name == "him2sam":
+        marked = [o.frame_index for o in ours(name).outputs[1:] if o.objects[1].log.get("marked")]
+        assert marked == stored["promoted"].tolist()
+        assert len(marked) >= 3
+        assert any((slots == 6).sum() == 2 for slots in stored["slots"][:, 0, :, 1]), "a mark is read"
     if name.startswith("rcms"):
         slots = stored["slots"][:, 0]
         assert (slots[-1][:, 0] != NO_FRAME).sum() == 11, "the prompted frame, four promoted ones and the last six"
