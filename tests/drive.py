@@ -50,6 +50,9 @@ class Side:
     def alternatives(self):
         return self._alternatives
 
+    def probability(self):
+        return 0.9
+
     def at_network_size(self):
         return np.concatenate((self._chosen[None], self._alternatives))
 
@@ -93,7 +96,8 @@ def drive(
         for plan, update in zip(plans, updates, strict=True):
             assert {id(s.entry) for s in plan.slots} <= {id(e) for e in update.features}
             assert {id(p.entry) for p in plan.pointers} <= {id(e) for e in update.pointers}
-            assert len({s.entry.frame for s in plan.slots}) == len(plan.slots) <= track.slots
+            most = max(track.slots, policy.live_features(track))  # promoted frames add slots
+            assert len({s.entry.frame for s in plan.slots}) == len(plan.slots) <= most
         offered = [
             c for h, trace in enumerate(traces) for c in candidates(h, offers(t, trace), policy.presence_threshold)
         ]

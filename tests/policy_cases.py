@@ -157,7 +157,13 @@ CASES = (
     Case("rcms", "rcms", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK, options=(("quality", 0.45),)),
     Case("rcms-box", "rcms", "box", True, SAMURAI_IOU, (40.0, 22.9), SAMURAI_SHRINK, options=(("quality", 0.45),)),
     Case(
-        "him2sam", "him2sam", "mask", False, (60.0, (0.0, -11.3, -10.2, -17.3)), (40.0, 23.7), SAMURAI_SHRINK,
+        "him2sam",
+        "him2sam",
+        "mask",
+        False,
+        (60.0, (0.0, -11.3, -10.2, -17.3)),
+        (40.0, 23.7),
+        SAMURAI_SHRINK,
         options=HIM2SAM,
     ),
 )

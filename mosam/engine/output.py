@@ -13,7 +13,7 @@ from torch import Tensor
 from mosam.engine.model_runner import ModelRunner
 from mosam.engine.records import FrameResult, Video
 from mosam.engine.track import FrameMask, Track
-from mosam.engine.transfer import to_host
+from mosam.engine.transfer import download, to_host
 from mosam.model.constants import OVERLAP_LOGIT
 from mosam.types import FrameOutput, Mask, ObjectOutput, Size
 
@@ -110,9 +110,9 @@ class FrameComposer:
             [_enlarged(self._runner.shown(w.low_res[w.index][None, None]), w.video.size)[0] for w in written]
         )
 
-    def network_masks(self, low: Tensor) -> NDArray[np.bool_]:
+    def network_masks(self, low_res: Tensor) -> NDArray[np.bool_]:
         """(K, mask, mask) logits -> (K, image, image) bool at network input size."""
-        (masks,) = to_host([self._runner.upsample(low[None])[0] > 0])
+        (masks,) = to_host([self._runner.upsample(low_res[None])[0] > 0])
         return masks
 
 
@@ -160,9 +160,15 @@ class StepMasks:
             self._alternatives |= dict(zip(map(id, rows), planes, strict=True))
         return self._alternatives[id(w)]
 
+    def probability(self, w: FrameResult) -> float:
+        """Of the chosen candidate's pixels."""
+        logits = w.low_res[w.index].float()
+        on = logits > 0
+        return float(download((torch.sigmoid(logits) * on).sum() / on.sum().clamp(min=1)))
+
     def at_network_size(self, w: FrameResult) -> NDArray[np.bool_]:
         """(K, image, image) bool, the chosen candidate first."""
-        return self._composer.network_masks(torch.cat((w.low[w.index][None], _others(w))))
+        return self._composer.network_masks(torch.cat((w.low_res[w.index][None], _others(w))))
 
 
 def _others(w: FrameResult) -> Tensor:
@@ -187,3 +193,7 @@ class FullSizeMasks:
     def at_network_size(self) -> NDArray[np.bool_]:
         """See `mosam.policies.base.ImageSide`."""
         return self._masks.at_network_size(self._written)
+
+    def probability(self) -> float:
+        """See `mosam.policies.base.ImageSide`."""
+        return self._masks.probability(self._written)

@@ -248,6 +248,9 @@ class ImageSide(Protocol):
     def alternatives(self) -> NDArray[np.bool_]:
         """(K, H, W) the other candidates of the same decode, logits > 0, no hole filling."""
 
+    def probability(self) -> float:
+        """Mean probability of the chosen candidate's own pixels, of its low-resolution logits; 0 where it is empty."""
+
     def at_network_size(self) -> NDArray[np.bool_]:
         """(1 + K, image, image) the chosen candidate, then the others, at network input size; no hole filling."""
 

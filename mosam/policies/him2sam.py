@@ -1,10 +1,10 @@
 """HiM2SAM: SAMURAI's choice, and a memory of two ranges: one marked frame for long, spaced good frames for short.
 
 Source: its program, LouisFinner/HiM2SAM at 9e7d3fc (`sam2_base.py`, configuration `lasot/sam2.1_hiera_l`). A frame is
-marked when the decoder is sure of one of its masks, its area is as before, and another mask shows something far away from
-the chosen one. What the program does beside this is left out: a point tracker (CoTracker3) that has a say in doubtful
-frames. Two defects of it are options: the temporal vectors of the short memory are counted from the wrong end, and
-pointers are counted from the newest short frame instead of the present one.
+marked when the decoder is sure of one of its masks, its area is as before, and another mask shows something far away
+from the chosen one. What the program does beside this is left out: a point tracker (CoTracker3) that has a say in
+doubtful frames. Two defects of it are options: the temporal vectors of the short memory are counted from the wrong end,
+and pointers are counted from the newest short frame instead of the present one.
 
 Seven of its nine published configurations name a marking method that does not exist, and mark nothing: `method=off`.
 """
@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
-import cv2
 import numpy as np
 
 from mosam.policies.base import (
@@ -27,10 +26,12 @@ from mosam.policies.base import (
     ImageSide,
     MemoryPolicy,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 from mosam.policies.components import largest_component
 from mosam.policies.kalman import BoxTrust
@@ -65,6 +66,23 @@ class Him2SamConfig:
         pointers: the last 15 frames (`sam2`), or counted from the newest short memory (`shifted`) as in the program.
     """
 
+    RANGES: ClassVar[Ranges] = {
+        "mark_gap": (1, 10_000),
+        "short_gap": (0, 100),
+        "marked": (0, 5),
+        "mark_iou": (0, 1),
+        "mark_ratio": (1, 1000),
+        "mark_area": (0, 1),
+        "mark_motion": (0, 1),
+        "mark_distance": (0, 1000),
+        "motion_weight": (0, 1),
+        "stable_frames": (1, 10_000),
+        "stable_iou": (0, 1),
+        "presence": (-100, 100),
+        "memory_iou": (0, 1),
+        "memory_presence": (-100, 100),
+    }
+
     method: Literal["hausdorff", "off"] = "hausdorff"
     mark_gap: int = 5
     short_gap: int = 2
@@ -84,14 +102,7 @@ class Him2SamConfig:
     pointers: Literal["sam2", "shifted"] = "sam2"
 
     def __post_init__(self) -> None:
-        fractions = ("mark_iou", "mark_area", "mark_motion", "motion_weight", "stable_iou", "memory_iou")
-        ranges: dict[str, tuple[float, float]] = dict.fromkeys(fractions, (0, 1))
-        ranges |= {"mark_gap": (1, 10_000), "short_gap": (0, 100), "marked": (0, 5), "stable_frames": (1, 10_000)}
-        ranges |= {"mark_ratio": (1, 1000), "mark_distance": (0, 1000)}
-        ranges |= {"presence": (-100, 100), "memory_presence": (-100, 100)}
-        for name, (least, most) in ranges.items():
-            if not least <= getattr(self, name) <= most:
-                raise ValueError(f"{name}: expected {least}..{most}, got {getattr(self, name)}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,10 +158,10 @@ class Him2Sam(MemoryPolicy):
         """Prompted frames, spaced short memories and the marks; the marks have the temporal vector of prompted ones."""
         track, config = state.track, self.config
         marks, short = self._readable(state)
-        rank = (lambda age: len(short) - 1 - age) if config.codes == "reversed" else (lambda age: age)
-        newest_first = tuple(SlotRead(entry, rank(age)) for age, entry in enumerate(short))
+        codes = range(len(short)) if config.codes == "rank" else range(len(short) - 1, -1, -1)
+        newest_first = tuple(SlotRead(entry, code) for code, entry in zip(codes, short, strict=True))
         first, *later = conditioning_slots(track, state.conditioning)
-        slots = (first, *newest_first, *later, *conditioning_slots(track, marks))
+        slots = (first, *newest_first, *later, *(SlotRead(entry, track.slots - 1) for entry in marks))
         now = t
         if config.pointers == "shifted" and (short or marks):
             now = short[0].frame if short else marks[-1].frame
@@ -170,7 +181,7 @@ class Him2Sam(MemoryPolicy):
         state = replace(state, trust=trust, sure=self._sure(iou, best, trust))
         return [Choice(best, state, log={"motion": trust.agreement, "stable": trust.stable})]
 
-    def wrote(self, state: Him2SamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: Him2SamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if it is good, and mark it if it tells the object from something far away."""
         config = self.config
         state = replace(state, recent=(*state.recent, entry))
@@ -211,7 +222,8 @@ class Him2Sam(MemoryPolicy):
     def _readable(self, state: Him2SamState) -> tuple[tuple[Entry, ...], tuple[Entry, ...]]:
         """Marks, oldest first, and short memories, newest first."""
         marks = state.marks[-self.config.marked :] if self.config.marked else ()
-        count, short = state.track.slots - 1 - len(marks), list[Entry]()
+        count = state.track.slots - 1 - len(marks)
+        short: list[Entry] = []
         for entry in reversed(state.good):
             free = not short or entry.frame < short[-1].frame - self.config.short_gap
             if free and entry not in marks and len(short) < count:
@@ -221,7 +233,7 @@ class Him2Sam(MemoryPolicy):
     def _pointers(self, state: Him2SamState, now: int) -> tuple[PointerRead, ...]:
         span = state.track.pointer_span(now)
         recent = [entry for entry in reversed(state.recent) if 0 < now - entry.frame < span]
-        return conditioning_pointers(state.conditioning, now) + tuple(
+        return conditioning_pointers(state.track, state.conditioning, now) + tuple(
             PointerRead(entry, now - entry.frame) for entry in recent
         )
 
@@ -252,10 +264,19 @@ def reach_from(mask: Mask, other: Mask) -> float:
     Args:
         mask, other: (H, W); borders are a pixel inside and a pixel outside of the edge; 0 where either has none.
     """
-    border, far = (
-        cv2.morphologyEx(m.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) for m in (mask, other)
-    )
-    if not border.any() or not far.any():
+    border, far = (np.argwhere(_border(m)).astype(np.float64) for m in (mask, other))
+    if len(border) == 0 or len(far) == 0:
         return 0.0
-    distance = cv2.distanceTransform(1 - border, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return float(distance[far > 0].max())
+    nearest = [
+        np.square(part[:, None] - border).sum(-1).min(1).max() for part in np.array_split(far, -(-len(far) // 64))
+    ]
+    return math.sqrt(max(nearest))
+
+
+def _border(mask: Mask) -> Mask:
+    """Pixels whose 3 x 3 neighborhood holds both kinds; beyond the edge there is nothing."""
+    grown, shrunk = np.pad(mask, 1), np.pad(mask, 1, constant_values=True)
+    height, width = mask.shape
+    places = [(slice(y, y + height), slice(x, x + width)) for y in range(3) for x in range(3)]
+    touched = np.logical_or.reduce([grown[place] for place in places])
+    return np.asarray(touched & ~np.logical_and.reduce([shrunk[place] for place in places]))

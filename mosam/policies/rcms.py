@@ -9,12 +9,20 @@ The program's weights are its own; they scale memory by 7.5 and shift it by -4.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import numpy as np
-
-from mosam.policies.base import POLICIES, Candidate, Choice, Entry, ImageSide, MemoryPolicy, ReadPlan, TrackInfo, Update
+from mosam.policies.base import (
+    POLICIES,
+    Entry,
+    ImageSide,
+    MemoryPolicy,
+    Ranges,
+    ReadPlan,
+    TrackInfo,
+    Update,
+    check_ranges,
+)
 from mosam.policies.sam2 import RecentState, Sam2, Sam2Config
 
 
@@ -27,14 +35,13 @@ class RcmsConfig:
         quality: only those of a higher quality than this.
     """
 
+    RANGES: ClassVar[Ranges] = {"promoted": (0, 15), "quality": (0, 1)}
+
     promoted: int = 4
     quality: float = 0.6
 
     def __post_init__(self) -> None:
-        if not 0 <= self.promoted <= 15:
-            raise ValueError(f"promoted: expected 0..15, got {self.promoted}")
-        if not 0 <= self.quality <= 1:
-            raise ValueError(f"quality: expected 0..1, got {self.quality}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,13 +52,11 @@ class RcmsState:
         plain: what SAM 2.1 remembers; promoted entries are among its prompted ones.
         good: newest entries of high quality, oldest first; empty once the object has disappeared.
         disappeared: it was absent on a tracked frame.
-        probability: mean probability of the mask just chosen.
     """
 
     plain: RecentState
     good: tuple[Entry, ...] = ()
     disappeared: bool = False
-    probability: float = 0.0
 
 
 @POLICIES.register("rcms")
@@ -60,7 +65,6 @@ class Rcms(MemoryPolicy):
 
     name = "rcms"
     Config = RcmsConfig
-    needs_probability = True
 
     def __init__(self, config: RcmsConfig):
         super().__init__(config)
@@ -82,27 +86,24 @@ class Rcms(MemoryPolicy):
         """As SAM 2.1, with the promoted frames among the prompted ones."""
         return self._sam2().read(state.plain, t)
 
-    def choose(self, states: Sequence[RcmsState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
-        """Highest predicted IoU."""
-        best = int(np.argmax([candidate.iou for candidate in candidates]))
-        return [Choice(best, replace(states[0], probability=candidates[best].probability or 0.0))]
-
-    def wrote(self, state: RcmsState, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: RcmsState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Promote frames if the object is absent for the first time."""
         log = None
         if not state.disappeared:
             if entry.object_score <= 0:
                 state, log = self._promote(state), {"promoted": [e.frame for e in reversed(state.good)]}
-            elif self._quality(state, entry) > self.config.quality and self.config.promoted:
+            elif self.config.promoted and self._quality(entry, image_side) > self.config.quality:
                 state = replace(state, good=self.newest((*state.good, entry), self.config.promoted))
-        return replace(self._with(state, self._sam2().wrote(state.plain, t, entry, image_side)), log=log)
+        return replace(self._with(state, self._sam2().memorized(state.plain, t, entry, image_side)), log=log)
 
     def _sam2(self) -> Sam2:
         self._plain.keep_everything = self.keep_everything
         return self._plain
 
-    def _quality(self, state: RcmsState, entry: Entry) -> float:
-        return entry.iou * state.probability / (1 + math.exp(-entry.object_score))
+    def _quality(self, entry: Entry, image_side: ImageSide) -> float:
+        """Presence times predicted IoU times mean probability; the last is looked up only where it can matter."""
+        most = entry.iou / (1 + math.exp(-entry.object_score))
+        return most * image_side.probability() if most > self.config.quality else most
 
     def _promote(self, state: RcmsState) -> RcmsState:
         """The good frames, newest first, go from the recent to the prompted ones."""

@@ -1,15 +1,17 @@
 """SAM 3's own memory: the newest frames on which the object was seen with some certainty, counted by rank.
 
-Source: `sam3_tracker_base.py` of facebookresearch/sam3 at 99d02f2 (`use_memory_selection`, on by default there). A frame's
-score is its predicted IoU times the certainty that the object is there, 0 where it is not. The newest frames above a low
-threshold are read, and the last frame whatever it holds, each with the temporal vector of its rank; pointers come from
-the same frames, also by rank. There is no network of its own in this: any one will do.
+Source: `sam3_tracker_base.py` of facebookresearch/sam3 at 99d02f2 (`use_memory_selection`, on by default there). A
+frame's score is its predicted IoU times the certainty that the object is there, 0 where it is not. The newest frames
+above a low threshold are read, and the last frame whatever it holds, each with the temporal vector of its rank;
+pointers come from the same frames, also by rank. Any network will do. The program averages scores over the objects of a
+video; here each object has its own.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from mosam.policies.base import (
     POLICIES,
@@ -17,10 +19,12 @@ from mosam.policies.base import (
     ImageSide,
     MemoryPolicy,
     PointerRead,
+    Ranges,
     ReadPlan,
     SlotRead,
     TrackInfo,
     Update,
+    check_ranges,
 )
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots
 
@@ -33,11 +37,12 @@ class Sam3Config:
         threshold: a frame is remembered if its score is above this.
     """
 
+    RANGES: ClassVar[Ranges] = {"threshold": (0, 1)}
+
     threshold: float = 0.01
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold: expected 0..1, got {self.threshold}")
+        check_ranges(self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,11 +90,11 @@ class Sam3(MemoryPolicy):
         pointers = tuple(PointerRead(entry, rank) for rank, entry in by_rank[: min(span, len(by_rank)) - 1])
         return ReadPlan(
             conditioning_slots(track, state.conditioning) + slots,
-            conditioning_pointers(state.conditioning, t) + pointers,
+            conditioning_pointers(state.track, state.conditioning, t) + pointers,
             span,
         )
 
-    def wrote(self, state: Sam3State, t: int, entry: Entry, image_side: ImageSide) -> Update:
+    def memorized(self, state: Sam3State, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if its score is above the threshold."""
         seen = state.seen
         if score(entry) > self.config.threshold:
@@ -115,5 +120,6 @@ def score(entry: Entry) -> float:
 
 def _readable(state: Sam3State) -> tuple[Entry, ...]:
     """Remembered entries and the last frame, oldest first."""
-    extra = () if state.last is None or state.last in state.seen[-1:] else (state.last,)
-    return state.seen + extra
+    seen = state.seen[1 - state.track.pointers :]
+    extra = () if state.last is None or state.last in seen[-1:] else (state.last,)
+    return seen + extra

@@ -26,8 +26,8 @@ def test_parse_tracker_refuses(text):
 
 
 def test_unknown_names_suggest_the_nearest():
-    with pytest.raises(UnknownNameError, match="did you mean sam2"):
-        load_policy("sam3")
+    with pytest.raises(UnknownNameError, match="did you mean samurai"):
+        load_policy("samuri")
     with pytest.raises(UnknownNameError, match=r"did you mean stride.*known: memory, stride"):
         load_policy("sam2", strid=3)
 

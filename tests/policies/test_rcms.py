@@ -1,6 +1,6 @@
 """RCMS: SAM 2.1 until the object disappears, then with its best frames among the prompted ones."""
 
-import dataclasses
+from types import SimpleNamespace
 
 from drive import Offer, candidates, pointers, slots
 from hypothesis import given, settings
@@ -8,6 +8,11 @@ from hypothesis import strategies as st
 from simulate import info
 
 from mosam.policies.base import Entry, load_policy
+
+
+class Probable(SimpleNamespace):
+    def __init__(self, value):
+        super().__init__(probability=lambda: value)
 
 
 def play(frames, policy=None):
@@ -22,12 +27,12 @@ def play(frames, policy=None):
         assert {id(p.entry) for p in plan.pointers} <= {id(e) for e in update.pointers}
         assert len(update.features) <= policy.live_features(track) + 1
         plans.append(plan)
-        offered = [
-            dataclasses.replace(c, probability=probability) for c in candidates(0, Offer((iou, 0, 0), presence), 0)
-        ]
+        offered = candidates(0, Offer((iou, 0, 0), presence), 0)
         (choice,) = policy.choose([update.state], t, offered)
         c = offered[choice.candidate]
-        update = policy.wrote(choice.state, t, Entry(t, "track", c.object_score, c.iou, c.area, t, t), None)
+        update = policy.memorized(
+            choice.state, t, Entry(t, "track", c.object_score, c.iou, c.area, t, t), Probable(probability)
+        )
     return plans
 
 
@@ -36,9 +41,7 @@ def emulated(frames):
     conditioning, plain, done, plans = [0], [], False, []
     quality = {}
     for t, (iou, presence, probability) in enumerate(frames, start=1):
-        plans.append(
-            [(f, 6) for f in conditioning] + [(f, t - f - 1) for f in range(max(1, t - 6), t) if f in plain]
-        )
+        plans.append([(f, 6) for f in conditioning] + [(f, t - f - 1) for f in range(max(1, t - 6), t) if f in plain])
         plain.append(t)
         quality[t] = iou * probability / (1 + 2.718281828459045**-presence)
         if not done and presence <= 0:
