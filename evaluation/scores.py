@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mosam.errors import DataError, MissingDataError
-from mosam.option_names import present_label
 from mosam.system.files import read_regular, write_text
+from mosam.system.option_names import present_label
 from mosam.system.typed import from_data, parse_json
 
 SCHEMA = 1

@@ -15,7 +15,7 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PACKAGES = {"mosam": "mosam", "datasets": "mosam.datasets", "evaluation": "mosam.evaluation"}
 
-BASE = {"types", "geometry", "registry", "errors", "system", "option_names"}
+BASE = {"types", "geometry", "registry", "errors", "system"}
 FILES = BASE | {"regions", "codecs", "results", "datasets"}  # what lies on disk, and how it is read and written
 NETWORK = BASE | {"policies", "motion", "model", "engine"}
 # Group of modules -> groups it may import. A group is the longest listed prefix of a module's name without `mosam.`.
@@ -23,7 +23,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     # the ground: values, names, errors; files and processes of the system
     "types": {"types", "system"},
     "errors": {"errors"},
-    "option_names": set(),
     "system": {"errors", "system"},
     "registry": BASE,
     "geometry": BASE,

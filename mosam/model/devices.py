@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from typing import TYPE_CHECKING
 
 from mosam.errors import MosamError, UnknownNameError
@@ -69,3 +71,12 @@ def bf16_units() -> str | None:
     names = {"amx_bf16": "matrix units", "avx512_bf16": "16-bit products"}
     flags = cpu_flags()
     return next((name for flag, name in names.items() if flag in flags), None)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether `torch.compile` has what it needs to make code for a device."""
+    if device.type == "cuda":
+        from torch.utils._triton import has_triton
+
+        return bool(has_triton())
+    return device.type == "cpu" and any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))

@@ -8,6 +8,7 @@ with the plain call bit by bit, and is used only where it is right and no slower
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -197,3 +198,12 @@ def _fill(graph: _Graph, inputs: Sequence[Tensor | None]) -> None:
     for own, given in zip(graph.inputs, inputs, strict=True):
         if own is not None and given is not None:
             own.copy_(given)
+
+
+def graphs_wanted() -> bool:
+    """Whether CUDA graphs are used: where `MOSAM_GRAPHS` is 1.
+
+    Not by themselves yet: a run hung with them on an H200, and what has been mended since (`mosam.model.streams`) has
+    not run on a GPU (docs/benchmarks.md).
+    """
+    return os.environ.get("MOSAM_GRAPHS") == "1"

@@ -10,8 +10,6 @@ official programs use in convolutions unless told otherwise, is off.
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from typing import Any, Literal, TypeVar, cast, get_args
@@ -32,9 +30,10 @@ from mosam.model.backbone import (
     Outputs,
     PromptTokens,
 )
+from mosam.model.devices import can_compile
 from mosam.model.formulas import Formulas, Rotary, sine_code, sine_map, use_channel_norm
 from mosam.model.fp32 import full_fp32
-from mosam.model.graphs import CudaRecorder, Graphed, Recorder, Work
+from mosam.model.graphs import CudaRecorder, Graphed, Recorder, Work, graphs_wanted
 from mosam.model.hiera import pyramid
 from mosam.model.logits import mask_prompts, memory_values, pool_cells, select_outputs
 from mosam.model.networks import MASK_STRIDE, STRIDE
@@ -458,24 +457,6 @@ def padded_batch(count: int) -> int:
     [1, 4, 8, 16, 32]
     """
     return -(-count // 16) * 16 if count > 16 else 1 << (count - 1).bit_length()
-
-
-def graphs_wanted() -> bool:
-    """Whether CUDA graphs are used: where `MOSAM_GRAPHS` is 1.
-
-    Not by themselves yet: a run hung with them on an H200, and what has been mended since (`mosam.model.streams`) has
-    not run on a GPU (docs/benchmarks.md).
-    """
-    return os.environ.get("MOSAM_GRAPHS") == "1"
-
-
-def can_compile(device: torch.device) -> bool:
-    """Whether `torch.compile` has what it needs to make code for a device."""
-    if device.type == "cuda":
-        from torch.utils._triton import has_triton
-
-        return bool(has_triton())
-    return device.type == "cpu" and any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
 
 
 def _sizes(model: LibraryModule) -> BackboneSizes:

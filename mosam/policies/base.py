@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import MosamError, UnknownNameError
-from mosam.option_names import DELETED, present_options
 from mosam.registry import Registry
+from mosam.system.option_names import DELETED, present_options
 from mosam.types import Forecast, Mask, MotionNeeds, Size
 
 POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")

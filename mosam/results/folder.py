@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mosam.errors import MosamError
-from mosam.option_names import earlier_label
+from mosam.system.option_names import earlier_label
 
 SCORES = "scores.json"
 LOCK = ".lock"

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from mosam.errors import DataError, MissingDataError
-from mosam.option_names import present_label, present_options
 from mosam.system.files import read_regular
+from mosam.system.option_names import present_label, present_options
 from mosam.system.typed import from_data, parse_json
 
 RECORD = "run.json"
