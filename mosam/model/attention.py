@@ -16,6 +16,8 @@ from mosam.model.formulas import Rotary
 from mosam.model.norms import add_norm
 
 LibraryModule = Any  # modules of `transformers`, which declares no types for their members
+# projected and turned keys, values, (R, K) bias or None, slots, cells of a slot -> fewer keys, values, their bias
+Merge = Callable[[Tensor, Tensor, Tensor | None, int, int], tuple[Tensor, Tensor, Tensor | None]]
 
 
 def attend_to_memory(
@@ -29,6 +31,7 @@ def attend_to_memory(
     slots: int,
     bias: Tensor | None = None,
     feed_forward: Callable[[LibraryModule, Tensor], Tensor] | None = None,
+    merge: Merge | None = None,
 ) -> Tensor:
     """Condition the features of R rows on their memories.
 
@@ -44,6 +47,7 @@ def attend_to_memory(
         bias: (R, K) added to the logits of every query; -inf hides a key (its content must still be finite). None takes
             the kernel without a mask.
         feed_forward: of a layer and normalized features; None = that of SAM 2.
+        merge: makes fewer keys of those of the slots; None = every key is attended to.
     Returns:
         (R, N, C).
     """
@@ -57,7 +61,7 @@ def attend_to_memory(
     for layer in module.layers:
         if layer is not first:
             x = _self_attention(layer, rotary, x)
-        x = _cross_attention(layer, rotary, x, keys, values, slots, bias)
+        x = _cross_attention(layer, rotary, x, keys, values, slots, bias, merge)
         x = x + layer.dropout3(feed_forward(layer, add_norm(layer.layer_norm3, x)[1]))
     return module.layer_norm(x)
 
@@ -82,12 +86,22 @@ def _self_attention(layer: LibraryModule, rotary: Rotary, x: Tensor) -> Tensor:
 
 
 def _cross_attention(
-    layer: LibraryModule, rotary: Rotary, x: Tensor, keys: Tensor, values: Tensor, slots: int, bias: Tensor | None
+    layer: LibraryModule,
+    rotary: Rotary,
+    x: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    slots: int,
+    bias: Tensor | None,
+    merge: Merge | None,
 ) -> Tensor:
     attention = layer.cross_attn_image
     query = rotary.rotate_(attention.q_proj(add_norm(layer.layer_norm2, x)[1]), 1)
     key = rotary.rotate_keys_(attention.k_proj(keys), slots)
-    return x + layer.dropout2(_attend(attention, query, key, attention.v_proj(values), bias))
+    value = attention.v_proj(values)
+    if merge is not None:
+        key, value, bias = merge(key, value, bias, slots, x.shape[1])
+    return x + layer.dropout2(_attend(attention, query, key, value, bias))
 
 
 def _attend(attention: LibraryModule, query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None) -> Tensor:

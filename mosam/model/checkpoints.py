@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.model.devices import choose_device, choose_precision
 from mosam.model.family import MODELS, ModelFamily, Shape, families, find_published, only_network, published_names
-from mosam.model.fetch import check_hub_folder, fetch_file, find_file, published_bytes
-from mosam.model.hub import HUB_FILES, cached_folder, hub_folder, repository_of
+from mosam.model.fetch import check_hub_file, check_hub_folder, fetch_file, find_file, published_bytes
+from mosam.model.hub import HUB_FILES, cached_file, cached_folder, file_of, hub_file, hub_folder, repository_of
 from mosam.model.networks import NETWORKS, Network, library_config
 from mosam.model.state import check_shapes, check_tensors, fill, reason, weights_hash
 from mosam.system.files import replacing, write_text
@@ -204,6 +204,10 @@ def fetch_model(name: str, origin: str = "hub", watch: Callable[[int, int], None
     if origin == "meta":
         assert found is not None
         return fetch_file(found[1], watch)
+    if file_of(name):
+        file = hub_file(name, local_only=False)
+        check_hub_file(file)
+        return file
     folder = hub_folder(repository_of(name), local_only=False)
     check_hub_folder(folder)
     return folder
@@ -214,6 +218,9 @@ def _place(name: str) -> str | None:
     if name == SHIPPED:
         path = WEIGHTS_FOLDER / f"{SHIPPED}.safetensors"
         return str(path) if path.is_file() else None
+    if file_of(name):
+        own = cached_file(name)
+        return None if own is None else str(own)
     found = cached_folder(repository_of(name)) or find_file(name)
     return None if found is None else str(found)
 
@@ -289,6 +296,9 @@ def _draw(name: str, seed: int) -> _Loaded:
 def _load_published(family: ModelFamily, name: str, *, local_only: bool) -> _Loaded:
     """A published network: from the hub's folder, or the file of the official program where only that is there."""
     repository = family.repositories[name]
+    if name in family.files:
+        own = _load_file(hub_file(name, local_only=local_only))
+        return replace(own, name=name, source=f"hub: {repository}, {family.files[name]}", license=family.license)
     file = None if cached_folder(repository) else find_file(name)
     if file is not None:
         return replace(_load_file(file), name=name, license=family.license)

@@ -55,7 +55,7 @@ def choose_precision(name: str, device: torch.device) -> Precision:
     """
     import torch
 
-    if name.removeprefix("random:").partition("@")[0].rpartition("-")[2] in SMALL:
+    if not set(SMALL).isdisjoint(name.removeprefix("random:").partition("@")[0].split("-")):
         return "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"

@@ -42,12 +42,15 @@ class ModelFamily(ABC):
         title: in words.
         license: SPDX identifier of the published weights.
         repositories: name of each published network -> its hub id.
+        files: name of a published network -> file of its own program in that repository, where it has no folder of
+            the library.
         random_sizes: what `random:<size>` may name.
     """
 
     title: ClassVar[str]
     license: ClassVar[str]
     repositories: ClassVar[Mapping[str, str]]
+    files: ClassVar[Mapping[str, str]] = {}
     random_sizes: ClassVar[tuple[str, ...]]
 
     def name_of(self, text: str) -> str | None:

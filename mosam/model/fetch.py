@@ -197,7 +197,11 @@ def check_hub_folder(folder: Path) -> None:
     Raises:
         MismatchError: they differ.
     """
-    weights = folder / WEIGHTS
+    check_hub_file(folder / WEIGHTS)
+
+
+def check_hub_file(weights: Path) -> None:
+    """As `check_hub_folder`, of one file."""
     blob = weights.resolve()
     expected = blob.name
     if len(expected) != 64 or any(letter not in "0123456789abcdef" for letter in expected):

@@ -45,18 +45,18 @@ def _stages(backbone: LibraryModule, pixels: Tensor) -> list[Tensor]:
     outputs = []
     added: Tensor | None = None
     for index, block in enumerate(backbone.blocks):
-        x, added = _block(block, x, added)
+        x, added = transform(block, x, added)
         if index in ends:
             x, added = x + added, None
             outputs.append(x)
     return outputs
 
 
-def _block(block: LibraryModule, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
-    """One Hiera block: windowed or global attention, with pooled queries where the resolution halves, then the MLP.
+def transform(block: LibraryModule, x: Tensor, added: Tensor | None) -> tuple[Tensor, Tensor]:
+    """One block: windowed or global attention, with pooled queries where the resolution halves, then the MLP.
 
     Args:
-        block: the library's.
+        block: the library's, or one of `mosam.model.plain_vit`.
         x: (B, h, w, C).
         added: what the block before adds to `x`, or None; added together with the normalization.
     Returns:

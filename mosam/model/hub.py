@@ -49,6 +49,38 @@ def hub_folder(repository: str, *, local_only: bool) -> Path:
     return Path(folder)
 
 
+def file_of(name: str) -> str | None:
+    """The file of its own program that a published network is fetched as; None for a folder of the library."""
+    found = find_published(name)
+    return None if found is None else found[0].files.get(found[1])
+
+
+def hub_file(name: str, *, local_only: bool) -> Path:
+    """Such a file in the cache, downloaded when needed and allowed."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    repository, file = repository_of(name), file_of(name)
+    assert file is not None
+    local_only = local_only or is_offline()
+    try:
+        return Path(hf_hub_download(repository, file, local_files_only=local_only))
+    except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:  # not found, no access, no network
+        reason = "offline" if local_only else _first_line(error)
+        raise MissingDataError(
+            f"{repository}: {file} is not in the local cache and could not be downloaded ({reason}); run `mosam model "
+            f"fetch {name}` with a network connection, or give --model a file {file}"
+        ) from error
+
+
+def cached_file(name: str) -> Path | None:
+    """Such a file in the cache; never asks the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(repository_of(name), file_of(name) or "")
+    return Path(found) if isinstance(found, str) else None
+
+
 def cached_folder(repository: str) -> Path | None:
     """Folder of a hub model that is complete in the cache; never asks the network."""
     from huggingface_hub import try_to_load_from_cache

@@ -36,6 +36,7 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"^(object_pointer_proj|.*_head|.*output_hypernetworks_mlps\.\d)\.proj_out\.", r"\1.layers.2."),
     (r"^object_pointer_proj\.", "obj_ptr_proj."),
     (r"^vision_encoder\.neck\.convs\.(\d)\.", r"image_encoder.neck.convs.\1.conv."),
+    (r"^vision_encoder\.neck\.(conv|norm)_", r"image_encoder.neck.convs.0.\1_"),
     (r"^vision_encoder\.backbone\.", "image_encoder.trunk."),
     (r"\.patch_embed\.projection\.", ".patch_embed.proj."),
     (r"\.mask_embed\.conv1\.", ".mask_downscaling.0."),

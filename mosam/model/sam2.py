@@ -166,7 +166,7 @@ class Sam2Backbone:
                 "for a processor), found none; leave out --compile"
             )
         graphs = self.device.type == "cuda"
-        compiled = torch.compile(pyramid, dynamic=False, mode="reduce-overhead" if graphs else None)
+        compiled = torch.compile(self._pyramid, dynamic=False, mode="reduce-overhead" if graphs else None)
 
         def encode(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:
             if not graphs:
@@ -179,7 +179,7 @@ class Sam2Backbone:
         self._calls["encode"] = self._encode_padded
         self._calls["attend"] = self._attend  # a graph of compiled code would be recorded before it is compiled
         if not (self.device.type == "cpu" and self.dtype is torch.bfloat16 and blocked.pays()):  # faster as it is
-            self._attend_to_memory = torch.compile(attend_to_memory, dynamic=True)
+            self._attend_to_memory = torch.compile(self._attend_to_memory, dynamic=True)
         self.compiled = True
 
     def _compute(self) -> contextlib.AbstractContextManager[object]:
@@ -320,18 +320,17 @@ class Sam2Backbone:
         none = prompts.none and prompts.mask_logits is None
         given = (None, None, None) if none else (prompts.points, prompts.labels, prompts.mask_logits)
         call = self._calls["decode"] if none else self._decode
-        masks, iou, tokens, object_score = call(top, rows, *features.high, *given)
+        masks, iou, tokens, object_score = call(top, rows, *given, *features.high)
         return select_outputs(masks, iou, tokens, object_score, outputs)
 
     def _decode(
         self,
         top: Tensor,
         rows: Tensor,
-        high: Tensor,
-        middle: Tensor,
         points: Tensor | None,
         labels: Tensor | None,
         mask_logits: Tensor | None,
+        *high: Tensor,
     ) -> tuple[Tensor, ...]:
         """All four masks, their predicted IoU and tokens, and the presence logit."""
         decoder, count = self.model.mask_decoder, top.shape[0]
@@ -345,9 +344,8 @@ class Sam2Backbone:
                 attention_similarity=None,
             )
             mask_tokens = tokens[:, 0, 2 : 2 + decoder.num_mask_tokens]
-            fine = self._upscale(
-                image[:, 0].transpose(1, 2).reshape(top.shape), gather(high, rows), gather(middle, rows)
-            )
+            levels = [gather(level, rows) for level in high]
+            fine = self._upscale(image[:, 0].transpose(1, 2).reshape(top.shape), *levels)
             weights = [mlp(mask_tokens[:, i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)]
             masks = (torch.stack(weights, dim=1) @ fine.flatten(2)).unflatten(2, fine.shape[2:])
             iou = decoder.iou_prediction_head(tokens[:, 0, 1])
@@ -401,9 +399,9 @@ class Sam2Backbone:
             code = self.model.shared_image_embedding(torch.stack((x, y), dim=-1))
         return code.permute(2, 0, 1)[None]
 
-    def _upscale(self, image: Tensor, high: Tensor, middle: Tensor) -> Tensor:
+    def _upscale(self, image: Tensor, *levels: Tensor) -> Tensor:
         """Decoder features at mask resolution, (R, width / 8, mask, mask)."""
-        decoder = self.model.mask_decoder
+        decoder, (high, middle) = self.model.mask_decoder, levels
         x = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image) + middle))
         return decoder.activation(decoder.upscale_conv2(x) + high)
 

@@ -37,4 +37,5 @@ class Sam20(Sam21):
 
     def fits_weights(self, weights: Mapping[str, Tensor]) -> bool:
         """See `ModelFamily.fits_weights`."""
-        return "maskmem_tpos_enc" in weights and not {"no_obj_embed_spatial", "obj_ptr_tpos_proj.weight"} & set(weights)
+        others = {"no_obj_embed_spatial", "obj_ptr_tpos_proj.weight", "image_encoder.neck.convs.0.conv_1x1.weight"}
+        return "maskmem_tpos_enc" in weights and not others & set(weights)
