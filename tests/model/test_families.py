@@ -14,7 +14,14 @@ from mosam.policies.base import POLICIES, load_policy
 from mosam.types import Prompt
 
 SIZE = (60, 80)
-SMALL = ["random:mini@128", "random:sam2.0-mini", "random:edgetam-mini", "random:sam3-mini"]
+SMALL = [
+    "random:mini@128",
+    "random:sam2.0-mini",
+    "random:edgetam-mini",
+    "random:sam3-mini",
+    "random:efficienttam-mini@128",
+    "random:efficienttam-mini-1@128",
+]
 
 
 def network(name: str):
