@@ -84,7 +84,7 @@ def test_odd_videos_are_tracked_to_their_end(mosam, name):
         ("demo clip.mp4 --mask small.png", "small.png: expected 48x64 (height x width) as the frames, got 4x4"),
         ("demo clip.mp4 --point 1", "--point: expected x,y or x,y,0 or OBJECT:x,y, got '1'"),
         ("demo clip.mp4 --box 1,1,5,5 --out clip.mp4/out", "clip.mp4/out: expected a folder to write to"),
-        ("demo clip.mp4 --box 1,1,5,5 --tracker sam3", "unknown tracker 'sam3'"),
+        ("demo clip.mp4 --box 1,1,5,5 --tracker samm", "unknown tracker 'samm'"),
         ("demo clip.mp4 --box 1,1,5,5 --compare sam2", "--compare: expected at least two trackers"),
         ("demo clip.mp4 --pick --box 1,1,5,5", "--pick: expected either picking by hand or --box"),
         ("demo clip.mp4 --pick --port 70000", "'--port'"),

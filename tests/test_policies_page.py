@@ -12,7 +12,7 @@ from fake_model import FakeBackbone
 
 from mosam.engine.engine import Engine
 from mosam.motion.field import MotionSettings, MotionStream
-from mosam.policies.base import load_policy
+from mosam.policies.base import POLICIES, load_policy
 from mosam.types import Prompt
 
 PAGE = (Path(__file__).resolve().parents[1] / "docs" / "policies.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def test_the_example_prompts_the_tracker():
 
 
 def test_options_the_page_shows_exist():
-    config = {field.name for field in dataclasses.fields(load_policy("mosam").config)}
+    config = {field.name for name in POLICIES for field in dataclasses.fields(load_policy(name).config)}
     shown = re.findall(r"`([a-z_]+)=[^`\[\]]*`", PAGE)
     assert len(shown) > 10
-    assert set(shown) <= config | {"preset"}
+    assert set(shown) <= config

@@ -14,8 +14,9 @@ from mosam.policies.base import load_policy
 from mosam.types import Prompt
 
 SIZE = (96, 128)
-FRAMES = 20
-GONE = (7, 8, 9)
+LONGEST = 20
+FRAMES = {"mask": LONGEST}  # others: 11, until after it was gone
+GONE = (6, 7)
 TOLERANCE = 2e-3  # of logits up to 14: the two programs round layer norms and rotary codes differently
 BATCHED = 2e-2  # two rows of a product round otherwise than one, and a flipped bit of a 16-bit memory is 0.4 % of it
 SIZES = ("mini", "sam2.0-mini", "edgetam-mini", "sam3-mini")
@@ -49,7 +50,7 @@ def clip() -> list[np.ndarray]:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     frames = []
-    for t in range(FRAMES):
+    for t in range(LONGEST):
         image = rng.integers(0, 90, (*SIZE, 3), dtype=np.uint8)
         image[60:85, 90:120] = (40, 90, 230)
         if t not in GONE:
@@ -112,15 +113,16 @@ def ours_of(library):
 
 @pytest.mark.parametrize("case", CASES)
 def test_masks_and_scores_agree(library, case):
-    model, ours, frames = library[1], ours_of(library), clip()
+    count = FRAMES.get(case, 11)
+    model, ours, frames = library[1], ours_of(library), clip()[:count]
     engine = RecordingEngine(ours, load_policy("sam2"), parity=Parity.port())
-    video = engine.open(CASES[case], size=SIZE, num_frames=FRAMES)
+    video = engine.open(CASES[case], size=SIZE, num_frames=count)
     scores, differences, visible = [], [], 0
     with torch.inference_mode():
         for prompt in CASES[case]:  # the library expects every object from the first frame on: one session for each
             session = session_of(model, ours, frames, [prompt])
             theirs = {}
-            for t in range(prompt.frame_index, FRAMES):
+            for t in range(prompt.frame_index, count):
                 session.obj_with_new_inputs = [prompt.object_id] if t == prompt.frame_index else []
                 theirs[t] = model(session, frame_idx=t)
             if prompt is CASES[case][0]:
@@ -134,5 +136,5 @@ def test_masks_and_scores_agree(library, case):
     tolerance = TOLERANCE if len(CASES[case]) == 1 else BATCHED
     assert max(differences) <= tolerance, differences
     assert np.allclose(*np.transpose(scores), atol=tolerance)
-    assert visible > FRAMES // 2, "masks must be compared, not blanks"
+    assert visible > count // 3, "masks must be compared, not blanks"
     assert np.ptp([s for s, _ in scores[1:]]) > 0.02, "the clip must move the scores for the test to mean anything"

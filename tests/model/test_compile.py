@@ -12,7 +12,7 @@ from mosam.cli import run_command
 from mosam.engine.engine import Engine
 from mosam.errors import MosamError
 from mosam.geometry import mask_iou
-from mosam.model import blocked, sam2
+from mosam.model import blocked, devices, sam2
 from mosam.model.checkpoints import load_model
 from mosam.policies.base import load_policy
 from mosam.types import Prompt
@@ -69,6 +69,6 @@ def test_a_run_says_that_it_was_compiled(tmp_path):
 
 
 def test_where_nothing_can_be_compiled_a_line_says_so(monkeypatch):
-    monkeypatch.setattr(sam2.shutil, "which", lambda name: None)
+    monkeypatch.setattr(devices.shutil, "which", lambda name: None)
     with pytest.raises(MosamError, match=r"^compile: expected a torch that can compile for cpu .*leave out --compile$"):
         load_model("nano", device="cpu", compile=True)

@@ -16,7 +16,7 @@ from mosam.types import Prompt
 SIZE = (60, 80)
 SMALL = [
     "random:mini@128",
-    "random:sam2.0-mini",
+    "random:sam2.0-mini@128",
     "random:edgetam-mini",
     "random:sam3-mini",
     "random:efficienttam-mini@128",

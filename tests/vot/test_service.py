@@ -137,8 +137,8 @@ def test_a_process_of_its_own(place, pictures):
 
 
 def test_a_wrong_order_is_told_by_the_process(place):
-    with pytest.raises(MosamError, match="unknown tracker 'sam3'"):
-        connect(Order("sam3", "random:mini"), keep=0)
+    with pytest.raises(MosamError, match="unknown tracker 'samm'"):
+        connect(Order("samm", "random:mini"), keep=0)
 
 
 def test_sockets_lie_where_nobody_else_can_write(place):

@@ -88,8 +88,8 @@ def test_a_failure_is_one_line_for_the_toolkit_and_for_people(place, monkeypatch
 
 
 def test_a_tracker_that_cannot_be_loaded_is_told_when_it_is_asked_for(place, pictures, toolkit):  # noqa: F811
-    client, process = toolkit("sam3")
-    with pytest.raises(TraxException, match="unknown tracker 'sam3'"):
+    client, process = toolkit("samm")
+    with pytest.raises(TraxException, match="unknown tracker 'samm'"):
         client.initialize(image(pictures[0]), [(Rectangle.create(2, 6, 8, 8), {})], {})
     assert process.wait(30) == 2
 

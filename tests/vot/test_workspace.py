@@ -9,6 +9,7 @@ from vot_squares import write_squares
 
 from mosam.cli import run_command
 from mosam.errors import MosamError
+from mosam.policies.base import POLICIES
 from mosam.vot.stacks import find_stack
 from mosam.vot.workspace import identifier, stack_of
 
@@ -65,7 +66,7 @@ def test_a_workspace_of_sequences_on_disk(mosam, tmp_path):
 
 def test_all_trackers_are_registered_unless_some_are_named(mosam, tmp_path):
     assert init(mosam, tracker=None)[0] == 0
-    assert trackers(tmp_path).sections() == ["dam4sam", "mosam", "mosam-literal", "sam2", "sam2long", "samurai"]
+    assert trackers(tmp_path).sections() == sorted(POLICIES)
 
 
 def test_a_workspace_grows_and_refuses_to_change(mosam, tmp_path):
@@ -123,7 +124,7 @@ def test_without_sequences_the_toolkit_downloads_them(mosam, tmp_path):
         ((), {"stack": "vot2022/shorterm"}, "did you mean vot2022/shortterm"),
         ((), {"stack": None}, "--stack: expected one of vot2013"),
         ((), {"stack": "absent.yaml"}, "expected a stack file, found nothing"),
-        ((), {"tracker": "sam3"}, "unknown tracker 'sam3'"),
+        ((), {"tracker": "samm"}, "unknown tracker 'samm'"),
         ((), {"tracker": "sam2long[emit=final]"}, "use emit=online"),
         ((), {"tracker": "sam2,sam2"}, None),
         ((), {"root": "absent"}, "absent"),

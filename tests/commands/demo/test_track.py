@@ -306,7 +306,7 @@ def test_folders_of_trackers_are_plain_names():
         ({"compare": "sam2"}, "at least two trackers"),
         ({"compare": "sam2,sam2"}, "different trackers"),
         ({"tracker": "sam2,mosam"}, "--compare puts them side by side"),
-        ({"tracker": "sam3"}, "did you mean sam2"),
+        ({"tracker": "samurii"}, "did you mean samurai"),
     ],
 )
 def test_wrong_trackers(options, message):
