@@ -19,6 +19,7 @@ from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES, save
 from mosam.evaluation.figures.ablation import OPACITY
 from mosam.evaluation.figures.save import tikz_code
 from mosam.evaluation.figures.style import STYLE, color
+from mosam.evaluation.realtime import RealTime
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 DPI = 100
@@ -32,7 +33,10 @@ def draw(kind: str, runs: Path) -> Figure:
         sequence, items = drifting(runs)
         items = [replace(item, tracker=name) for item, name in zip(items, PAIR, strict=True)]
         return SEQUENCE_FIGURES[kind](sequence, items, title="toy")
-    return FIGURES[kind]([*TWO, make_scores(AWKWARD, 0.1), make_scores("mosam", -0.05)])
+    scores = [*TWO, make_scores(AWKWARD, 0.1), make_scores("mosam", -0.05)]
+    if kind == "realtime":
+        scores = [replace(item, protocol=RealTime(rate, 0).mark(item.protocol)) for item in scores for rate in (5, 20)]
+    return FIGURES[kind](scores)
 
 
 @pytest.fixture(scope="module")
