@@ -51,7 +51,11 @@ def clip() -> tuple[list[np.ndarray], list[np.ndarray]]:
 
 
 def build_model(
-    seed: int, iou: tuple[float, tuple[float, ...]], presence: tuple[float, float], shrink: tuple[float, ...]
+    seed: int,
+    iou: tuple[float, tuple[float, ...]],
+    presence: tuple[float, float],
+    shrink: tuple[float, ...],
+    network: str = "mini",
 ) -> Any:
     """The library model of size `mini` with random weights, fp32.
 
@@ -60,13 +64,13 @@ def build_model(
         iou: scale and four biases of the head that predicts IoU.
         presence: scale and bias of the presence head.
         shrink: how much smaller to make each of the four masks (features are mostly positive).
+        network: `mini`, or `sam2.0-mini`.
     """
     import torch
 
-    from mosam.model.library import build_random
-    from mosam.model.networks import NETWORKS
+    from mosam.model.family import families
 
-    model = build_random(NETWORKS["mini"], seed)
+    model = next(family for family in families() if network in family.random_sizes).random(network, seed)
     decoder = model.mask_decoder
     with torch.no_grad():
         decoder.iou_prediction_head.proj_out.weight.mul_(iou[0])
@@ -93,6 +97,7 @@ class Case:
         resize: filter that brings frames to the input size.
         iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.
         options: of the policy, where the program did not run with its defaults.
+        network: `mini`, or `sam2.0-mini`.
     """
 
     name: str
@@ -105,10 +110,16 @@ class Case:
     resize: str = "pil_bicubic"
     holes: bool = True
     options: tuple[tuple[str, Any], ...] = ()
+    network: str = "mini"
 
     def model(self) -> Any:
         """The library model of this case."""
-        return build_model(SEED, self.iou, self.presence, self.shrink)
+        return build_model(SEED, self.iou, self.presence, self.shrink, self.network)
+
+    @property
+    def file(self) -> str:
+        """Where the numbers are."""
+        return self.policy if self.network == "mini" else self.network.removesuffix("-mini")
 
     @property
     def parity(self) -> Parity:
@@ -166,4 +177,5 @@ CASES = (
         SAMURAI_SHRINK,
         options=HIM2SAM,
     ),
+    Case("sam2.0-box", "sam2", "box", True, SAMURAI_IOU, (40.0, 33.0), SAMURAI_SHRINK, network="sam2.0-mini"),
 )

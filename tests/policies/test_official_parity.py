@@ -99,7 +99,7 @@ def ours(name: str) -> Run:
 @cache
 def official(name: str) -> dict[str, np.ndarray]:
     """The stored arrays of one case."""
-    with np.load(FOLDER / f"{case_of(name).policy}_official.npz") as stored:
+    with np.load(FOLDER / f"{case_of(name).file}_official.npz") as stored:
         return {key.split("/")[1]: stored[key] for key in stored.files if key.split("/")[0] == name}
 
 
@@ -124,7 +124,7 @@ def theirs_at(name: str, t: int) -> int:
 @pytest.mark.parametrize("name", ALL)
 def test_the_stored_runs_are_those_of_the_cases(name):
     case = case_of(name)
-    meta = json.loads((FOLDER / f"{case.policy}_official.json").read_text())
+    meta = json.loads((FOLDER / f"{case.file}_official.json").read_text())
     stored = meta["cases"][name]
     assert (stored["post_processing"], stored["holes"]) == (case.post_processing, case.holes)
     assert (tuple(stored["shrink"]), tuple(stored["presence"])) == (case.shrink, case.presence)
@@ -144,7 +144,8 @@ def test_the_same_memories_are_read(name):
             assert len(plan.pointers) == count, t
             threshold = load_policy(case_of(name).policy).presence_threshold
             for pointer, frame, position in zip(plan.pointers, frames[:count], positions[:count], strict=True):
-                assert pointer.position / (plan.span - 1) == pytest.approx(position, abs=1e-6), t
+                if not np.isnan(position):  # SAM 2.0 has no code of it
+                    assert pointer.position / (plan.span - 1) == pytest.approx(position, abs=1e-6), t
                 if frame == ABSENT_POINTER:
                     assert pointer.entry.object_score <= threshold
                 else:
@@ -217,7 +218,7 @@ def test_the_runs_are_not_empty(name):
     assert 3 <= len(absent) <= 40
     slots = stored["slots"][:, 0, :, 0]
     newest_gap = [t for t in range(8, FRAMES) if not set(range(t - 6, t)) <= set(slots[t - 1])]
-    assert name.startswith("rcms") or len(newest_gap) > 5, "memory is filtered"
+    assert name.startswith(("rcms", "sam2.0")) or len(newest_gap) > 5, "memory is filtered"
     assert (stored["pointer_frames"][:, 0] == 0).any(axis=1).all(), "the prompt has a pointer of its own"
     if name.startswith("samurai"):
         chosen = stored["candidate"]
