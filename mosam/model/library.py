@@ -50,6 +50,19 @@ def build(config: Any, model: str = SAM2) -> Any:
         torch.random.set_rng_state(state)
 
 
+def need(version: tuple[int, int], title: str) -> None:
+    """MosamError where the library is older than this."""
+    import transformers
+
+    found = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    if found < version:
+        asked = ".".join(map(str, version))
+        raise MosamError(
+            f"{title}: expected transformers {asked} or newer, got {transformers.__version__}; pip install -U "
+            f"'transformers>={asked}'"
+        )
+
+
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """The library says nothing."""

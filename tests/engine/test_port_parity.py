@@ -28,6 +28,7 @@ def library(request):
     """A family, and a library model of it whose heads say something."""
     if request.param.startswith("edgetam"):
         pytest.importorskip("timm", reason="EdgeTAM needs timm")
+        pytest.importorskip("transformers", minversion="5.24", reason="EdgeTAM needs a newer library")
     family = next(family for family in families() if request.param in family.random_sizes)
     model = family.random(request.param, 0)
     generator = torch.Generator().manual_seed(4)

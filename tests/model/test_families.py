@@ -27,6 +27,7 @@ SMALL = [
 def network(name: str):
     if "edgetam" in name:
         pytest.importorskip("timm", reason="EdgeTAM needs timm")
+        pytest.importorskip("transformers", minversion="5.24", reason="EdgeTAM needs a newer library")
     return load_model(name, device="cpu", precision="fp32")
 
 
@@ -179,3 +180,11 @@ def test_one_more_network_is_one_class():
     finally:
         for entries in (MODELS._items, MODELS._files):
             entries.pop("test-net")
+
+
+def test_an_older_library_is_named(monkeypatch):
+    import transformers
+
+    monkeypatch.setattr(transformers, "__version__", "5.17.0")
+    with pytest.raises(MosamError, match=r"^EdgeTAM: expected transformers 5\.24 or newer, got 5\.17\.0; pip install"):
+        load_model("random:edgetam-mini", device="cpu")

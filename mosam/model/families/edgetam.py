@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CLASS = "EdgeTamVideoModel"
 SMALL = "edgetam-mini"
+LIBRARY = (5, 24)
 
 
 @MODELS.register("edgetam")
@@ -75,6 +76,9 @@ class EdgeTam(ModelFamily):
 
 def _config(size: str) -> Any:
     """The library's configuration: that of the published network, or a small one."""
+    from mosam.model.library import need
+
+    need(LIBRARY, "EdgeTAM")  # older ones ask the hub for parts of a configuration that is complete
     from transformers import EdgeTamVideoConfig, EdgeTamVisionConfig, TimmWrapperConfig
     from transformers.models.edgetam_video.configuration_edgetam_video import (
         EdgeTamVideoMaskDecoderConfig,
