@@ -44,6 +44,7 @@ class ModelFamily(ABC):
         repositories: name of each published network -> its hub id.
         files: name of a published network -> file of its own program in that repository, where it has no folder of
             the library.
+        access: what has to be done before the hub gives the weights; empty where anybody gets them.
         random_sizes: what `random:<size>` may name.
     """
 
@@ -51,6 +52,7 @@ class ModelFamily(ABC):
     license: ClassVar[str]
     repositories: ClassVar[Mapping[str, str]]
     files: ClassVar[Mapping[str, str]] = {}
+    access: ClassVar[str] = ""
     random_sizes: ClassVar[tuple[str, ...]]
 
     def name_of(self, text: str) -> str | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mosam.errors import MissingDataError
 from mosam.model.family import find_published
-from mosam.model.fetch import is_offline
+from mosam.model.fetch import is_offline, published_bytes
 
 HUB_FILES = ("config.json", "model.safetensors")
 
@@ -38,15 +38,26 @@ def hub_folder(repository: str, *, local_only: bool) -> Path:
         folder = snapshot_download(repository, allow_patterns=list(HUB_FILES), local_files_only=local_only)
     except (HfHubHTTPError, OSError, ValueError, RuntimeError) as error:  # not found, no access, no network, bad name
         reason = "offline" if local_only else _first_line(error)
-        found = find_published(repository)
-        size = None if found is None else found[1]
-        meta = f"`mosam model fetch {size} --from meta`, or " if size else ""
         raise MissingDataError(
-            f"{repository}: not in the local cache and could not be downloaded ({reason}); run `mosam model fetch "
-            f"{size or repository}` with a network connection, {meta}give --model a local folder or a "
-            "sam2.1_hiera_*.pt file"
+            f"{repository}: not in the local cache and could not be downloaded ({reason}); {_instead(repository)}"
         ) from error
     return Path(folder)
+
+
+def _instead(repository: str) -> str:
+    """What to do where a folder of the hub cannot be had."""
+    found = find_published(repository)
+    if found is None:
+        return f"run `mosam model fetch {repository}` with a network connection, or give --model a local folder"
+    family, name = found
+    if family.access:
+        return f"{family.access}, and run `mosam model fetch {name}` with a network connection, or give a local folder"
+    if published_bytes(name) is None:
+        return f"run `mosam model fetch {name}` with a network connection, or give --model a local folder"
+    return (
+        f"run `mosam model fetch {name}` with a network connection, `mosam model fetch {name} --from meta`, or give "
+        "--model a local folder or a sam2.1_hiera_*.pt file"
+    )
 
 
 def file_of(name: str) -> str | None:

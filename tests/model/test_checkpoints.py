@@ -167,6 +167,15 @@ def test_without_network_one_line_says_what_to_do(name, no_network):
     assert "\n" not in str(caught.value)
 
 
+def test_gated_weights_say_how_to_get_access(no_network):
+    with pytest.raises(MissingDataError, match=r"ask for access on https://huggingface\.co/facebook/sam3, log in"):
+        load_model("sam3")
+    with pytest.raises(MissingDataError) as caught:
+        load_model("edgetam")
+    assert "sam2.1" not in str(caught.value)
+    assert "--from meta" not in str(caught.value)
+
+
 def test_what_is_known_without_weights(no_network):
     info = model_info("tiny")
     assert (info.parameters, info.weights_hash, info.license) == (38962498, None, "Apache-2.0")

@@ -27,6 +27,7 @@ class Sam3(ModelFamily):
     license = "SAM License"
     repositories = {"sam3": "facebook/sam3"}  # noqa: RUF012
     random_sizes = ("sam3", SMALL)
+    access = "ask for access on https://huggingface.co/facebook/sam3, log in with `hf auth login`"
 
     def shape(self, size: str, *, count: bool = False) -> Shape:
         """See `ModelFamily.shape`."""
