@@ -6,7 +6,7 @@ import torch
 
 from mosam.engine.engine import Engine
 from mosam.errors import MismatchError, MosamError
-from mosam.model.checkpoints import load_model, model_info
+from mosam.model.checkpoints import list_models, load_model, model_info
 from mosam.model.families.sam2_1 import Sam21
 from mosam.model.family import MODELS, families
 from mosam.model.meta_format import to_meta_state_dict
@@ -188,3 +188,15 @@ def test_an_older_library_is_named(monkeypatch):
     monkeypatch.setattr(transformers, "__version__", "5.17.0")
     with pytest.raises(MosamError, match=r"^EdgeTAM: expected transformers 5\.24 or newer, got 5\.17\.0; pip install"):
         load_model("random:edgetam-mini", device="cpu")
+
+
+@pytest.mark.parametrize("size", ["edgetam-mini", "sam3-mini", "sam2.0-mini", "mini"])
+def test_the_shape_that_is_listed_is_that_of_the_module(size):
+    module = network(f"random:{size}").model
+    family = next(family for family in families() if size in family.random_sizes)
+    assert family.shape(size, count=True) == family.shape_of(module)
+
+
+def test_the_list_of_networks_needs_no_library(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "transformers", None)
+    assert {"edgetam", "sam3"} <= {model.name for model in list_models()}
