@@ -40,6 +40,8 @@ class EdgeTamBackbone(Sam2Backbone):
         )
 
     def _make_memory_position(self) -> Tensor:
+        # uploaded once: an upload while a call is recorded as a graph is not allowed, and one in each call waits
+        self._cell_position = sine_map(self.sizes.grid, self.sizes.memory).to(self.device)
         placed = sine_map(isqrt(self._local), self.sizes.memory)
         return torch.cat((torch.zeros(self._global, self.sizes.memory), placed))
 
@@ -50,8 +52,7 @@ class EdgeTamBackbone(Sam2Backbone):
     def _whole(self, memory: Tensor) -> Tensor:
         """(R, latents, memory): latents that look at all cells of (R, memory, grid, grid)."""
         perceiver, cells = self.model.spatial_perceiver, memory.flatten(2).transpose(1, 2)
-        place = sine_map(self.sizes.grid, self.sizes.memory).to(memory.device, memory.dtype)
-        place = place.repeat(len(memory), 1, 1)  # the library's views need it whole
+        place = self._cell_position.to(memory.dtype).repeat(len(memory), 1, 1)  # the library's views need it whole
         latents = perceiver.latents_1d.repeat(len(memory), 1, 1)
         for layer in perceiver.layers:
             latents = layer(latents, cells, place)
