@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mosam.engine.parity import Parity
@@ -22,27 +22,34 @@ class Preset:
         resize: filter that brings frames to the network's input size.
         post_processing: the official program's hole filling, stability fallback and binarized prompt memory.
         holes: post-processing fills holes; DAM4SAM's program discards the result.
+        stability: the stability fallback without the rest of post-processing, as in SAM 3's program.
     """
 
     precision: str | None = None
     resize: Literal["pil_bicubic", "tv_bilinear_aa", "tv_bilinear"] = "pil_bicubic"
     post_processing: bool = False
     holes: bool = True
+    stability: bool = False
 
     @property
     def parity(self) -> Parity:
         """What the engine imitates."""
-        return Parity.official(post_processing=self.post_processing, holes=self.holes)
+        parity = Parity.official(post_processing=self.post_processing, holes=self.holes)
+        return replace(parity, stability=parity.stability or self.stability)
 
 
 # What the authors' own programs do, by tracker and the task of the dataset (None = any): SAM 2's `vos_inference.py`,
-# SAMURAI's box and mask scripts, SAM2Long's and DAM4SAM's inference scripts. The paper of MoSAM states none.
+# SAMURAI's box and mask scripts, the inference scripts of SAM2Long, DAM4SAM, HiM2SAM (LaSOT and VOT alike) and RCMS,
+# SAM 3's `build_tracker`. The paper of MoSAM states none.
 PUBLISHED: dict[tuple[str, str | None], Preset] = {
     ("sam2", None): Preset(precision="bf16"),
     ("samurai", None): Preset(precision="bf16"),
     ("samurai", "box"): Preset(precision="fp16", post_processing=True),
     ("sam2long", None): Preset(precision="bf16"),
     ("dam4sam", None): Preset(precision="fp16", resize="tv_bilinear", post_processing=True, holes=False),
+    ("him2sam", None): Preset(precision="fp16", post_processing=True),
+    ("rcms", None): Preset(precision="bf16"),
+    ("sam3", None): Preset(precision="bf16", stability=True),
 }
 
 

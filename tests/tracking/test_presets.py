@@ -46,6 +46,9 @@ def test_common_settings_are_the_same_for_all():
         ("samurai", "box", "fp16", True),
         ("sam2long", "mask", "bf16", False),
         ("dam4sam", "mask", "fp16", True),
+        ("him2sam", "box", "fp16", True),
+        ("him2sam", "mask", "fp16", True),
+        ("rcms", "mask", "bf16", False),
     ],
 )
 def test_published_settings(tracker, task, precision, post_processing):
@@ -54,10 +57,16 @@ def test_published_settings(tracker, task, precision, post_processing):
     assert found.parity == Parity.official(post_processing=post_processing, holes=tracker != "dam4sam")
 
 
+def test_sam3_falls_back_to_the_best_of_three_masks_and_does_nothing_else_afterwards():
+    found = preset("published", "sam3", "box")
+    assert found.precision == "bf16"
+    assert found.parity == Parity(stability=True)
+
+
 def test_published_settings_name_trackers_that_exist():
     assert {name for name, _ in PUBLISHED} <= set(POLICIES)
 
 
 def test_nothing_published():
-    with pytest.raises(MosamError, match="nothing is published for mosam; known are dam4sam, sam2,"):
+    with pytest.raises(MosamError, match="nothing is published for mosam; known are dam4sam, him2sam, "):
         preset("published", "mosam", "mask")

@@ -14,9 +14,9 @@
     label = "SAM 2.1"
     tracker = "sam2"
 
-A grid has `models = [...]`, which every row is run with, and `[[dataset]]` parts (name, split, prompt, protocol,
-columns) in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/` has one such file for
-each published table, see `mosam.commands.paper`.
+A grid has `models = [...]`, with which every row is run that has no `model` of its own, and `[[dataset]]` parts (name,
+split, prompt, protocol, columns) in place of `dataset` and `split`; each makes a table of its own. `experiments/paper/`
+has one such file for each published table, see `mosam.commands.paper`.
 
 Values are means over all sequences of all draws, with percentile bootstrap intervals over sequences.
 """
@@ -261,7 +261,8 @@ def _study(file: _File, path: Path) -> Study:
         if not row.tracker and not row.unsupported:
             raise DataError(path, f"row {row.label!r}: expected a tracker, found none")
     if file.models is not None:
-        rows = tuple(replace(row, model=row.model or model) for row in rows for model in file.models)
+        meant = ((row, (row.model,) if row.model else file.models) for row in rows)
+        rows = tuple(replace(row, model=model) for row, models in meant for model in models)
     parts = (_Part(file.dataset),) if isinstance(file.dataset, str) else file.dataset
     if not parts:
         raise DataError(path, "dataset: expected at least one, found none")

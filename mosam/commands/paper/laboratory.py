@@ -24,7 +24,10 @@ from mosam.tracking.plan import PlannedRun, RunOptions, choose_dataset, plan_run
 if TYPE_CHECKING:
     from mosam.model.backbone import Backbone
 
-CHECKPOINTS = {size: f"sam2.1_hiera_{size.replace('-', '_')}.pt" for size in SIZES}  # names of Meta's files
+CHECKPOINTS = {  # names of Meta's files
+    name: f"{'sam2' if '.' in name else 'sam2.1'}_hiera_{name.removeprefix('sam2.0-').replace('-', '_')}.pt"
+    for name in SIZES
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class PaperOptions:
 
     results: Path = shared.RESULTS.field(default=Path("results"))
     data: Path | None = option("Folder with DATASET/ folders.", None, usual="$MOSAM_DATA")
-    checkpoints: Path | None = option("Folder of sam2.1_hiera_*.pt.", None, usual="the hub")
+    checkpoints: Path | None = option("Folder of Meta's sam2*_hiera_*.pt.", None, usual="the hub")
     model: str | None = option("One network for every size, for a trial.", None, complete="model")
     device: str = shared.DEVICE.field()
     precision: str | None = shared.PRECISION.field(usual="as published")
@@ -155,14 +158,17 @@ class Laboratory:
         return file if file.is_file() else None
 
     def _missing_checkpoint(self, model: str) -> tuple[Obstacle, ...]:
-        from mosam.model.hub import is_local
+        from mosam.model.family import find_published
+        from mosam.model.hub import is_local, repository_of
 
-        if model not in CHECKPOINTS or self._checkpoint(model) is not None or is_local(model):
+        found = find_published(model)
+        if found is None or self._checkpoint(model) is not None or is_local(model):
             return ()
-        what = (
-            f"weights {model}: a run downloads them from the hub (facebook/sam2.1-hiera-{model}), or give a folder "
-            f"with {CHECKPOINTS[model]} to --checkpoints"
-        )
+        what = f"weights {model}: a run downloads them from the hub ({repository_of(model)})"
+        if model in CHECKPOINTS:
+            what += f", or give a folder with {CHECKPOINTS[model]} to --checkpoints"
+        if found[0].access:
+            what += f"; {found[0].access}"
         return (Obstacle("checkpoint", what),)
 
     def _stored(self, experiment: Experiment, row: Row, model: str, split: str, protocol: str) -> Scores | None:

@@ -31,10 +31,10 @@ class Published:
         value: as printed, digits and all; percent, or a fraction for `FRACTIONS`, or frames per second.
         slip: the table contradicts itself or its source here; `note` says how.
         implied: what the other numbers imply instead, or None.
+        doubtful: what it is a number of, or whether it was read right, is open; `note` says why. Never judged.
         source: of the number.
         access: `primary` = read where its authors keep it, `primary-picture` = off a picture of theirs,
-            `transcription` = in a transcription of the paper, `secondary` = re-reported by others, `memory` = not
-            verified.
+            `transcription` = in a transcription of the paper, `secondary` = re-reported by others.
         note: what else is known of it.
     """
 
@@ -46,6 +46,7 @@ class Published:
     value: str
     slip: bool
     implied: float | None
+    doubtful: bool
     source: str
     access: str
     note: str
@@ -54,6 +55,11 @@ class Published:
     def place(self) -> str:
         """Dataset and split."""
         return f"{self.dataset} {self.split}"
+
+    @property
+    def rounding(self) -> float:
+        """Half a step of the last printed digit: `0.680` says more than `0.68`."""
+        return 0.5 * 10.0 ** -len(self.value.partition(".")[2])
 
     @property
     def unit(self) -> str:
@@ -106,5 +112,6 @@ def _published(row: Mapping[str, object], where: str) -> Published:
         if isinstance(text, str) and (text or name == "value") and not _NUMBER.fullmatch(text):
             raise DataError(where, f"{name}: expected a number, got {text[:40]!a}")
     values["implied"] = float(str(values["implied"])) if values.get("implied") else None
-    values["slip"] = values.get("slip") == "yes"
+    for name in ("slip", "doubtful"):
+        values[name] = values.get(name) == "yes"
     return from_data(Published, values, where)

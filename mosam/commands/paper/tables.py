@@ -44,7 +44,8 @@ def _line(cell: Cell, letter: str, width: int) -> Line:
         MISSING if math.isnan(cell.low) else f"{cell.low:.{digits}f} to {cell.high:.{digits}f}",
         cell.verdict.ljust(width),
     )
-    mark = f"slip in the published table: {number.note}" if number.slip else None
+    why = "slip in the published table" if number.slip else "doubtful" if number.doubtful else None
+    mark = None if why is None else f"{why}: {number.note}"
     return Line((cell.label, model, place, metric, letter), tuple(map(layouts.Cell, numbers)), mark)
 
 
