@@ -53,11 +53,11 @@ TABLE ?=
 paper: $(INSTALLED)
 	@$(BIN)/mosam paper $(TABLE) $(if $(DEVICE),--device $(DEVICE)) $(if $(JOBS),--jobs $(JOBS)) $(ARGS)
 
-# the shipped scores of the toy experiments; what is done is kept
+# the shipped runs of the toy experiments and their tables, below experiments/; what is done is kept
 results: $(INSTALLED)
 	@for name in policies ablation; do \
-	  $(BIN)/mosam experiment experiments/$$name.toml --format markdown $(ARGS) > results/.$$name.part \
-	    && mv results/.$$name.part results/$$name.md || exit 1; \
+	  $(BIN)/mosam experiment experiments/$$name.toml --results experiments/runs --format markdown $(ARGS) \
+	    > experiments/.$$name.part && mv experiments/.$$name.part experiments/$$name.md || exit 1; \
 	done
 
 RESULTS ?= results

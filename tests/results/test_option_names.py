@@ -10,7 +10,7 @@ from mosam.policies.base import load_policy, parse_tracker
 from mosam.results.folder import run_folder
 from mosam.results.record import read_record
 
-RESULTS = Path(__file__).parents[2] / "results" / "toy"
+RESULTS = Path(__file__).parents[2] / "experiments" / "runs" / "toy"
 SHIPPED = sorted(folder.name for folder in RESULTS.iterdir() if (folder / "run.json").is_file())
 
 
