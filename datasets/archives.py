@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import IO, Any, Literal, Protocol, TypeAlias
 
 from mosam.datasets.lmdb_pages import PageReader
 from mosam.errors import DataError, MissingDataError
@@ -32,6 +32,8 @@ _DEEPEST_DOUBLE = 2
 _LONGEST_NAME = 255  # bytes of a part of a name, as on a disk
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # what a terminal obeys, and halves of characters
+
+ZIP_ERRORS = (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error, struct.error)
 
 Kind = Literal["file", "folder"]
 
@@ -286,6 +288,31 @@ class ZipArchive:
 
     def read(self, name: str) -> bytes:
         """See `Archive.read`; a member that declares an impossible or enormous size is refused unread."""
+        member = self.member(name)
+        try:
+            return self._zip.read(member)
+        except ZIP_ERRORS as error:
+            raise damaged_member(f"{self.location}/{name}", error) from None
+
+    def names(self) -> Iterator[str]:
+        """Every file, in the order of the archive."""
+        yield from self._members
+
+    def open(self, name: str, *, most: int = MAX_FILE_BYTES) -> IO[bytes]:
+        """A file to read from; errors as of `member`, and `ZIP_ERRORS` while it is read."""
+        member = self.member(name, most=most)
+        try:
+            return self._zip.open(member)
+        except ZIP_ERRORS as error:
+            raise damaged_member(f"{self.location}/{name}", error) from None
+
+    def member(self, name: str, *, most: int = MAX_FILE_BYTES) -> zipfile.ZipInfo:
+        """What the archive says of a file, `most` bytes long.
+
+        Raises:
+            FileNotFoundError: there is none.
+            DataError: of a size that it cannot have, or packed in a way that is not read.
+        """
         member = self._members.get(name)
         if member is None:
             raise FileNotFoundError(2, "No such file or directory", f"{self.location}/{name}")
@@ -295,14 +322,11 @@ class ZipArchive:
                 path,
                 f"expected a member stored or deflated, got method {member.compress_type}; make it anew with zip -0",
             )
-        most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
-        if member.compress_size > self._size or member.file_size > min(MAX_FILE_BYTES, most):
+        packed = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else _DEFLATE_LIMIT) + 64
+        if member.compress_size > self._size or member.file_size > min(most, packed):
             declared = max(member.file_size, member.compress_size)
             raise DataError(path, f"expected a file, got a member that declares {declared} bytes; refused")
-        try:
-            return self._zip.read(member)
-        except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, EOFError, zlib.error, struct.error) as error:
-            raise DataError(path, f"expected a whole member of a zip, got {_reason(error)}; get it again") from None
+        return member
 
     def _add(self, member: zipfile.ZipInfo) -> None:
         name = member.orig_filename  # `filename` ends where a NUL stands
@@ -340,6 +364,11 @@ def fault_of_name(parts: Sequence[str]) -> str | None:
     if any(len(os.fsencode(part)) > _LONGEST_NAME for part in parts):
         return f"one of more than {_LONGEST_NAME} bytes"
     return None
+
+
+def damaged_member(path: str, error: Exception, kind: str = "zip") -> DataError:
+    """The error for a member that cannot be read."""
+    return DataError(path, f"expected a whole member of a {kind}, got {_reason(error)}; get it again")
 
 
 def _reason(error: Exception) -> str:

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, one_pass_info
 
 TREE = """\
@@ -27,7 +28,18 @@ class Avist(OnePass):
     stems: ClassVar[str] = "img_%05d"
     separator: ClassVar[str] = " "
     info = one_pass_info(
-        "AVisT", "https://sites.google.com/view/avist-benchmark", TREE, {"test": 120}, "pytracking-avist"
+        "AVisT",
+        "https://sites.google.com/view/avist-benchmark",
+        TREE,
+        {"test": 120},
+        "pytracking-avist",
+        Obtain(
+            "drive",
+            "Google Drive: avist.tar in https://drive.google.com/drive/folders/1rlwTP91a3GYobOoIE9sprFxISE5v8d90; "
+            "unpack it.",
+            12.9,
+            "the benchmark's page; length of the archive, September 2026",
+        ),
     )
 
     @classmethod

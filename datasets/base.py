@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from mosam.datasets.archives import TreePath, folder_or_zip, open_tree, possible_roots
 from mosam.datasets.names import check_names
+from mosam.datasets.obtain import Obtain
 from mosam.errors import MissingDataError, MosamError, UnknownNameError
 from mosam.registry import Registry
 from mosam.system.arguments import instance, path_like, whole
@@ -158,6 +159,8 @@ class DatasetInfo:
         no_truth: splits whose ground truth is withheld.
         archive_folder: folder that holds the results in the archive a server takes (empty = the archive's root); None
             where there is no server.
+        license, source: terms of use in short, and the benchmark's own page.
+        obtain: how to get it, see `mosam.datasets.obtain`; None = nobody says.
     """
 
     title: str
@@ -176,6 +179,7 @@ class DatasetInfo:
     archive_folder: str | None = None
     license: str = "see the benchmark's page"
     source: str = ""
+    obtain: Obtain | None = None
     metrics: tuple[str, ...] = ()
     tree: str = ""
 

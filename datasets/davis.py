@@ -20,6 +20,7 @@ from mosam.datasets.archives import TreePath, open_tree
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, list_files
 from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_lines, write_maps
+from mosam.datasets.obtain import Download, Obtain, WebFile
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Prompt
@@ -31,6 +32,14 @@ DAVIS/
   Annotations/480p/<sequence>/00000.png ...
   ImageSets/{year}/{split}.txt"""
 _METRICS = ("jf_mean", "j_mean", "j_recall", "j_decay", "f_mean", "f_recall", "f_decay")
+
+
+def _archives_2017(split: str) -> tuple[Download, ...]:
+    address = "https://data.vision.ee.ethz.ch/csergi/share/davis/DAVIS-2017-{}-480p.zip"
+    if split in ("test-dev", "test-challenge"):
+        return (WebFile(address.format(split)),)
+    sha256 = "e3d0b5b77c3d031b000a19e0e25e3e2cac65d183755601bc2cf066df1a2aa492"
+    return (WebFile(address.format("trainval"), 832_766_765, f"sha256:{sha256}"),)
 
 
 class _Davis(Dataset):
@@ -182,6 +191,13 @@ class Davis2016(_Davis):
         official_counts={"train": 30, "val": 20},
         license="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2016/code.html",
+        obtain=Obtain(
+            "fetch",
+            "One archive of all splits, from its authors: 480p and 1080p.",
+            1.9,
+            "address and size: data/get_davis.sh of github.com/fperazzi/davis-2017; its MD5 sums differ by revision",
+            lambda split: (WebFile("https://graphics.ethz.ch/Downloads/Data/Davis/DAVIS-data.zip"),),
+        ),
         metrics=_METRICS,
         tree=_TREE.format(year="2016", split="{train,val}"),
     )
@@ -213,6 +229,13 @@ class Davis2017(_Davis):
         archive_folder="",
         license="research use; the benchmark's page says more",
         source="https://davischallenge.org/davis2017/code.html",
+        obtain=Obtain(
+            "fetch",
+            "Archives of train and val, test-dev and test-challenge in 480p, from its authors.",
+            0.8,
+            "the benchmark's page; size and SHA-256: video/davis/checksums.tsv of github.com/tensorflow/datasets",
+            _archives_2017,
+        ),
         metrics=_METRICS,
         tree=_TREE.format(year="2017", split="{train,val,test-dev,test-challenge}")
         + "\n  Annotations_unsupervised/480p/<sequence>/00000.png ...   (optional, for davis2017-unsupervised)",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.made import TreePlan, write_lines
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.region_folders import TREE, RegionDataset, region_lines, write_sequences
 from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
@@ -32,6 +33,12 @@ class Didi(RegionDataset):
         official_counts={"test": 180},
         license="research use; each sequence keeps the terms of its source",
         source="https://github.com/jovanavidenovic/DAM4SAM",
+        obtain=Obtain(
+            "page",
+            "Follow https://go.vicos.si/didi, and unpack what it gives into the root.",
+            None,
+            "README of github.com/jovanavidenovic/DAM4SAM",
+        ),
         metrics=("quality", "accuracy", "robustness", "nre", "dre", "adq"),
         tree=f"{TREE}\n    {FIRST_MASK}         (the first frame's mask)",
     )

@@ -15,6 +15,7 @@ from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequen
 from mosam.datasets.frames import NoFrames, StoredFrames, has_frames, open_frames
 from mosam.datasets.lasot import first_box
 from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
+from mosam.datasets.obtain import Obtain
 from mosam.errors import DataError
 from mosam.types import Size
 
@@ -42,6 +43,12 @@ class Got10k(Dataset):
         archive_folder="",
         license="CC BY-NC-SA 4.0",
         source="http://got-10k.aitestunion.com/",
+        obtain=Obtain(
+            "form",
+            "Register at http://got-10k.aitestunion.com/downloads; the links to train, val and test come by mail.",
+            None,
+            "the benchmark's page",
+        ),
         metrics=("ao", "sr50", "sr75"),
         tree="""\
 GOT-10k/

@@ -21,6 +21,7 @@ from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, open_frames
 from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
+from mosam.datasets.obtain import Download, HubFiles, Obtain
 from mosam.errors import DataError
 from mosam.types import Prompt
 
@@ -28,6 +29,11 @@ LISTS = {"test": "testing_set.txt", "train": "training_set.txt"}
 # airplane-14, airplane-15 and bus-4 have one image more than annotated frames in some downloads, monkey-17 many more
 # (formats.md 1); only annotated frames count, `cut_sequences` names those with many.
 MAX_EXTRA_FRAMES = 1
+
+
+def class_archives(repository: str, listed: str) -> Download:
+    """Archives of classes, of which the sequences of a shipped list are kept."""
+    return HubFiles(repository, ("*.zip", "*.txt"), wanted=lambda: official_list(listed))
 
 
 @DATASETS.register("lasot")
@@ -47,6 +53,13 @@ class Lasot(Dataset):
         official_counts={"test": 280, "train": 1120},
         license="research use; the benchmark's page says more",
         source="http://vision.cs.stonybrook.edu/~lasot/",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub, an archive for each of 70 classes (248 GB); the split's sequences stay.",
+            50,
+            "its page on the hub, September 2026; 50 GB is a fifth of it",
+            lambda split: (class_archives("l-lt/LaSOT", f"lasot_{split}"),),
+        ),
         metrics=("success_auc", "precision", "norm_precision", "op50", "op75"),
         tree="""\
 LaSOT/

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from mosam.datasets.annotations import official_list, read_names
 from mosam.datasets.base import DATASETS, DatasetInfo
-from mosam.datasets.lasot import LISTS, Lasot, write_lasot
+from mosam.datasets.lasot import LISTS, Lasot, class_archives, write_lasot
 from mosam.datasets.made import TreePlan
+from mosam.datasets.obtain import Obtain
 
 
 @DATASETS.register("lasot-ext")
@@ -32,6 +33,13 @@ class LasotExt(Lasot):
         official_counts={"test": 150},
         license="research use; the benchmark's page says more",
         source="http://vision.cs.stonybrook.edu/~lasot/",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub, an archive for each of 15 classes.",
+            None,
+            "its page on the hub",
+            lambda split: (class_archives("l-lt/LaSOT-ext", "lasot_ext_test"),),
+        ),
         metrics=("success_auc", "precision", "norm_precision", "op50", "op75"),
         tree="""\
 LaSOT_extension_subset/

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, one_pass_info
 
 TREE = """\
@@ -24,7 +25,18 @@ class Latot(OnePass):
     name = "latot"
     stems: ClassVar[str] = "%04d"
     info = one_pass_info(
-        "LaTOT", "https://github.com/mmic-lcl/Datasets-and-benchmark-code", TREE, {"test": 0}, "pytracking"
+        "LaTOT",
+        "https://github.com/mmic-lcl/Datasets-and-benchmark-code",
+        TREE,
+        {"test": 0},
+        "pytracking",
+        Obtain(
+            "drive",
+            "Google Drive https://drive.google.com/drive/folders/1dK05KfpIoVHQnOwuKEE3vnW8jPF9zdZf; unpack its .rar "
+            "archives into the root.",
+            None,
+            "README of github.com/mmic-lcl/Datasets-and-benchmark-code",
+        ),
     )
 
     @classmethod

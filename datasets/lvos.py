@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from mosam.datasets.annotations import ObjectRange, official_list
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.made import TreePlan, numbers, write_frames, write_json, write_maps
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.video_folders import VideoFolders
 from mosam.errors import DataError
 
@@ -86,6 +87,15 @@ class LvosV1(_Lvos):
         archive_folder="Annotations",
         license="CC BY-NC-SA 4.0; research use",
         source="https://lingyihongfd.github.io/lvos.github.io/",
+        obtain=Obtain(
+            "drive",
+            "Google Drive, v1: train https://drive.google.com/file/d/1pdA1Y7-VE4coj6yacya-kolZs6hKuQpS, valid "
+            "https://drive.google.com/file/d/1msjV2AAKROc-UsXh8lUic2gQpsLKfjQ0, test "
+            "https://drive.google.com/file/d/1zp8uqiby3o-2jSjZOqQx4ILh-LLqTz-0; lists "
+            "https://drive.google.com/drive/folders/1fOwGggoYNm_GkZIxs68ptHLk4JNF4Ebq go beside them.",
+            None,
+            "README of github.com/LingyiHongfd/LVOS at 00e2c31",
+        ),
         metrics=_METRICS,
         tree=_TREE,
     )
@@ -111,6 +121,15 @@ class LvosV2(_Lvos):
         archive_folder="Annotations",
         license="CC BY-NC-SA 4.0; research use",
         source="https://lingyihongfd.github.io/lvos.github.io/",
+        obtain=Obtain(
+            "drive",
+            "Google Drive, v2: train https://drive.google.com/file/d/1-ehpl5s0Fd14WwtT-GmWtIWa_BxZl9D6, valid "
+            "https://drive.google.com/file/d/17Hwc__6i2rpF5e2s5OPqoywNxG5bzlcO, test "
+            "https://drive.google.com/file/d/1Vp_y8dSUO4ktYmeBFkIQnmAxK6bl3Eyf; lists "
+            "https://drive.google.com/drive/folders/1EtTW57QfSkUK3Jl1A_m9D120muA7NG4L go beside them.",
+            None,
+            "README of github.com/LingyiHongfd/LVOS at 00e2c31",
+        ),
         metrics=_METRICS,
         tree=_TREE,
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from mosam.datasets.annotations import LabelMapTruth
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.made import TreePlan, numbers, write_frames, write_maps
+from mosam.datasets.obtain import HubFiles, Obtain
 from mosam.datasets.video_folders import VideoFolders
 
 _TREE = """\
@@ -59,6 +60,13 @@ class MoseV1(_Mose):
         archive_folder="",
         license="CC BY-NC-SA 4.0; non-commercial research",
         source="https://mose.video/MOSEv1/",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub, one archive with those of train and valid in it.",
+            None,
+            "github.com/henghuiding/MOSE-api, README",
+            lambda split: (HubFiles("FudanCVL/MOSE", ("*.zip", "*.tar.gz", "*.json"), nested=True),),
+        ),
         metrics=("jf_mean", "j_mean", "f_mean"),
         tree=_TREE,
     )
@@ -81,6 +89,13 @@ class MoseV2(_Mose):
         archive_folder="",
         license="CC BY-NC-SA 4.0; non-commercial research",
         source="https://mose.video/",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub: valid.tar.gz, and train.tar.gz in parts.",
+            None,
+            "github.com/henghuiding/MOSE-api, README",
+            lambda split: (HubFiles("FudanCVL/MOSEv2", (f"{split}.tar.gz*", f"meta_{split}.json")),),
+        ),
         metrics=("jf_mean", "j_mean", "f_mean"),
         tree=_TREE,
     )

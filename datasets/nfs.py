@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mosam.datasets.annotations import read_text
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, official_spans, one_pass_info
 from mosam.errors import DataError
 
@@ -42,6 +43,13 @@ or, as the official archive has it,
   <video>/30/<video>.txt                       (id left top right bottom ... on each line, eight lines a frame)""",
         {"test": 100},
         "pytracking",
+        Obtain(
+            "page",
+            "http://ci2cv.net/nfs/Get_NFS.sh, the authors' script, downloads a zip for each video; read it, run it in "
+            "the root, and unpack the zips there.",
+            None,
+            "the benchmark's page",
+        ),
     )
 
     @property

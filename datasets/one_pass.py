@@ -30,6 +30,7 @@ from mosam.datasets.base import BoxTruth, Dataset, DatasetInfo, Sequence
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, open_frames
 from mosam.datasets.lasot import first_box
 from mosam.datasets.made import TreePlan, numbers, write_frames, write_lines
+from mosam.datasets.obtain import Obtain
 from mosam.errors import DataError
 
 METRICS = ("success_auc", "precision", "norm_precision", "op50", "op75")
@@ -63,7 +64,9 @@ def official_spans(name: str) -> Mapping[str, Span]:
     return {name: Span(folder, int(first), int(last)) for name, folder, first, last in rows}
 
 
-def one_pass_info(title: str, source: str, tree: str, counts: Mapping[str, int], protocol: str) -> DatasetInfo:
+def one_pass_info(
+    title: str, source: str, tree: str, counts: Mapping[str, int], protocol: str, obtain: Obtain | None = None
+) -> DatasetInfo:
     """The descriptor of a benchmark of this kind; the first split is the one papers report."""
     return DatasetInfo(
         title=title,
@@ -76,6 +79,7 @@ def one_pass_info(title: str, source: str, tree: str, counts: Mapping[str, int],
         official_counts={split: count for split, count in counts.items() if count},
         license="research use; the benchmark's page says more",
         source=source,
+        obtain=obtain,
         metrics=METRICS,
         tree=tree,
     )

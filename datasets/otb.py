@@ -6,7 +6,13 @@ from typing import ClassVar
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Download, Obtain, WebFile
 from mosam.datasets.one_pass import OnePass, first_of, official_spans, one_pass_info
+
+
+def _zips(split: str) -> tuple[Download, ...]:
+    videos = dict.fromkeys(span.folder for span in official_spans("otb100_frames").values())
+    return tuple(WebFile(f"http://cvlab.hanyang.ac.kr/tracker_benchmark/seq/{video}.zip") for video in videos)
 
 
 @DATASETS.register("otb100", "otb2015")
@@ -32,6 +38,13 @@ OTB100/
                                                 groundtruth_rect.1.txt and .2.txt where there are two objects)""",
         {"test": 100},
         "pytracking",
+        Obtain(
+            "fetch",
+            "The authors' server, a zip for each of 98 videos; it is slow and at times away.",
+            None,
+            "the benchmark's page; datasets/otb.py of github.com/got-10k/toolkit",
+            _zips,
+        ),
     )
 
     @classmethod

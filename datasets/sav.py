@@ -20,6 +20,7 @@ from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, Dataset, DatasetInfo, Sequence, shorten
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames, read_image_size
 from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_json, write_lines
+from mosam.datasets.obtain import Obtain
 from mosam.errors import DataError
 from mosam.geometry import mask_to_box
 from mosam.types import Mask, Prompt, Size
@@ -138,6 +139,13 @@ class Sav(Dataset):
         official_counts={"val": 155, "test": 150, "train": 50583},
         license="CC BY 4.0",
         source="https://ai.meta.com/datasets/segment-anything-video/",
+        obtain=Obtain(
+            "form",
+            "Accept the terms at https://ai.meta.com/datasets/segment-anything-video-downloads/; the list of links "
+            "that appears holds sav_val.tar, sav_test.tar and sav_000.tar ... for train. Unpack them into the root.",
+            None,
+            "the benchmark's page",
+        ),
         metrics=("jf_mean", "j_mean", "f_mean"),
         tree="""\
 SA-V/

@@ -9,6 +9,7 @@ from mosam.codecs.masks import object_folder
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.made import TreePlan, numbers, write_frames, write_lines
+from mosam.datasets.obtain import HubFiles, Obtain
 from mosam.datasets.sav import Sav
 
 LIST = "video_id.txt"
@@ -33,6 +34,13 @@ class SecVos(Sav):
         official_counts={"test": 160},
         license="CC BY-NC-SA 4.0",
         source="https://huggingface.co/datasets/OpenIXCLab/SeCVOS",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub.",
+            None,
+            "its page on the hub; DATA.md of github.com/OpenIXCLab/SeC",
+            lambda split: (HubFiles("OpenIXCLab/SeCVOS", ("*.zip", "*.txt", "*.json")),),
+        ),
         metrics=("jf_mean", "j_mean", "f_mean"),
         tree="""\
 SeCVOS/

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, one_pass_info
 
 TREE = """\
@@ -26,7 +27,18 @@ class Tnl2k(OnePass):
     attributes: ClassVar[str] = "tnl2k_attributes"
     stems: ClassVar[str] = "%05d"
     info = one_pass_info(
-        "TNL2K", "https://sites.google.com/view/langtrackbenchmark/", TREE, {"test": 700, "train": 1300}, "lasot"
+        "TNL2K",
+        "https://sites.google.com/view/langtrackbenchmark/",
+        TREE,
+        {"test": 700, "train": 1300},
+        "lasot",
+        Obtain(
+            "drive",
+            "OneDrive and Baidu, linked from https://github.com/wangxiao5791509/TNL2K_evaluation_toolkit; unpack the "
+            "test subset into the root.",
+            None,
+            "README of that repository",
+        ),
     )
 
     @classmethod

@@ -12,10 +12,15 @@ from mosam.datasets.base import DATASETS, BoxTruth, Dataset, DatasetInfo, Sequen
 from mosam.datasets.frames import StoredFrames, frames_or_none, has_frames
 from mosam.datasets.lasot import first_box
 from mosam.datasets.made import TreePlan, box_lines, numbers, write_frames, write_lines
+from mosam.datasets.obtain import Download, HubFiles, Obtain
 from mosam.errors import DataError
 
 CHUNKS = 12
 CHUNK_SEQUENCES = 2511
+
+
+def _chunk_files(split: str) -> tuple[Download, ...]:
+    return (HubFiles("SilvioGiancola/TrackingNet", (f"{split.upper()}/*",), unpack=False),)
 
 
 @DATASETS.register("trackingnet")
@@ -36,6 +41,13 @@ class TrackingNet(Dataset):
         archive_folder="",
         license="Apache-2.0 (annotation); the videos keep the terms of YouTube",
         source="https://tracking-net.org/",
+        obtain=Obtain(
+            "fetch",
+            "The authors' copy on the hub; a zip for each video, which is read as it is.",
+            35,
+            "its page on the hub, September 2026",
+            _chunk_files,
+        ),
         metrics=("success_auc", "precision", "norm_precision"),
         tree="""\
 TrackingNet/

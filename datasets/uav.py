@@ -8,6 +8,7 @@ import numpy as np
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, official_spans, one_pass_info
 
 TREE = """\
@@ -16,6 +17,14 @@ UAV123/
   anno/UAV123/<sequence>.txt                   (x,y,w,h on each line, NaN where absent; UAV20L: anno/UAV20L/)
   list.txt                                     (optional: sequence names, one a line)"""
 SOURCE = "https://cemse.kaust.edu.sa/ivul/uav123"
+
+
+OBTAIN = Obtain(
+    "drive",
+    "Google Drive, linked from the benchmark's page: Dataset_UAV123.zip holds UAV123 and UAV20L; unpack it.",
+    14.0,
+    "the benchmark's page; length of the archive, September 2026",
+)
 
 
 @DATASETS.register("uav123")
@@ -28,7 +37,7 @@ class Uav123(OnePass):
     stems: ClassVar[str] = "%06d"
     gone: ClassVar[float] = np.nan
     annotated: ClassVar[str] = "UAV123"
-    info = one_pass_info("UAV123", SOURCE, TREE, {"test": 123}, "pytracking-uav")
+    info = one_pass_info("UAV123", SOURCE, TREE, {"test": 123}, "pytracking-uav", OBTAIN)
 
     @classmethod
     def images(cls, root: TreePath, name: str) -> TreePath:
@@ -49,4 +58,4 @@ class Uav20l(Uav123):
     spans: ClassVar[str] = "uav20l_frames"
     attributes: ClassVar[str] = ""
     annotated: ClassVar[str] = "UAV20L"
-    info = one_pass_info("UAV20L", SOURCE, TREE, {"test": 20}, "pytracking-uav")
+    info = one_pass_info("UAV20L", SOURCE, TREE, {"test": 20}, "pytracking-uav", OBTAIN)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.one_pass import OnePass, first_of, one_pass_info
 
 TREE = """\
@@ -24,7 +25,20 @@ class VastTrack(OnePass):
     name = "vasttrack"
     listed: ClassVar[str] = "vasttrack"
     attributes: ClassVar[str] = "vasttrack_attributes"
-    info = one_pass_info("VastTrack", "https://github.com/HengLan/VastTrack", TREE, {"test": 3500}, "vasttrack")
+    info = one_pass_info(
+        "VastTrack",
+        "https://github.com/HengLan/VastTrack",
+        TREE,
+        {"test": 3500},
+        "vasttrack",
+        Obtain(
+            "drive",
+            "OneDrive https://1drv.ms/f/s!AnWdA-LZ-BEt5W9kQtMU8nB19qpy?e=IYm3eF: unpack the 15 archives of the test "
+            "set into the root.",
+            None,
+            "README of github.com/HengLan/VastTrack",
+        ),
+    )
 
     @classmethod
     def images(cls, root: TreePath, name: str) -> TreePath:

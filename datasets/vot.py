@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.made import TreePlan, write_lines
+from mosam.datasets.obtain import Obtain, VotFiles
 from mosam.datasets.region_folders import TREE, RegionDataset, write_sequences
 from mosam.datasets.region_truth import ANCHOR
 
@@ -72,7 +73,23 @@ class Challenge:
                 write_lines(folder / f"{ANCHOR}.value", ["1", *["0"] * (len(footage) - 2), "-1"])
 
 
-def _describe(title: str, year: int, count: int | None, kind: _Kind) -> DatasetInfo:
+_GIGABYTES = {"vot2019/longterm": 17.6}
+
+
+def _obtain(place: str) -> Obtain:
+    """The sequences that a description on VOT's server lists."""
+    url = f"https://data.votchallenge.net/{place}/description.json"
+    facts = "the stacks of vot-toolkit 0.9.0; size: lengths of the archives, September 2026"
+    return Obtain(
+        "fetch",
+        "The challenge's server, two archives for each sequence, as the VOT toolkit downloads them.",
+        _GIGABYTES.get(place),
+        facts,
+        lambda split: (VotFiles(url),) if split == "test" else (),
+    )
+
+
+def _describe(title: str, year: int, count: int | None, kind: _Kind, place: str) -> DatasetInfo:
     """The descriptor of a challenge of some kind."""
     return DatasetInfo(
         title=title,
@@ -88,6 +105,7 @@ def _describe(title: str, year: int, count: int | None, kind: _Kind) -> DatasetI
         archive_folder="" if kind.no_truth else None,
         license="research use; each sequence keeps the terms of its source",
         source=f"https://www.votchallenge.net/vot{'s' if year >= 2023 else ''}{year}/",
+        obtain=_obtain(place),
         metrics=kind.metrics,
         tree=TREE,
     )
@@ -121,29 +139,30 @@ _SEVERAL = _Kind(
 )
 _ANCHORED = (115, 755)
 
-# Name, title, year, official sequences, kind, interval of EAO, regions.
-_ROWS: tuple[tuple[str, str, int, int | None, _Kind, Interval | None, str], ...] = (
-    ("vot2013", "VOT2013", 2013, 16, _EARLY, None, "box"),
-    ("vot2014", "VOT2014", 2014, 25, _EARLY, None, "polygon"),
-    ("vot2015", "VOT2015", 2015, 60, _SUPERVISED, (108, 371), "polygon"),
-    ("vot2016", "VOT2016", 2016, 60, _SUPERVISED, (108, 371), "polygon"),
-    ("vot2017", "VOT2017", 2017, 60, _SUPERVISED, (100, 356), "polygon"),
-    ("vot2018", "VOT2018", 2018, 60, _SUPERVISED, (100, 356), "polygon"),
-    ("vot2019", "VOT2019", 2019, 60, _SUPERVISED, (46, 291), "polygon"),
-    ("vot2020-st", "VOT-ST2020", 2020, 60, _MASKS, _ANCHORED, "mask"),
-    ("vot2021-st", "VOT-ST2021", 2021, 60, _MASKS, _ANCHORED, "mask"),
-    ("vot2022-st", "VOT-ST2022", 2022, None, _MASKS, _ANCHORED, "mask"),
-    ("vot2022-stb", "VOT-STb2022", 2022, None, _BOXES, _ANCHORED, "box"),
-    ("vot2018-lt", "VOT-LT2018", 2018, 35, _LONG, None, "box"),
-    ("vot2019-lt", "VOT-LT2019", 2019, 50, _LONG, None, "box"),
-    ("vot2020-lt", "VOT-LT2020", 2020, 50, _LONG, None, "box"),
-    ("vot2021-lt", "VOT-LT2021", 2021, 50, _LONG, None, "box"),
-    ("vot2022-lt", "VOT-LT2022", 2022, 50, _LONG, None, "box"),
-    ("vots2023", "VOTS2023", 2023, 144, _SEVERAL, None, "mask"),
-    ("vots2024", "VOTS2024", 2024, 144, _SEVERAL, None, "mask"),
-    ("vots2025", "VOTS2025", 2025, 144, _SEVERAL, None, "mask"),
-    ("vots2026", "VOTS2026", 2026, None, _SEVERAL, None, "mask"),
+# Name, title, year, official sequences, kind, interval of EAO, regions, place on VOT's server.
+_ROWS: tuple[tuple[str, str, int, int | None, _Kind, Interval | None, str, str], ...] = (
+    ("vot2013", "VOT2013", 2013, 16, _EARLY, None, "box", "vot2013/dataset"),
+    ("vot2014", "VOT2014", 2014, 25, _EARLY, None, "polygon", "vot2014/dataset"),
+    ("vot2015", "VOT2015", 2015, 60, _SUPERVISED, (108, 371), "polygon", "vot2015/dataset"),
+    ("vot2016", "VOT2016", 2016, 60, _SUPERVISED, (108, 371), "polygon", "vot2016/main"),
+    ("vot2017", "VOT2017", 2017, 60, _SUPERVISED, (100, 356), "polygon", "vot2017/main"),
+    ("vot2018", "VOT2018", 2018, 60, _SUPERVISED, (100, 356), "polygon", "vot2018/main"),
+    ("vot2019", "VOT2019", 2019, 60, _SUPERVISED, (46, 291), "polygon", "vot2019/main"),
+    ("vot2020-st", "VOT-ST2020", 2020, 60, _MASKS, _ANCHORED, "mask", "vot2020/shortterm"),
+    ("vot2021-st", "VOT-ST2021", 2021, 60, _MASKS, _ANCHORED, "mask", "vot2021/shortterm"),
+    ("vot2022-st", "VOT-ST2022", 2022, None, _MASKS, _ANCHORED, "mask", "vot2022/sts"),
+    ("vot2022-stb", "VOT-STb2022", 2022, None, _BOXES, _ANCHORED, "box", "vot2022/stb"),
+    ("vot2018-lt", "VOT-LT2018", 2018, 35, _LONG, None, "box", "vot2018/longterm"),
+    ("vot2019-lt", "VOT-LT2019", 2019, 50, _LONG, None, "box", "vot2019/longterm"),
+    ("vot2020-lt", "VOT-LT2020", 2020, 50, _LONG, None, "box", "vot2019/longterm"),
+    ("vot2021-lt", "VOT-LT2021", 2021, 50, _LONG, None, "box", "vot2019/longterm"),
+    ("vot2022-lt", "VOT-LT2022", 2022, 50, _LONG, None, "box", "vot2022/lt"),
+    ("vots2023", "VOTS2023", 2023, 144, _SEVERAL, None, "mask", "vots2023/dataset"),
+    ("vots2024", "VOTS2024", 2024, 144, _SEVERAL, None, "mask", "vots2023/dataset"),
+    ("vots2025", "VOTS2025", 2025, 144, _SEVERAL, None, "mask", "vots2023/dataset"),
+    ("vots2026", "VOTS2026", 2026, None, _SEVERAL, None, "mask", "vots2026/main"),
 )
 
-for _name, _title, _year, _count, _kind, _interval, _regions in _ROWS:
-    DATASETS.register(_name)(Challenge(_name, _describe(_title, _year, _count, _kind), _interval, _regions))
+for _name, _title, _year, _count, _kind, _interval, _regions, _place in _ROWS:
+    _info = _describe(_title, _year, _count, _kind, _place)
+    DATASETS.register(_name)(Challenge(_name, _info, _interval, _regions))

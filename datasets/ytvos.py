@@ -10,6 +10,7 @@ from mosam.datasets.archives import TreePath
 from mosam.datasets.base import DATASETS, DatasetInfo
 from mosam.datasets.frames import has_frames
 from mosam.datasets.made import Footage, TreePlan, numbers, write_frames, write_json, write_maps
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.video_folders import VideoFolders
 from mosam.errors import DataError
 
@@ -112,6 +113,15 @@ class _YouTubeVos(VideoFolders):
         write_json(folder / "meta.json", {"videos": videos})
 
 
+_OBTAIN = Obtain(
+    "drive",
+    "Register at https://youtube-vos.org/dataset/vos/, which then links to Google Drive: train.zip, valid.zip, "
+    "test.zip and, for the best scores, valid_all_frames.zip. Unpack them into the root.",
+    None,
+    "the benchmark's page",
+)
+
+
 @DATASETS.register("ytvos2018")
 class YouTubeVos2018(_YouTubeVos):
     """YouTube-VOS 2018."""
@@ -131,6 +141,7 @@ class YouTubeVos2018(_YouTubeVos):
         archive_folder="Annotations",
         license="CC BY 4.0 (annotation); the videos keep the terms of YouTube",
         source="https://youtube-vos.org/dataset/vos/",
+        obtain=_OBTAIN,
         metrics=("jf_mean", "j_seen", "f_seen", "j_unseen", "f_unseen"),
         tree=_TREE,
     )
@@ -155,6 +166,7 @@ class YouTubeVos2019(_YouTubeVos):
         archive_folder="Annotations",
         license="CC BY 4.0 (annotation); the videos keep the terms of YouTube",
         source="https://youtube-vos.org/dataset/vos/",
+        obtain=_OBTAIN,
         metrics=("jf_mean", "j_seen", "f_seen", "j_unseen", "f_unseen"),
         tree=_TREE,
     )

@@ -51,7 +51,7 @@ def datasets() -> str:
         info = DATASETS[name].info
         if not DATASETS[name].generated and name != "folder":
             found.setdefault(_dataset(info), []).append(f"`{name}`")
-    head = ("name", "splits: **default**, sequences", "prompts", "protocol", "results", "archive")
+    head = ("name", "splits: **default**, sequences", "prompts", "protocol", "results", "archive", "GB", "get")
     return table(head, ((", ".join(names), *cells) for cells, names in found.items()))
 
 
@@ -59,7 +59,10 @@ def _dataset(info: DatasetInfo) -> tuple[str, ...]:
     shown = [split for split in info.splits if not re.fullmatch(r"train_([1-9]|1[01])", split)]  # twelve are alike
     archive = "-" if info.archive_folder is None else f"`{info.archive_folder}/`" if info.archive_folder else "root"
     splits = ", ".join(_split(info, split) for split in shown)
-    return splits, ", ".join(info.prompts), f"`{info.protocol}`", f"`{info.result_format}`", archive
+    get = info.obtain
+    size = "" if get is None or get.gigabytes is None else f"{get.gigabytes:.3g}"
+    known = (size, "" if get is None else get.how)
+    return splits, ", ".join(info.prompts), f"`{info.protocol}`", f"`{info.result_format}`", archive, *known
 
 
 def _split(info: DatasetInfo, split: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import math
+import tarfile
+import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,6 +44,7 @@ from mosam.datasets.got10k import _resolution
 from mosam.datasets.lvos import LvosV2
 from mosam.datasets.pack import check_packed, pack
 from mosam.datasets.sav import Sav
+from mosam.datasets.unpack import unpack
 from mosam.datasets.video import VideoFrames
 from mosam.datasets.ytvos import YouTubeVos2019
 from mosam.evaluation.cache import load_kept
@@ -51,6 +54,7 @@ from mosam.regions.files import format_binary, format_text, read_trajectory
 from mosam.regions.trajectory import Point, Polygon, Rectangle, Special, Trajectory, mask_region
 from mosam.results.frame_log import read_frame_log
 from mosam.results.record import RunRecord, RunSettings, SequenceRecord, read_record
+from mosam.system.files import Inside
 from mosam.system.typed import parse_json
 from mosam.vot.toolkit import describe_analysis
 from mosam.vot.workspace import read_trackers, stack_of
@@ -136,6 +140,16 @@ def make_zip(compression: int) -> bytes:
     with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name in ("a/0.jpg", "a/1.jpg", "list.txt"):
             archive.writestr(zipfile.ZipInfo(name), b"content of " + name.encode() * 9)
+    return buffer.getvalue()
+
+
+def make_tar(packing: str) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=f"w:{packing}") as archive:
+        for name in ("a/0.jpg", "a/1.jpg", "list.txt"):
+            member = tarfile.TarInfo(name)
+            member.size = 30
+            archive.addfile(member, io.BytesIO(name.encode().ljust(30)))
     return buffer.getvalue()
 
 
@@ -392,6 +406,10 @@ def _binary_readers(folder: Path) -> tuple[Reader, ...]:
             if file.is_file()
         ]
 
+    def unpack_it(path: Path) -> object:
+        with tempfile.TemporaryDirectory() as place:
+            return unpack([path], Inside(place), wanted=lambda name: True)
+
     def read_packed(path: Path) -> object:
         tree = open_tree(path.parent)
         dataset = load_dataset("davis", root=tree)
@@ -427,6 +445,9 @@ def _binary_readers(folder: Path) -> tuple[Reader, ...]:
             "z.zip",
             pts,
         ),
+        Reader("unpacked zip", from_file("u.zip", unpack_it), (make_zip(zipfile.ZIP_DEFLATED),), "u.zip", pts, 2),
+        Reader("unpacked tar", from_file("u.tar", unpack_it), (make_tar(""),), "u.tar", (mutate,), 2),
+        Reader("unpacked tar.gz", from_file("u.tar.gz", unpack_it), (make_tar("gz"),), "u.tar.gz", (mutate,), 2),
         Reader(
             "LMDB pages",
             lambda d: read_packed(packed_in("data.mdb", d)),

@@ -1,5 +1,6 @@
 """`mosam data make`, `pack`, `run` and `submit` on benchmarks of each kind, with a real (untrained) network."""
 
+import itertools
 import zipfile
 from pathlib import Path
 
@@ -85,11 +86,16 @@ def test_the_split_with_a_server_is_submitted_unless_another_is_named(mosam):
 def test_list_says_where_each_benchmark_comes_from(mosam):
     code, out, _ = mosam("data", "list")
     assert code == 0
+    assert max(map(len, out.splitlines())) <= 100
     for name in DATASETS:
         info = DATASETS[name].info
-        (line,) = (line for line in out.splitlines() if line.startswith(f"{name} "))
-        for text in (info.title, info.license, info.source, info.default_split):
-            assert text in line
+        lines = out.splitlines()
+        start = next(number for number, line in enumerate(lines) if line.startswith(f"{name} "))
+        about = " ".join(line.strip() for line in itertools.takewhile(lambda line: line[0] == " ", lines[start + 1 :]))
+        assert info.default_split in lines[start]
+        assert lines[start].endswith(info.obtain.how if info.obtain else "-")
+        for text in (info.title, info.license, info.source):
+            assert text in about
 
 
 def test_toy_is_written_whole_in_the_layout_of_another(mosam):

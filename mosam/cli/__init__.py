@@ -56,7 +56,7 @@ app = Commands(
         "tracker": Entry(_GROUPS, "Trackers: list, and the options of one."),
         "protocol": Entry(_GROUPS, "Protocols: list, and the options of one."),
         "figure": Entry(_GROUPS, "Figures: list, and what one is drawn from."),
-        "data": Entry(_GROUPS, "Benchmarks: list, check, pack or make a copy."),
+        "data": Entry(_GROUPS, "Benchmarks: list, fetch, check, pack or make one."),
         "model": Entry(_GROUPS, "Networks and checkpoints."),
         "vot": Entry(_GROUPS, "The VOT toolkit: workspaces, and the tracker it starts."),
     },

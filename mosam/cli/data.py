@@ -1,41 +1,105 @@
-"""Commands on benchmarks: data list, check, pack, make."""
+"""Commands on benchmarks: data list, fetch, check, pack, make."""
 
 from __future__ import annotations
 
+import sys
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mosam.cli.build import command
 from mosam.cli.output import aligned, note
+from mosam.datasets.obtain import Obtain
 from mosam.datasets.select import choose_sequences
 from mosam.system import options as shared
 from mosam.system.options import option
 
+if TYPE_CHECKING:
+    from mosam.datasets.base import DatasetInfo
+
 COMMANDS: dict[str, click.Command] = {}
 DONE, WRONG = 0, 2
-HEADINGS = ("name", "benchmark", "task", "splits (the first is the default)", "prompts", "protocol", "metrics")
-SHOWN_SPLITS = 5
+HEADINGS = ("name", "task", "splits, sequences", "prompts", "protocol", "GB", "get")
+WIDTH = 100  # columns of the list, whatever the terminal's
+SHOWN_SPLITS = 2
 
 
 @command(table=COMMANDS, name="list")
 def data_list() -> None:
-    """Name every benchmark there is a loader for."""
+    """Name every benchmark there is a loader for, its size on disk, and how to get it.
+
+    The first split is the one papers report. `fetch` is what `mosam data fetch` downloads; it also tells what to do for
+    what only a person can get: by a form, from a cloud drive, or from links on a page.
+    """
     from mosam.datasets.base import DATASETS
 
-    rows = [(*HEADINGS, "license", "source")]
-    for name in DATASETS:
+    rows = [(name, *_facts(DATASETS[name].info)) for name in DATASETS]
+    lines = iter(aligned([HEADINGS, *rows]).splitlines())
+    print(next(lines))
+    for name, line in zip(DATASETS, lines, strict=True):
         info = DATASETS[name].info
-        splits = [info.default_split, *(split for split in info.splits if split != info.default_split)]
-        counted = [f"{split} ({count})" if (count := info.official_counts.get(split)) else split for split in splits]
-        about = (", ".join(info.prompts), info.protocol, ", ".join(info.metrics), info.license, info.source)
-        rows.append((name, info.title, info.task, _shorten(counted), *about))
-    print(aligned(rows))
+        print(line)
+        for text in (f"{info.title}: {', '.join(info.metrics)}", f"{info.license}; {info.source}"):
+            for part in textwrap.wrap(text, WIDTH - 4, break_long_words=False, break_on_hyphens=False):
+                print(f"    {part}")
+
+
+def _facts(info: DatasetInfo) -> tuple[str, ...]:
+    """The cells of a benchmark."""
+    splits = [info.default_split, *(split for split in info.splits if split != info.default_split)]
+    counted = [f"{split} {count}" if (count := info.official_counts.get(split)) else split for split in splits]
+    get = info.obtain or Obtain("-", "")
+    size = "" if get.gigabytes is None else f"{get.gigabytes:.3g}"
+    return info.task, _shorten(counted), ",".join(info.prompts), info.protocol, size, get.how
 
 
 def _shorten(splits: list[str]) -> str:
-    return ", ".join(splits if len(splits) <= SHOWN_SPLITS else [*splits[: SHOWN_SPLITS - 1], f"... {splits[-1]}"])
+    more = len(splits) - SHOWN_SPLITS
+    return ", ".join([*splits[:SHOWN_SPLITS], *([f"{more} more"] if more > 0 else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """What is fetched, and where it goes."""
+
+    dataset: str = shared.DATASET.field()
+    root: Path | None = shared.ROOT.field(help="The folder it goes to; new, or begun before.")
+    split: str | None = shared.SPLIT.field()
+    yes: bool = option("Do not ask first.", False)
+    keep_archives: bool = option("Keep archives after unpacking them, in ROOT/.mosam-fetch.", False)
+
+
+@command(FetchOptions, table=COMMANDS)
+def fetch(options: FetchOptions) -> int:
+    """Download a benchmark and lay it out as it is read; goes on where it was interrupted."""
+    from mosam.commands.fetch import run
+    from mosam.commands.progress import download_view
+
+    wish = run.choose(options.dataset, options.root, options.split)
+    if run.is_there(wish):
+        note(f"{wish.name} {wish.split}: is there already")
+        print(wish.root)
+        return DONE
+    plan = run.plan_for(wish)
+    for line in run.describe(wish, plan):
+        note(line)
+    if not options.yes and not _agreed():
+        return WRONG
+    data = run.fetch(wish, plan, view=download_view, tell=note, keep=options.keep_archives)
+    note(f"{data.name} {data.split}: {len(data)} sequences{f' ({data.subset})' if data.subset else ''}")
+    print(wish.root)
+    return DONE
+
+
+def _agreed() -> bool:
+    """Whether the person at the terminal wants it; where nobody is, nothing is fetched."""
+    if not sys.stdin.isatty():
+        note("mosam: nothing was fetched: nobody is there to ask; pass --yes if you accept the license")
+        return False
+    return click.confirm("Accept the license and fetch?", default=False, err=True)
 
 
 @dataclass(frozen=True, slots=True)

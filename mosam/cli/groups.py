@@ -38,11 +38,12 @@ COMMANDS: dict[str, click.Command] = {
         "data",
         {
             "list": Entry(_DATA, "Name every benchmark there is a loader for."),
+            "fetch": Entry(_DATA, "Download a benchmark and lay it out; resumes."),
             "check": Entry(_DATA, "Look for everything wrong with a copy on disk."),
             "pack": Entry(_DATA, "Put frames and annotation into one LMDB."),
             "make": Entry(_DATA, "Write a small generated tree of a benchmark."),
         },
-        "Benchmarks: list, check, pack or make a copy.",
+        "Benchmarks: list, fetch, check, pack or make a copy.",
     ),
     "model": Commands(
         "model",

@@ -198,13 +198,13 @@ def download_view(name: str) -> Iterator[Callable[[int, int], None]]:
     Args:
         name: what is downloaded.
     Returns:
-        to be called with (bytes so far, bytes there are).
+        to be called with (bytes so far, bytes there are; 0 = not known).
     """
     if not sys.stderr.isatty():
         tenths = [0]
 
         def print_tenth(done: int, total: int) -> None:
-            if done * 10 // total > tenths[0]:
+            if total and done * 10 // total > tenths[0]:
                 tenths[0] = done * 10 // total
                 print(f"{name}: {done / 1e6:.0f} of {total / 1e6:.0f} MB", file=sys.stderr, flush=True)
 
@@ -217,7 +217,7 @@ def download_view(name: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with bars.Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(name, total=None, visible=False)
-        yield lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None, visible=True)
 
 
 def describe(event: Progress) -> str | None:

@@ -14,14 +14,22 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from mosam.errors import DataError, MissingDataError, MosamError
 
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".mosam-", ".part"  # a file that is being written; what is left of a killed process
+_CHUNK = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES, errno.EPERM}  # of file systems without fsync
+
+
+class Readable(Protocol):
+    """What can be read from."""
+
+    def read(self, size: int = -1, /) -> bytes | None:
+        """At most so many bytes; nothing at the end."""
 
 
 class PathError(MosamError):
@@ -169,6 +177,19 @@ class Inside:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
 
+    def write_from(self, relative: str, source: Readable) -> None:
+        """A file with what a stream has left, or the one that was there; folders above it are made.
+
+        It is not waited for until it is on the disk, as there may be a hundred thousand such files: `sync_disks` waits.
+        """
+        parts = plain_parts(relative, str(self.folder))
+        where = str(self.folder / relative)
+        with self._parent(parts, make=True) as parent, _new_file(parent, parts[-1], where, sync=False) as name:
+            descriptor = os.open(name, os.O_WRONLY | os.O_NOFOLLOW, dir_fd=parent)
+            with os.fdopen(descriptor, "wb") as file:
+                while data := source.read(_CHUNK):
+                    file.write(data)
+
     def move(self, source: str, target: str) -> None:
         """Moves a file or folder to another place inside; what was there is removed, folders above it are made.
 
@@ -229,8 +250,13 @@ class Inside:
             raise PathError(f"{self.folder.joinpath(*parts)}: expected a file or folder, got a link; remove it")
 
 
+def sync_disks() -> None:
+    """Waits until what was written is on the disks."""
+    os.sync()
+
+
 @contextlib.contextmanager
-def _new_file(folder: int, final: str, where: str) -> Iterator[str]:
+def _new_file(folder: int, final: str, where: str, *, sync: bool = True) -> Iterator[str]:
     """Name of a new empty file in an open folder; takes the final name when the block ends well."""
     if _kind(folder, final) in ("folder", "other"):
         raise PathError(f"{where}: expected a file to write or replace, got a folder, a pipe or a device")
@@ -238,17 +264,19 @@ def _new_file(folder: int, final: str, where: str) -> Iterator[str]:
     os.close(os.open(name, _NEW_FILE, 0o666, dir_fd=folder))
     try:
         yield name
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-        try:
-            _sync(descriptor)
-        finally:
-            os.close(descriptor)
+        if sync:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            try:
+                _sync(descriptor)
+            finally:
+                os.close(descriptor)
         os.replace(name, final, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name, dir_fd=folder)
         raise
-    _sync(folder)
+    if sync:
+        _sync(folder)
 
 
 def _sync(descriptor: int) -> None:
