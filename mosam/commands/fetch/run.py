@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mosam.commands.fetch.plan import Piece, Plan, is_archive, make_plan
-from mosam.commands.fetch.transfer import PART, Watch, require_room, transfer
+from mosam.commands.fetch.transfer import PART, Watch, in_words, require_room, transfer
 from mosam.datasets.base import DATA_VARIABLE, DATASETS, Dataset, DatasetInfo, find_root
 from mosam.datasets.unpack import unpack
 from mosam.errors import DataError, MissingDataError, MosamError, UnknownNameError
@@ -85,13 +85,14 @@ def plan_for(wish: Wish) -> Plan:
 def describe(wish: Wish, plan: Plan) -> list[str]:
     """What a person should know before it begins."""
     assert wish.info.obtain is not None
-    size = plan.bytes
+    size = "of unknown length" if plan.bytes is None else in_words(plan.bytes)
     disk = wish.info.obtain.gigabytes if wish.split == wish.info.default_split else None
+    room = "about as much" if disk is None else f"about {in_words(disk * 1e9)}"
+    count = sum(len(piece.files) for piece in plan.pieces)
     return [
         f"{wish.info.title}, {wish.split}: {wish.info.obtain.steps}",
         f"license: {wish.info.license} ({wish.info.source})",
-        f"download: {_gigabytes(size)} in {sum(len(piece.files) for piece in plan.pieces)} files; on disk: "
-        f"{'about ' + _gigabytes(int(disk * 1e9)) if disk is not None else 'about as much'}",
+        f"download: {size} in {count} files; on disk: {room}",
         f"to: {wish.root}",
     ]
 
@@ -206,9 +207,3 @@ def _load(wish: Wish) -> Dataset | None:
     with contextlib.suppress(MosamError):
         return DATASETS[wish.name](wish.root, split=wish.split)
     return None
-
-
-def _gigabytes(count: int | None) -> str:
-    if count is None:
-        return "of unknown length"
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.1f} MB"

@@ -209,8 +209,17 @@ def require_room(folder: Path, wanted: float) -> None:
     free = shutil.disk_usage(folder).free
     if free < wanted:
         raise MosamError(
-            f"{folder}: expected {wanted / 1e9:,.1f} GB free, got {free / 1e9:,.1f} GB; make room or change --root"
+            f"{folder}: expected {in_words(wanted)} free, got {in_words(free)}; make room or change --root"
         )
+
+
+def in_words(count: float) -> str:
+    """A number of bytes.
+
+    >>> in_words(832_766_765), in_words(12_345)
+    ('0.8 GB', '0.01 MB')
+    """
+    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e6:,.{1 if count >= 1e6 else 2}f} MB"
 
 
 def _length(path: Path) -> int:

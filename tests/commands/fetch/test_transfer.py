@@ -145,7 +145,7 @@ def test_offline_asks_nobody(served, place, monkeypatch, name):
 
 def test_a_full_disk_is_told_before(served, place, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 10}))
-    with pytest.raises(MosamError, match=r"expected 0\.0 GB free, got 0\.0 GB; make room or change --root"):
+    with pytest.raises(MosamError, match=r"expected 1\.0 MB free, got 0\.00 MB; make room or change --root"):
         transfer(remote(served), place)
     assert served.requests == []
 
