@@ -1,56 +1,54 @@
 """Why two programs give different numbers for the same results: every applicable protocol, and each convention alone.
 
-Three tables for one tracker: its numbers under each protocol; what each convention changes when it alone is chosen
-otherwise; and the way from the benchmark's own protocol to each of the others, as a sum of such changes. All of it is
-computed from the results at hand.
+Three tables for one tracker: its numbers under each protocol; the effect of changing each convention on its own; and
+the way from the benchmark's own protocol to each of the others, as a sum of such changes. A protocol that declares its
+`conventions` is scored by a function of them, so that each step is the protocol itself with one choice changed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosam.codecs import CODECS
 from mosam.errors import MosamError
 from mosam.evaluation.columns import TIMING
-from mosam.evaluation.conventions import (
-    BOX_CHOICES,
-    BOXES,
-    MASK_CHOICES,
-    MASKS,
-    BoxConventions,
-    MaskConventions,
-    ShownScores,
-    Sums,
-    box_values,
-    mask_values,
-    steps,
-    walk,
-)
 from mosam.evaluation.evaluate import evaluate, find_runs
-from mosam.evaluation.explain_regions import REGION_CHOICES, REGIONS, gather, region_values
+from mosam.evaluation.explain_regions import gather, region_values
 from mosam.evaluation.layouts import MISSING, Table, render
-from mosam.evaluation.protocols.base import PROTOCOLS, TrackerResults, parse_protocol
+from mosam.evaluation.protocols.base import PROTOCOLS, Mean, TrackerResults, parse_protocol, pooled
 from mosam.evaluation.protocols.boxes import box_truth
-from mosam.evaluation.protocols.masks import FrameScores, frame_jf, mask_truth, read_pair
+from mosam.evaluation.protocols.masks import (
+    MaskConventions,
+    ObjectFrames,
+    counted_scores,
+    jf_values,
+    mask_truth,
+    read_objects,
+)
+from mosam.evaluation.protocols.one_pass import BoxConventions, error_curves, frame_errors, headline
+from mosam.evaluation.protocols.regions import RegionConventions
 from mosam.evaluation.scores import Scores
 from mosam.evaluation.tables import column_of, tracker_name
 from mosam.system.processes import map_in_processes
 
 if TYPE_CHECKING:
-    from mosam.datasets.base import Dataset
+    from mosam.datasets.base import BoxTruth, Dataset
+    from mosam.types import Size
 
 # Protocols for the same kind of experiment: a result with resets is no one-pass result.
 FAMILIES = (("vot", "pysot"), ("multistart",), ("vot-lt",), ("vots",))
 NEEDS = {"box": "boxes", "mask": "masks", "region": "regions"}
 NEGLIGIBLE = 5e-7  # what two computations of one number may differ by (PyTracking's curves are 32-bit floats)
+MASK_VALUES = ("jf_mean", "j_mean", "f_mean")
 Values = Mapping[str, float]
 
 
@@ -130,7 +128,7 @@ def explain(
             refused[label] = str(error)
     folder = find_runs(path, dataset)[0][1]
     names = list(scores[own].sequences)
-    measured = _measure(dataset, folder, names, own, list(scores), jobs)
+    measured = _measure(dataset, folder, names, list(scores), jobs)
     return Explanation(
         tuple(scores.values()),
         measured.alone() if measured else (),
@@ -167,21 +165,18 @@ class Measured:
 
     Args:
         own: conventions of the protocol to start from.
-        known: conventions by protocol.
-        choices: of each convention.
+        known: conventions by protocol, of those that choose among the same.
         values: numbers under each conventions.
     """
 
-    def __init__(
-        self, own: Any, known: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]], values: Mapping[Any, Values]
-    ):
-        self._own, self._known, self._choices, self._values = own, known, choices, values
+    def __init__(self, own: Any, known: Mapping[str, Any], values: Mapping[Any, Values]):
+        self._own, self._known, self._values = own, known, values
 
     def alone(self) -> tuple[Step, ...]:
         """Each convention chosen otherwise, the others as they are."""
         return tuple(
             Step(name, getattr(self._own, name), choice, self._change(self._own, changed))
-            for name, choice, changed in alternatives(self._own, self._choices)
+            for name, choice, changed in alternatives(self._own)
         )
 
     def ways(self, scores: Mapping[str, Scores]) -> Iterable[Way]:
@@ -208,14 +203,36 @@ class Measured:
         return {name: new.get(name, float("nan")) - value for name, value in old.items()}
 
 
-def alternatives(own: Any, choices: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str, Any]]:
+def choices_of(conventions: Any) -> dict[str, tuple[str, ...]]:
+    """What each convention may be."""
+    return {name: get_args(kind) for name, kind in get_type_hints(type(conventions)).items()}
+
+
+def alternatives(own: Any) -> list[tuple[str, str, Any]]:
     """Convention, choice, and all conventions with that choice, for every choice that `own` does not make."""
     return [
         (name, choice, replace(own, **{name: choice}))
-        for name, several in choices.items()
+        for name, several in choices_of(own).items()
         for choice in several
         if choice != getattr(own, name)
     ]
+
+
+def steps(first: Any, last: Any) -> list[tuple[str, str, str]]:
+    """The conventions in which two choices differ: name, what it was, what it becomes."""
+    return [
+        (name, getattr(first, name), getattr(last, name))
+        for name in choices_of(first)
+        if getattr(first, name) != getattr(last, name)
+    ]
+
+
+def walk(first: Any, last: Any) -> list[Any]:
+    """From one choice to the other, one convention more at each step; both ends included."""
+    path = [first]
+    for name, _, after in steps(first, last):
+        path.append(replace(path[-1], **{name: after}))
+    return path
 
 
 def _value(name: str, scores: Scores) -> float:
@@ -223,77 +240,64 @@ def _value(name: str, scores: Scores) -> float:
     return scores.overall.get(name, scores.overall.get("ao", float("nan")) if name == "success_auc" else float("nan"))
 
 
-def _measure(
-    dataset: Dataset, folder: Path, names: list[str], own: str, labels: list[str], jobs: int
-) -> Measured | None:
-    """Every convention that is asked about, on all sequences; None where the own protocol is no choice of them."""
-    results = TrackerResults(folder, CODECS[dataset.info.result_format])
-    if own in BOXES:
-        known, choices = BOXES, BOX_CHOICES
-        work: Any = partial(_boxes_of, dataset=dataset, results=results)
-    elif own in MASKS:
-        known, choices = MASKS, MASK_CHOICES  # type: ignore[assignment]
-        work = partial(_masks_of, dataset=dataset, results=results)
-    elif own in REGIONS:
-        frames = gather(dataset, results, names, jobs)
-        return _measured(own, labels, REGIONS, REGION_CHOICES, lambda item: region_values(frames, item))
-    else:
+def _measure(dataset: Dataset, folder: Path, names: list[str], labels: list[str], jobs: int) -> Measured | None:
+    """The first protocol and the others under every convention that is asked about, on all sequences; None where it
+    declares none.
+    """
+    known = {label: parse_protocol(label, task=dataset.info.task).conventions for label in labels}
+    own = known[labels[0]]
+    known = {label: item for label, item in known.items() if type(item) is type(own)}
+    if own is None:
         return None
-    sums = {item: Sums() for item in _wanted_conventions(own, labels, known, choices)}
-    for found in map_in_processes(partial(work, wanted=tuple(sums)), names, jobs):
-        for item, entries in found:
-            for values, weight in entries:
-                sums[item].add(values, weight)
-    return _measured(own, labels, known, choices, lambda item: sums[item].values)
+    wanted = [own, *(changed for _, _, changed in alternatives(own))]
+    wanted = list(dict.fromkeys([*wanted, *(item for last in known.values() for item in walk(own, last))]))
+    results = TrackerResults(folder, CODECS[dataset.info.result_format])
+    if isinstance(own, RegionConventions):
+        parts = gather(dataset, results, names, jobs)
+        return Measured(own, known, {item: region_values(parts, item) for item in wanted})
+    of_one = _boxes_of if isinstance(own, BoxConventions) else _masks_of
+    means: dict[Any, dict[str, list[Mean]]] = {item: {} for item in wanted}
+    for found in map_in_processes(partial(of_one, dataset=dataset, results=results, wanted=wanted), names, jobs):
+        for item, (values, weight) in found:
+            for name, value in values.items():
+                means[item].setdefault(name, []).append(Mean(value * weight, weight))
+    return Measured(own, known, {item: {name: pooled(each) for name, each in means[item].items()} for item in wanted})
 
 
-def _wanted_conventions(
-    own: str, labels: list[str], known: Mapping[str, Any], choices: Mapping[str, tuple[str, ...]]
-) -> list[Any]:
-    start = known[own]
-    wanted = [changed for _, _, changed in alternatives(start, choices)]
-    wanted += [item for label in labels if label in known for item in walk(start, known[label])]
-    return list(dict.fromkeys([start, *wanted]))
+Entries = list[tuple[Any, tuple[Values, float]]]
 
 
-def _measured(
-    own: str,
-    labels: list[str],
-    known: Mapping[str, Any],
-    choices: Mapping[str, tuple[str, ...]],
-    values: Callable[[Any], Values],
-) -> Measured:
-    wanted = _wanted_conventions(own, labels, known, choices)
-    return Measured(known[own], known, choices, {item: values(item) for item in wanted})
-
-
-def _boxes_of(
-    name: str, *, dataset: Dataset, results: TrackerResults, wanted: tuple[BoxConventions, ...]
-) -> list[tuple[BoxConventions, list[tuple[dict[str, float], float]]]]:
+def _boxes_of(name: str, *, dataset: Dataset, results: TrackerResults, wanted: list[BoxConventions]) -> Entries:
     sequence = dataset[name]
     truth = box_truth(sequence)
     predicted, _ = results.single(sequence, len(truth))
-    return [(item, [box_values(predicted, truth, item, size=sequence.size)]) for item in wanted]
+    return [(item, box_values(predicted, truth, item, size=sequence.size)) for item in wanted]
 
 
-def _masks_of(
-    name: str, *, dataset: Dataset, results: TrackerResults, wanted: tuple[MaskConventions, ...]
-) -> list[tuple[MaskConventions, list[tuple[dict[str, float], float]]]]:
+def box_values(
+    predicted: NDArray[np.float64], truth: BoxTruth, conventions: BoxConventions, *, size: Size | None = None
+) -> tuple[Values, float]:
+    """The numbers of one sequence of boxes, and what it weighs in the mean; see `frame_errors`."""
+    frames = frame_errors(predicted, truth, conventions, size=size)
+    values = headline(frames, error_curves(frames, conventions), conventions)
+    return values, float(frames.count if conventions.aggregation == "frames" else 1)
+
+
+def _masks_of(name: str, *, dataset: Dataset, results: TrackerResults, wanted: list[MaskConventions]) -> Entries:
     sequence = dataset[name]
-    truth, result = mask_truth(sequence), results.masks(sequence)
-    rows: dict[int, list[tuple[float, float, bool, bool]]] = {object_id: [] for object_id in truth.object_ids}
-    frames = truth.frame_indices
-    for frame_index in frames:
-        true, found = read_pair(truth, result, frame_index, sequence)
-        for object_id, row in rows.items():
-            there = object_id in true and bool(true[object_id].any())
-            pair = frame_jf(found.get(object_id), true.get(object_id) if there else None)
-            row.append((*pair, there, object_id in found))
-    objects = {}
-    for object_id, row in rows.items():
-        j, f, true_there, found_there = np.array(row, dtype=np.float64).reshape(-1, 4).T
-        objects[object_id] = ShownScores(FrameScores(j, f), true_there > 0, found_there > 0)
-    return [(item, mask_values(objects, item)) for item in wanted]
+    everything = MaskConventions(first_frame="counted", last_frame="counted", void="object")
+    frames = read_objects(sequence, mask_truth(sequence), results.masks(sequence), everything)
+    return [(item, entry) for item in wanted for entry in mask_values(frames, item)]
+
+
+def mask_values(frames: ObjectFrames, conventions: MaskConventions) -> list[tuple[Values, float]]:
+    """Numbers of one sequence of masks with what they weigh: one entry an object, or one of the sequence."""
+    scores = {label: item for label, item in counted_scores(frames, conventions).items() if item.j.size}
+    values = [{name: item[name] for name in MASK_VALUES} for item in jf_values(scores).values()]
+    if conventions.aggregation == "sequences" and values:
+        return [({name: float(np.mean([item[name] for item in values])) for name in MASK_VALUES}, 1.0)]
+    frames_of = [float(item.j.size if conventions.aggregation == "frames" else 1) for item in scores.values()]
+    return list(zip(values, frames_of, strict=True))
 
 
 # ---- showing ---------------------------------------------------------------------------------------------------------

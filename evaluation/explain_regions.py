@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.evaluation.conventions import RegionConventions
 from mosam.evaluation.metrics.eao import (
     Fragment,
     eao_score,
@@ -20,9 +19,16 @@ from mosam.evaluation.metrics.eao import (
     pysot_score,
     supervised_curve,
 )
-from mosam.evaluation.metrics.supervised import Run, counted_frames, split_runs
+from mosam.evaluation.metrics.supervised import Run, split_runs
+from mosam.evaluation.protocols.base import pooled
 from mosam.evaluation.protocols.pysot import PysotVot
-from mosam.evaluation.protocols.regions import cut_to_truth, region_codec, region_truth
+from mosam.evaluation.protocols.regions import (
+    RegionConventions,
+    cut_to_truth,
+    region_codec,
+    region_truth,
+    supervised_mean,
+)
 from mosam.regions.overlap import region_overlaps
 from mosam.system.processes import map_in_processes
 
@@ -31,19 +37,6 @@ if TYPE_CHECKING:
     from mosam.evaluation.protocols.base import TrackerResults
 
 Floats = NDArray[np.float64]
-REGIONS: Mapping[str, RegionConventions] = {
-    "vot": RegionConventions(),
-    "vot[unbounded]": RegionConventions(pixels="unbounded"),
-    "pysot": RegionConventions("pysot", "after five frames", "by share", "from 1", "frames"),
-    "pysot[exact]": RegionConventions("exact areas", "after five frames", "by share", "from 1", "frames"),
-}
-REGION_CHOICES: Mapping[str, tuple[str, ...]] = {
-    "pixels": ("toolkit", "unbounded", "pysot", "exact areas"),
-    "fragments": ("as recorded", "after five frames"),
-    "weights": ("equal", "by share"),
-    "lengths": ("from 0", "from 1"),
-    "aggregation": ("sequences", "frames"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +91,11 @@ def region_values(parts: list[list[SupervisedFrames]], conventions: RegionConven
     interval = everything[0].interval
     if interval is not None:
         values["eao"] = _eao(everything, conventions, interval)
-    totals, counts = [], []
+    means = []
     for part in parts:
-        kept = [one.overlaps[pixels][counted_frames(one.codes)] for one in part]
-        if conventions.aggregation == "frames":
-            totals.append(float(np.mean([np.nansum(row) for row in kept])))
-            counts.append(float(np.mean([np.count_nonzero(~np.isnan(row)) for row in kept])))
-        else:
-            totals.append(float(np.mean([row.mean() if row.size else 0.0 for row in kept])) * part[0].length)
-            counts.append(part[0].length)
-    values["accuracy"] = sum(totals) / sum(counts)
-    return values
+        rows, codes = [one.overlaps[pixels] for one in part], [one.codes for one in part]
+        means.append(supervised_mean(rows, codes, part[0].length, conventions))
+    return {**values, "accuracy": pooled(means)}
 
 
 def gather(dataset: Dataset, results: TrackerResults, names: list[str], jobs: int) -> list[list[SupervisedFrames]]:

@@ -11,15 +11,20 @@ SUCCESS_THRESHOLDS = np.linspace(0.0, 1.0, 21)
 
 
 def success_curve(
-    iou: NDArray[np.float64], *, thresholds: NDArray[np.float64] = SUCCESS_THRESHOLDS, count: int | None = None
+    iou: NDArray[np.float64],
+    *,
+    thresholds: NDArray[np.float64] = SUCCESS_THRESHOLDS,
+    count: int | None = None,
+    strict: bool = True,
 ) -> NDArray[np.float64]:
-    """Fraction of frames whose overlap exceeds each threshold (strictly).
+    """Fraction of frames whose overlap exceeds each threshold.
 
     Args:
         iou: (T,) overlap in [0, 1]; -1 counts as a miss, NaN (no ground truth) is left out. Which frames get which is
             what the protocols differ in.
         thresholds: (N,) ascending.
         count: denominator; None = the frames that are not left out.
+        strict: False = an overlap that equals a threshold reaches it too (TrackingNet).
     Returns:
         (N,) fractions; NaN where the denominator is 0.
     Source: Wu et al., CVPR 2013; strict `>` in the LaSOT, GOT-10k, pysot and PyTracking programs.
@@ -28,7 +33,7 @@ def success_curve(
     array([1. , 1. , 0.5, 0. ])
     """
     valid = iou[~np.isnan(iou)]
-    below = np.searchsorted(thresholds, valid, side="left")  # thresholds strictly below each value
+    below = np.searchsorted(thresholds, valid, side="left" if strict else "right")  # thresholds each value exceeds
     reached = len(valid) - np.cumsum(np.bincount(below, minlength=len(thresholds) + 1))[:-1]
     return _share(reached, len(valid) if count is None else count)
 

@@ -54,7 +54,7 @@ def supervised_accuracy(
     """Mean overlap of the frames that count.
 
     Args:
-        overlaps: (T,) in [0, 1].
+        overlaps: (T,) in [0, 1]; NaN is left out.
         codes: (T,) special codes; -1 where the row is a region.
     Returns:
         the mean, NaN where no frame counts, and how many do.
@@ -63,6 +63,7 @@ def supervised_accuracy(
     (0.6, 2)
     """
     counted = overlaps[counted_frames(codes, burn_in=burn_in)]
+    counted = counted[~np.isnan(counted)]
     return (float(counted.mean()) if counted.size else float("nan")), int(counted.size)
 
 

@@ -264,6 +264,11 @@ class Protocol(ABC):
                 f"have none; its own protocol is {dataset.info.protocol}"
             )
 
+    @property
+    def conventions(self) -> Any:
+        """What `--explain` can change one at a time: a frozen dataclass of choices; None where nothing is declared."""
+        return None
+
     @abstractmethod
     def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """One sequence.

@@ -1,14 +1,13 @@
-"""Protocols for boxes: programs that score the same rows, and differ in which frames count and how; see `one_pass` too.
+"""Protocols for boxes: programs that score the same rows, each a choice of the conventions in `one_pass`.
 
-All of them reduce a sequence to an overlap and a center error for each frame; a frame that misses, hits or does not
-count is written there as the metrics define it (-1, infinite or -1, NaN). What is particular to each program was read
-in its code and is checked against numbers it gave for real trackers.
+What is particular to each program was read in its code and is checked against numbers it gave for real trackers.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -18,75 +17,83 @@ from mosam.datasets.base import BoxTruth
 from mosam.errors import DataError, MismatchError
 from mosam.evaluation import columns as cols
 from mosam.evaluation.metrics.overlap import mean_overlap, overlap_precision
-from mosam.evaluation.metrics.precision import (
-    NORM_PRECISION_AT,
-    NORM_PRECISION_THRESHOLDS,
-    NORM_PRECISION_THRESHOLDS_EVEN,
-    PRECISION_AT,
-    PRECISION_THRESHOLDS,
-    center_error,
-    normalized_center_error,
-    precision_curve,
-)
-from mosam.evaluation.metrics.success import (
-    SUCCESS_THRESHOLDS,
-    success_auc,
-    success_curve,
-)
+from mosam.evaluation.metrics.success import success_curve
 from mosam.evaluation.protocols.base import Mean, Protocol, SequenceScore, TrackerResults, protocol, speed
+from mosam.evaluation.protocols.one_pass import (
+    NO_OVERLAP,
+    BoxConventions,
+    FrameErrors,
+    error_curves,
+    frame_errors,
+    headline,
+)
 from mosam.geometry import box_iou
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
+    from mosam.types import Size
 
 Boxes = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+Found = tuple[Mapping[str, Mean], Mapping[str, NDArray[np.float64]], float]
 
 OP50, OP75 = 10, 15  # index of 0.5 and 0.75 in a success curve of 21 thresholds
-MISS, HIT = np.inf, -1.0  # center errors of frames that are decided beforehand
-NO_OVERLAP = -1.0
 ALIKE, SAME_BOX = 0.5, 0.8  # overlap with the given box below which, or above which, rows are read otherwise
 NORMALIZED = 1.5  # largest number of rows in fractions of the image
-TRACKINGNET_PIXELS = np.linspace(0.0, 50.0, 21)  # TrackingNet-devkit, metrics.py
-TRACKINGNET_SIZES = np.linspace(0.0, 0.5, 21)
 
 
-@dataclass(frozen=True, slots=True)
-class FrameErrors:
-    """A sequence's frames as one program sees them, and what it divides and compares them by.
+class BoxProtocol(Protocol):
+    """A program that is a choice of conventions.
 
     Attributes:
-        iou, center, norm: (T,) overlap, center error in pixels, and in sizes of the object.
-        count: frames to divide by.
-        norm_at: thresholds of `norm`.
+        rules: the program's.
+        strict: results with NaN or negative sizes are refused.
     """
 
-    iou: NDArray[np.float64]
-    center: NDArray[np.float64]
-    norm: NDArray[np.float64]
-    count: int
-    norm_at: NDArray[np.float64]
+    rules: ClassVar[BoxConventions] = BoxConventions()
+    strict: ClassVar[bool] = False
+
+    @property
+    def conventions(self) -> BoxConventions:
+        """See `Protocol.conventions`."""
+        return self.rules
+
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
+        """See `Protocol.score`."""
+        truth = box_truth(sequence)
+        repetitions, notes = self.rows(sequence, results, len(truth))
+        size = sequence.size if self.conventions.pixels == "picture" else None
+        where = results.source(sequence)
+        frames = [self.frame_errors(rows, truth, where=where, size=size) for rows in repetitions]
+        means, curves, weight = self.values(frames)
+        notes += written_otherwise(repetitions[0], truth.boxes)
+        return SequenceScore({**means, **speed(sequence, results)}, curves, curve_weight=weight, notes=notes)
+
+    def rows(self, sequence: Sequence, results: TrackerResults, count: int) -> tuple[list[Boxes], tuple[str, ...]]:
+        """The boxes (count, 4) to score, of one repetition or several, and notes."""
+        rows, notes = results.single(sequence, count)
+        return [rows], notes
+
+    def frame_errors(
+        self, predicted: Boxes, truth: BoxTruth, *, where: str = "result", size: Size | None = None
+    ) -> FrameErrors:
+        """What the program makes of each frame; see `one_pass.frame_errors`.
+
+        Args:
+            where: the result's file, for errors.
+        Raises:
+            DataError: a row that the program refuses.
+        """
+        if self.strict:
+            _refuse(predicted, where)
+        return frame_errors(predicted, truth, self.conventions, size=size)
+
+    @abstractmethod
+    def values(self, repetitions: list[FrameErrors]) -> Found:
+        """Numbers and curves of one sequence, and what its curves weigh."""
 
 
-def curve_values(frames: FrameErrors) -> tuple[dict[str, Mean], dict[str, NDArray[np.float64]]]:
-    """The three curves of one-pass evaluation, and the numbers read off them, a sequence counting 1."""
-    success = success_curve(frames.iou, count=frames.count)
-    precision = precision_curve(frames.center, thresholds=PRECISION_THRESHOLDS, count=frames.count)
-    norm = precision_curve(frames.norm, thresholds=frames.norm_at, count=frames.count)
-    values = {
-        "success_auc": success_auc(success),
-        "precision": precision[PRECISION_AT],
-        "norm_precision": norm[NORM_PRECISION_AT],
-        "norm_precision_auc": float(norm.mean()),
-        "op50": success[OP50],
-        "op75": success[OP75],
-    }
-    curves = {"success": success, "precision": precision, "norm_precision": norm}
-    return {name: Mean.of([value]) for name, value in values.items()}, curves
-
-
-class CurveProtocol(Protocol):
-    """A protocol that reads its numbers off the three curves."""
+class CurveProtocol(BoxProtocol):
+    """A program that reads its numbers off the three curves."""
 
     columns: ClassVar[tuple[cols.Column, ...]] = (
         cols.SUCCESS,
@@ -97,28 +104,173 @@ class CurveProtocol(Protocol):
         cols.OP75,
     )
 
-    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
-        """See `Protocol.score`."""
-        truth = box_truth(sequence)
-        predicted, notes = results.single(sequence, len(truth))
-        frames = self.frame_errors(predicted, truth, where=results.source(sequence))
-        notes += written_otherwise(predicted, truth.boxes)
-        means, curves = curve_values(frames)
-        return SequenceScore({**means, **self.more(frames), **speed(sequence, results)}, curves, notes=notes)
+    def values(self, repetitions: list[FrameErrors]) -> Found:
+        """See `BoxProtocol.values`."""
+        curves = error_curves(repetitions[0], self.conventions)
+        values = {
+            **headline(repetitions[0], curves, self.conventions),
+            "norm_precision_auc": float(curves["norm_precision"].mean()),
+            "op50": curves["success"][OP50],
+            "op75": curves["success"][OP75],
+        }
+        return {name: Mean.of([value]) for name, value in values.items()}, curves, 1.0
 
-    @abstractmethod
-    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """What the program makes of each frame.
 
-        Args:
-            predicted: (T, 4) x, y, w, h.
-            truth: T frames.
-            where: the result's file, for errors.
-        """
+@protocol("pytracking", needs="boxes")
+class Pytracking(CurveProtocol):
+    """PyTracking's analysis of LaSOT, by which the SAM 2 family reports it, and of OTB100 and NfS.
 
-    def more(self, frames: FrameErrors) -> dict[str, Mean]:
-        """Numbers of this protocol alone."""
-        return {}
+    The first box is replaced by the truth. A box without width or height repeats the one before; negative sizes and NaN
+    are refused. A frame counts as a miss where the object is absent or one of the four true numbers is not positive
+    (but in normalized precision a visible frame of that kind is a hit, since its error is set to -1); it stays in the
+    denominator.
+
+    Attributes:
+        valid_only: divide by the other frames only (its `exclude_invalid_frames`).
+    """
+
+    valid_only: bool = False
+    strict = True
+    columns = (*CurveProtocol.columns, cols.MEAN_OVERLAP)
+
+    @property
+    def conventions(self) -> BoxConventions:
+        """See `Protocol.conventions`."""
+        return replace(self.rules, denominator="valid") if self.valid_only else self.rules
+
+    def values(self, repetitions: list[FrameErrors]) -> Found:
+        """See `BoxProtocol.values`; `mean_overlap` is that of the valid frames."""
+        means, curves, weight = super().values(repetitions)
+        iou = repetitions[0].iou
+        return {**means, "mean_overlap": Mean.of([mean_overlap(iou[iou != NO_OVERLAP])])}, curves, weight
+
+
+@protocol("pytracking-uav", needs="boxes")
+class PytrackingUav(Pytracking):
+    """PyTracking's analysis of UAV123: frames without the object or with a bad true box are hits in both precisions."""
+
+    rules = BoxConventions(absent_frames="as bad truth", bad_truth="hit")
+
+
+@protocol("pytracking-avist", needs="boxes")
+class PytrackingAvist(Pytracking):
+    """PyTracking's analysis of AVisT: absent frames are hits in normalized precision only, as are bad true boxes."""
+
+    rules = BoxConventions(absent_frames="as bad truth")
+
+
+@protocol("vasttrack", needs="boxes")
+class VastTrack(Pytracking):
+    """VastTrack's Python toolkit: as `pytracking`, but a true box may begin at or beyond an edge of the image.
+
+    Its MATLAB toolkit is `lasot`, and gives other numbers for the same results.
+    """
+
+    rules = BoxConventions(true_boxes="sized")
+
+
+@protocol("lasot", needs="boxes")
+class LasotMatlab(CurveProtocol):
+    """The LaSOT toolkit's MATLAB code, which the TNL2K and VastTrack toolkits have taken over.
+
+    As `pytracking` but: boxes that are NaN or not positive in size repeat the one before, and a visible frame whose
+    true box is not positive in all four numbers is a hit in both precisions (its error is set to -1).
+    """
+
+    rules = BoxConventions(bad_truth="hit")
+
+
+@protocol("pysot", needs="boxes")
+class Pysot(CurveProtocol):
+    """The pysot toolkit's one-pass evaluation: as `lasot`, but boxes are taken as they are, the first one too.
+
+    Its test of the center error is on the true center instead of the true box, for normalized precision on the center
+    in sizes of the object.
+    """
+
+    rules = BoxConventions(
+        first_frame="as written", bad_truth="hit", true_boxes="center", empty_boxes="as written", formulas="pysot"
+    )
+
+
+@protocol("got10k-success", needs="boxes")
+class Got10kSuccess(CurveProtocol):
+    """The GOT-10k toolkit's LaSOT and OTB curves: absence is ignored; only frames annotated NaN do not count.
+
+    Its headline normalized precision is `norm_precision_auc`, the mean of the curve.
+    """
+
+    rules = BoxConventions(
+        absent_frames="scored", bad_truth="as written", empty_boxes="as written", formulas="got10k", denominator="known"
+    )
+
+
+@protocol("got10k", needs="boxes")
+class Got10k(BoxProtocol):
+    """GOT-10k: average overlap and success rates over the frames of all sequences and repetitions together.
+
+    The first frame does not count, nor do frames in which the object is absent (`cover` 0, or the absence flag where a
+    benchmark has no cover). Both boxes are cut to the image if its size is known.
+    """
+
+    rules = BoxConventions(
+        first_frame="left out",
+        absence="cover",
+        bad_truth="as written",
+        empty_boxes="as written",
+        pixels="picture",
+        formulas="got10k",
+        success="mean overlap",
+        denominator="valid",
+        aggregation="frames",
+    )
+    columns = (
+        cols.AO,
+        cols.Column("sr50", "SR50"),
+        cols.Column("sr75", "SR75"),
+    )
+
+    def rows(self, sequence: Sequence, results: TrackerResults, count: int) -> tuple[list[Boxes], tuple[str, ...]]:
+        """See `BoxProtocol.rows`."""
+        return results.repetitions(sequence, count)
+
+    def values(self, repetitions: list[FrameErrors]) -> Found:
+        """See `BoxProtocol.values`."""
+        iou = np.concatenate([frames.overlaps for frames in repetitions])
+        count = float(sum(frames.count for frames in repetitions))
+        values = {"ao": mean_overlap(iou), "sr50": overlap_precision(iou, 0.5), "sr75": overlap_precision(iou, 0.75)}
+        means = {name: Mean(value * count if count else 0.0, count) for name, value in values.items()}
+        return means, {"success": success_curve(iou)}, count
+
+
+@protocol("trackingnet", needs="boxes")
+class TrackingNet(BoxProtocol):
+    """TrackingNet's development kit: whole pixels, and all three numbers are areas under curves of 21 thresholds.
+
+    Every number of both boxes is rounded first, row 0 is replaced by the truth, success is not strict (`>=`), and the
+    curves are integrated with trapezoids over thresholds scaled to 0..1.
+    """
+
+    rules = BoxConventions(
+        absent_frames="scored",
+        bad_truth="as written",
+        empty_boxes="as written",
+        pixels="whole",
+        formulas="trackingnet",
+        thresholds="from",
+        area="trapezoid",
+    )
+    columns = (  # one name means another number under some protocols; it must not look the same
+        cols.SUCCESS,
+        replace(cols.PRECISION, heading="P area"),
+        replace(cols.NORM_PRECISION, heading="Pnorm area"),
+    )
+
+    def values(self, repetitions: list[FrameErrors]) -> Found:
+        """See `BoxProtocol.values`."""
+        curves = error_curves(repetitions[0], self.conventions)
+        values = headline(repetitions[0], curves, self.conventions)
+        return {name: Mean.of([value]) for name, value in values.items()}, curves, 1.0
 
 
 def box_truth(sequence: Sequence) -> BoxTruth:
@@ -133,123 +285,6 @@ def box_truth(sequence: Sequence) -> BoxTruth:
             f"expected a frame that shows the object, got none in {len(truth)} annotated frames; leave it out",
         )
     return truth
-
-
-@protocol("pysot", needs="boxes")
-class Pysot(CurveProtocol):
-    """The pysot toolkit's one-pass evaluation: as `lasot`, but boxes are taken as they are, the first one too.
-
-    Its test of the center error is on the true center instead of the true box, for normalized precision on the center
-    in sizes of the object.
-    """
-
-    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `CurveProtocol.frame_errors`."""
-        positive = all_positive(truth.boxes)
-        iou = np.where(positive, toolkit_iou(predicted, truth.boxes), NO_OVERLAP)
-        middle = truth.boxes[:, :2] + (truth.boxes[:, 2:] - 1) / 2
-        sizes = truth.boxes[:, 2:] + 1e-16
-        center = np.where((middle > 0).all(axis=1), center_error(predicted, truth.boxes), HIT)
-        scaled = (predicted[:, :2] + (predicted[:, 2:] - 1) / 2) / sizes - middle / sizes
-        norm = np.where((middle / sizes > 0).all(axis=1), np.sqrt((scaled**2).sum(axis=1)), HIT)
-        _miss_absent(iou, center, norm, truth.absent)
-        return FrameErrors(iou, center, norm, len(truth), NORM_PRECISION_THRESHOLDS)
-
-
-@protocol("got10k-success", needs="boxes")
-class Got10kSuccess(CurveProtocol):
-    """The GOT-10k toolkit's LaSOT and OTB curves: absence is ignored; only frames annotated NaN do not count.
-
-    Its headline normalized precision is `norm_precision_auc`, the mean of the curve.
-    """
-
-    def frame_errors(self, predicted: Boxes, truth: BoxTruth, *, where: str = "result") -> FrameErrors:
-        """See `CurveProtocol.frame_errors`."""
-        predicted = predicted.copy()
-        predicted[0] = truth.boxes[0]
-        iou = toolkit_iou(predicted, truth.boxes)
-        center = center_error(predicted, truth.boxes)
-        norm = normalized_center_error(predicted, truth.boxes, smallest=1.0)
-        known = ~np.isnan(truth.boxes).any(axis=1)
-        # a NaN prediction fails every threshold there; here NaN would mean that the frame does not count
-        iou = np.where(known & np.isnan(iou), NO_OVERLAP, iou)
-        center, norm = (np.where(known & np.isnan(error), MISS, error) for error in (center, norm))
-        return FrameErrors(iou, center, norm, int(known.sum()), NORM_PRECISION_THRESHOLDS_EVEN)
-
-
-@protocol("got10k", needs="boxes")
-class Got10k(Protocol):
-    """GOT-10k: average overlap and success rates over the frames of all sequences and repetitions together.
-
-    The first frame does not count, nor do frames in which the object is absent (`cover` 0, or the absence flag where a
-    benchmark has no cover). Both boxes are cut to the image if its size is known.
-    """
-
-    columns = (
-        cols.AO,
-        cols.Column("sr50", "SR50"),
-        cols.Column("sr75", "SR75"),
-    )
-
-    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
-        """See `Protocol.score`."""
-        truth = box_truth(sequence)
-        repetitions, notes = results.repetitions(sequence, len(truth))
-        seen = ~truth.absent if truth.cover is None else truth.cover > 0
-        counted = seen[1:] & ~np.isnan(truth.boxes[1:]).any(axis=1)
-        overlaps = [toolkit_iou(boxes[1:], truth.boxes[1:], size=sequence.size) for boxes in repetitions]
-        iou = np.concatenate([np.where(counted, np.nan_to_num(one, nan=0.0), np.nan) for one in overlaps])
-        count = float(counted.sum() * len(repetitions))
-        notes += written_otherwise(repetitions[0], truth.boxes)
-        values = {"ao": mean_overlap(iou), "sr50": overlap_precision(iou, 0.5), "sr75": overlap_precision(iou, 0.75)}
-        means = {name: Mean(value * count if count else 0.0, count) for name, value in values.items()}
-        curves = {"success": success_curve(iou)}
-        return SequenceScore({**means, **speed(sequence, results)}, curves, curve_weight=count, notes=notes)
-
-
-@protocol("trackingnet", needs="boxes")
-class TrackingNet(Protocol):
-    """TrackingNet's development kit: whole pixels, and all three numbers are areas under curves of 21 thresholds.
-
-    Every number of both boxes is rounded first, row 0 is replaced by the truth, success is not strict (`>=`), and the
-    curves are integrated with trapezoids over thresholds scaled to 0..1.
-    """
-
-    columns = (  # one name means another number under some protocols; it must not look the same
-        cols.SUCCESS,
-        replace(cols.PRECISION, heading="P area"),
-        replace(cols.NORM_PRECISION, heading="Pnorm area"),
-    )
-
-    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
-        """See `Protocol.score`."""
-        boxes = np.round(box_truth(sequence).boxes)
-        predicted, notes = results.single(sequence, len(boxes))
-        notes += written_otherwise(predicted, boxes)
-        predicted = np.round(predicted)
-        predicted[0] = boxes[0]
-        curves = self.areas(predicted, boxes)
-        values = {name: float(np.mean((curve[:-1] + curve[1:]) / 2)) for name, curve in curves.items()}
-        names = {"success": "success_auc", "precision": "precision", "norm_precision": "norm_precision"}
-        means = {names[name]: Mean.of([value]) for name, value in values.items()}
-        return SequenceScore({**means, **speed(sequence, results)}, curves, notes=notes)
-
-    @staticmethod
-    def areas(predicted: Boxes, truth: Boxes) -> dict[str, NDArray[np.float64]]:
-        """The three curves (21,) of rounded boxes (T, 4); a comparison with NaN fails."""
-        shared = _shared_area(predicted, truth)
-        offset = predicted[:, :2] + predicted[:, 2:] / 2 - truth[:, :2] - truth[:, 2:] / 2
-        size = truth[:, 2:]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # areas are products as they stand: two negative sizes make a positive one, as in the kit
-            iou = shared / (predicted[:, 2:].prod(axis=1) + size.prod(axis=1) - shared)
-            norm = np.sqrt((offset / size * offset / size).sum(axis=1))  # in the kit's order, to the last bit
-            center = np.sqrt((offset**2).sum(axis=1))
-            return {
-                "success": (iou[:, None] >= SUCCESS_THRESHOLDS).mean(axis=0),
-                "precision": (center[:, None] <= TRACKINGNET_PIXELS).mean(axis=0),
-                "norm_precision": (norm[:, None] <= TRACKINGNET_SIZES).mean(axis=0),
-            }
 
 
 def written_otherwise(predicted: Boxes, truth: Boxes) -> tuple[str, ...]:
@@ -278,56 +313,15 @@ def written_otherwise(predicted: Boxes, truth: Boxes) -> tuple[str, ...]:
     return (f"row 1 overlaps the given box by {box_iou(row, given):.2f}: expected x,y,w,h in pixels of these frames",)
 
 
-def all_positive(boxes: Boxes) -> Flags:
-    """(T,) whether all four numbers of a box are."""
-    x, y, w, h = boxes.T > 0
-    return x & y & w & h
-
-
-def repeat_last(boxes: Boxes, unusable: Flags) -> Boxes:
-    """A copy with each unusable row replaced by the last usable one before it; row 0 stays as it is.
-
-    >>> repeat_last(np.array([[1.0], [2.0], [3.0]]), np.array([False, True, False])).ravel()
-    array([1., 1., 3.])
-    """
-    taken = np.where(unusable, 0, np.arange(len(boxes)))
-    return boxes[np.maximum.accumulate(taken)]
-
-
-def toolkit_iou(predicted: Boxes, truth: Boxes, *, size: tuple[int, int] | None = None) -> NDArray[np.float64]:
-    """Overlap as the GOT-10k toolkit has it.
-
-    Args:
-        predicted, truth: (T, 4) x, y, w, h.
-        size: (height, width) of the image that both boxes are cut to, or None; cutting also makes negative sizes 0.
-    Returns:
-        (T,) in [0, 1]; NaN where a box is NaN.
-    """
-    if size is not None:
-        predicted, truth = _cut(predicted, size), _cut(truth, size)
-    shared = _shared_area(predicted, truth)
-    union = predicted[:, 2:].prod(axis=1) + truth[:, 2:].prod(axis=1) - shared
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.clip(shared / (union + np.finfo(float).eps), 0.0, 1.0)
-
-
-def _shared_area(a: Boxes, b: Boxes) -> NDArray[np.float64]:
-    low = np.maximum(a[:, :2], b[:, :2])
-    high = np.minimum(a[:, :2] + a[:, 2:], b[:, :2] + b[:, 2:])
-    return np.maximum(high - low, 0).prod(axis=1)
-
-
-def _cut(boxes: Boxes, size: tuple[int, int]) -> Boxes:
-    limit = np.array([size[1], size[0]], dtype=np.float64)
-    corner = np.clip(boxes[:, :2], 0, limit)
-    # as the toolkit: the corner moves, the size stays, unless it reaches out of the image
-    return np.concatenate([corner, np.clip(boxes[:, 2:], 0, limit - corner)], axis=1)
-
-
-def _miss_absent(iou: Boxes, center: Boxes, norm: Boxes, absent: Flags) -> None:
-    iou[absent], center[absent], norm[absent] = NO_OVERLAP, MISS, MISS
-
-
-def shown_box(box: NDArray[np.float64]) -> str:
-    """A box for a message."""
-    return ",".join(f"{value:g}" for value in box)
+def _refuse(predicted: Boxes, where: str) -> None:
+    x, y, w, h = predicted.T
+    bad = ~((w >= 0) & (h >= 0)) | np.isnan(x) | np.isnan(y)
+    if bad.any():
+        frame = int(np.flatnonzero(bad)[0])
+        shown = ",".join(f"{value:g}" for value in predicted[frame])
+        raise DataError(
+            where,
+            f"expected w >= 0 and h >= 0, got {shown} (PyTracking refuses such rows); write "
+            "absent objects as zeros, or choose --protocol lasot",
+            line=frame + 1,
+        )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Sequence as Listed
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, runtime_checkable
 from typing import Protocol as Interface
 
 import numpy as np
@@ -38,6 +38,28 @@ if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
 
 VOID = 255  # an ordinary label to vos-benchmark, which knows no void
+
+
+@dataclass(frozen=True, slots=True)
+class MaskConventions:
+    """How J and F of frames become numbers; the defaults are those of DAVIS 2017.
+
+    Attributes:
+        first_frame: `left out` or `counted`.
+        last_frame: `left out` or `counted`.
+        begin: the objects of the first frame count from the `sequence`'s start; or each that the truth shows on some
+            frame counts from its `appearance`, the first frame on which truth or result show it.
+        absent_frames: frames on which neither truth nor result show the object are `right` (1), or `left out`.
+        void: void pixels of the truth are `background`, or an `object` of their own.
+        aggregation: mean over `objects`, over `sequences`, or over all `frames` of all objects.
+    """
+
+    first_frame: Literal["left out", "counted"] = "left out"
+    last_frame: Literal["left out", "counted"] = "left out"
+    begin: Literal["sequence", "appearance"] = "sequence"
+    absent_frames: Literal["right", "left out"] = "right"
+    void: Literal["background", "object"] = "background"
+    aggregation: Literal["objects", "sequences", "frames"] = "objects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,42 +208,131 @@ def means_of_groups(groups: Iterable[str], mean_of: Callable[[str, str], float])
     return values
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectFrames:
+    """J and F of every object of a sequence.
+
+    Attributes:
+        first, last: (T,) whether a frame is the first, or the last, annotated one.
+        rows: (T, 4) by object id: J, F, whether the truth shows the object, and whether the result does.
+        largest: label of the first true mask.
+    """
+
+    first: NDArray[np.bool_]
+    last: NDArray[np.bool_]
+    rows: Mapping[int, NDArray[np.float64]]
+    largest: int
+
+
+def read_objects(
+    sequence: Sequence,
+    truth: MaskTruth,
+    result: MaskResult,
+    conventions: MaskConventions,
+    *,
+    strict: str | None = None,
+) -> ObjectFrames:
+    """J and F of all objects on the frames that some conventions count.
+
+    Args:
+        sequence, truth, result: see `read_pair`.
+        conventions: what is read is their choice of frames and of void.
+        strict: the result's place, where labels above the largest of the first frame are an error; None = they are not.
+    Raises:
+        MismatchError: such a label; else as `read_pair`.
+    """
+    annotated = np.array(truth.frame_indices)
+    first, last = annotated == annotated[0], annotated == annotated[-1]
+    counted = _counted(first, last, conventions)
+    largest = max((label for label, mask in truth.read(annotated[0]).items() if mask.any()), default=0)
+    rows: dict[int, list[tuple[float, float, bool, bool]]] = {}
+    for position, frame_index in enumerate(annotated[counted].tolist()):
+        seen, found = read_pair(truth, result, frame_index, sequence)
+        if strict is not None and found and max(found) > largest:
+            raise MismatchError(
+                f"{strict}: expected labels up to {largest}, the objects of the first frame, got "
+                f"{max(found)} on frame {sequence.frame_names[frame_index]}"
+            )
+        true = {label: mask for label, mask in seen.items() if mask.any()}
+        void = truth.void(frame_index) if conventions.void == "object" else None
+        if void is not None and void.any():
+            true[VOID] = void
+        for label in rows.keys() | true.keys() | found.keys():
+            row = rows.setdefault(label, [(1.0, 1.0, False, False)] * position)
+            row.append((*frame_jf(found.get(label), true.get(label)), label in true, label in found))
+    arrays = {label: np.array(row, dtype=np.float64) for label, row in rows.items()}
+    return ObjectFrames(first[counted], last[counted], arrays, largest)
+
+
+def counted_scores(frames: ObjectFrames, conventions: MaskConventions) -> dict[int, FrameScores]:
+    """J and F of each object that counts, on the frames on which it counts."""
+    counted = _counted(frames.first, frames.last, conventions)
+    nothing = np.tile([1.0, 1.0, 0.0, 0.0], (len(counted), 1))
+    labels: Iterable[int] = sorted(frames.rows)
+    if conventions.begin == "sequence":
+        labels = [*range(1, frames.largest + 1), *([VOID] if conventions.void == "object" else [])]
+    scores = {}
+    for label in labels:
+        j, f, true, found = frames.rows.get(label, nothing).T
+        there, kept = (true + found) > 0, counted
+        if label == VOID and not (conventions.void == "object" and true.any()):
+            continue
+        if conventions.begin == "appearance":
+            if not true[counted].any():
+                continue
+            kept = counted & np.logical_or.accumulate(there & counted)
+        if conventions.absent_frames == "left out":
+            kept = kept & there
+        scores[label] = FrameScores(j[kept], f[kept])
+    return scores
+
+
+def _counted(first: NDArray[np.bool_], last: NDArray[np.bool_], conventions: MaskConventions) -> NDArray[np.bool_]:
+    out = np.zeros(len(first), dtype=bool)
+    if conventions.first_frame == "left out":
+        out |= first
+    if conventions.last_frame == "left out":
+        out |= last
+    return ~out
+
+
+class ObjectProtocol(Protocol):
+    """A program that is a choice of conventions."""
+
+    rules: ClassVar[MaskConventions] = MaskConventions()
+    columns = cols.JF_COLUMNS
+
+    @property
+    def conventions(self) -> MaskConventions:
+        """See `Protocol.conventions`."""
+        return self.rules
+
+    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
+        """See `Protocol.score`; MismatchError where a program refuses a label."""
+        truth, result = mask_truth(sequence), results.masks(sequence)
+        strict = results.source(sequence) if self.conventions.begin == "sequence" else None
+        frames = read_objects(sequence, truth, result, self.conventions, strict=strict)
+        values = jf_values(counted_scores(frames, self.conventions), decay_8bit=getattr(self, "decay_8bit", False))
+        notes = mask_notes(sequence, truth, result, values)
+        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
+
+
 @protocol("davis2017", needs="masks")
-class Davis2017(Protocol):
+class Davis2017(ObjectProtocol):
     """The DAVIS 2017 evaluation, semi-supervised: the mean over objects, the first and last frame left out.
 
-    Objects are numbered 1 to the largest label of the first true mask; void pixels are background in the truth and
-    count as anything else in the prediction.
+    Objects are numbered 1 to the largest label of the first true mask, and a larger predicted label is an error; void
+    pixels are background in the truth and count as anything else in the prediction.
 
     Attributes:
         decay_8bit: take the quarters of the decay as the official program does, wrong past 256 frames.
     """
 
     decay_8bit: bool = False
-    columns = cols.JF_COLUMNS
-
-    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
-        """See `Protocol.score`; MismatchError where a predicted label is larger than any true one."""
-        truth, result = mask_truth(sequence), results.masks(sequence)
-        first = truth.frame_indices[0]
-        largest = max((label for label, mask in truth.read(first).items() if mask.any()), default=0)
-        pairs: dict[int, list[tuple[float, float]]] = {object_id: [] for object_id in range(1, largest + 1)}
-        for frame_index in truth.frame_indices[1:-1]:
-            true, found = read_pair(truth, result, frame_index, sequence)
-            if found and max(found) > largest:
-                raise MismatchError(
-                    f"{results.source(sequence)}: expected labels up to {largest}, the objects of the first frame, got "
-                    f"{max(found)} on frame {sequence.frame_names[frame_index]}"
-                )
-            for object_id, frames in pairs.items():
-                frames.append(frame_jf(found.get(object_id), true.get(object_id)))
-        values = jf_values(_arrays(pairs), decay_8bit=self.decay_8bit)
-        notes = mask_notes(sequence, truth, result, values)
-        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
 
 
 @protocol("vos-benchmark", needs="masks")
-class VosBenchmark(Protocol):
+class VosBenchmark(ObjectProtocol):
     """vos-benchmark: as `davis2017`, but an object's frames begin where truth or prediction first show it.
 
     Labels are taken as they are, void being one more object.
@@ -231,28 +342,12 @@ class VosBenchmark(Protocol):
     """
 
     all_frames: bool = False
-    columns = cols.JF_COLUMNS
+    rules = MaskConventions(begin="appearance", void="object")
 
-    def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
-        """See `Protocol.score`."""
-        truth, result = mask_truth(sequence), results.masks(sequence)
-        frames = truth.frame_indices if self.all_frames else truth.frame_indices[1:-1]
-        pairs: dict[int, list[tuple[float, float]]] = {}
-        annotated: set[int] = set()
-        for frame_index in frames:
-            seen, found = read_pair(truth, result, frame_index, sequence)
-            true = {label: mask for label, mask in seen.items() if mask.any()}
-            void = truth.void(frame_index)
-            if void is not None and void.any():
-                true[VOID] = void
-            annotated.update(true)
-            for object_id in pairs.keys() | true.keys() | found.keys():
-                pair = frame_jf(found.get(object_id), true.get(object_id))
-                pairs.setdefault(object_id, []).append(pair)
-        scores = _arrays({object_id: pairs[object_id] for object_id in sorted(annotated)})
-        values = jf_values(scores)
-        notes = mask_notes(sequence, truth, result, values)
-        return SequenceScore({**means_over_objects(values), **speed(sequence, results)}, objects=values, notes=notes)
+    @property
+    def conventions(self) -> MaskConventions:
+        """See `Protocol.conventions`."""
+        return replace(self.rules, first_frame="counted", last_frame="counted") if self.all_frames else self.rules
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from collections.abc import Sequence as Listed
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,24 +23,16 @@ from mosam.evaluation.metrics.eao import (
     pysot_score,
     pysot_sums,
 )
-from mosam.evaluation.metrics.supervised import (
-    STARTED,
-    count_failures,
-)
-from mosam.evaluation.protocols.base import (
-    Mean,
-    Protocol,
-    SequenceScore,
-    TrackerResults,
-    protocol,
-    speed,
-)
+from mosam.evaluation.metrics.supervised import count_failures
+from mosam.evaluation.protocols.base import Mean, Protocol, SequenceScore, TrackerResults, protocol, speed
 from mosam.evaluation.protocols.regions import (
     UNTAGGED,
+    RegionConventions,
     image_size,
     nan_mean,
     region_codec,
     region_truth,
+    supervised_mean,
 )
 from mosam.regions.pysot import exact_overlaps, pysot_overlaps
 from mosam.regions.trajectory import Trajectory
@@ -52,7 +44,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Interval = tuple[int, int]
 PYSOT_REPETITIONS = 15  # it reads all of so many, else the first alone
-PYSOT_BURN_IN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +86,12 @@ class PysotVot(Protocol):
         cols.FAILURES,
     )
 
+    @property
+    def conventions(self) -> RegionConventions:
+        """See `Protocol.conventions`."""
+        pixels: Literal["exact areas", "pysot"] = "exact areas" if self.exact else "pysot"
+        return RegionConventions(pixels, "after five frames", "by share", "from 1", "frames")
+
     def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
@@ -108,22 +105,17 @@ class PysotVot(Protocol):
             if len(result) != len(truth)
         ]
         true = truth.single.take(slice(0, count))
-        pooled_overlaps, fragments = [], []
+        rows, fragments = [], []
         for result in passes:
-            codes = result.codes
             try:
                 inner, overlaps = self.both_overlaps(result.take(slice(0, count)), true, size)
             except ValueError as error:
                 raise MismatchError(f"{results.source(sequence)}: {error} (pysot knows no others)") from None
-            for start in np.flatnonzero(codes[:count] == STARTED):
-                overlaps[start : start + PYSOT_BURN_IN] = np.nan
-            pooled_overlaps.append(overlaps)
-            fragments += pysot_fragments(inner, codes, len(truth))
+            rows.append(overlaps)
+            fragments += pysot_fragments(inner, result.codes, len(truth))
         failures = float(np.mean([count_failures(result.codes) for result in passes]))
-        mean = nan_mean(np.array(pooled_overlaps))
-        known = mean[~np.isnan(mean)]
         means = {
-            "accuracy": Mean(float(known.sum()), float(known.size)),
+            "accuracy": supervised_mean(rows, [result.codes for result in passes], count, self.conventions),
             "robustness": Mean(100 * failures, count),
             "failures": Mean(failures),
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence as Listed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +12,8 @@ from numpy.typing import NDArray
 from mosam.codecs.vot import VotCodec
 from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import DataError, MismatchError, MissingDataError
-from mosam.evaluation.metrics.supervised import (
-    STARTED,
-)
-from mosam.evaluation.protocols.base import (
-    ShortResultError,
-    TrackerResults,
-)
+from mosam.evaluation.metrics.supervised import STARTED, counted_frames, supervised_accuracy
+from mosam.evaluation.protocols.base import Mean, ShortResultError, TrackerResults
 from mosam.regions.overlap import is_empty
 from mosam.regions.trajectory import INITIALIZED, MASK, RECTANGLE, Special, Trajectory
 from mosam.types import Size
@@ -26,6 +23,48 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 UNTAGGED = "empty"  # the tag of frames that have none
+
+
+@dataclass(frozen=True, slots=True)
+class RegionConventions:
+    """How supervised results of VOT become EAO and accuracy; the defaults are the VOT toolkit's.
+
+    Attributes:
+        pixels: regions are drawn as the `toolkit` does; `unbounded`, also outside of the image; as `pysot` does, a
+            column and a row more; or not at all, but compared by `exact areas`.
+        fragments: a new one begins where the result says (`as recorded`) and ends before the failure, or begins `after
+            five frames` and ends with the failure.
+        weights: all fragments are `equal`, or each counts `by share` of its frames that have the tag.
+        lengths: the interval of lengths counts `from 0` or `from 1`.
+        aggregation: accuracy is a mean over `sequences` weighted by length, or over all `frames` together.
+    """
+
+    pixels: Literal["toolkit", "unbounded", "pysot", "exact areas"] = "toolkit"
+    fragments: Literal["as recorded", "after five frames"] = "as recorded"
+    weights: Literal["equal", "by share"] = "equal"
+    lengths: Literal["from 0", "from 1"] = "from 0"
+    aggregation: Literal["sequences", "frames"] = "sequences"
+
+
+def supervised_mean(
+    overlaps: Listed[Floats], codes: Listed[NDArray[np.int64]], count: int, conventions: RegionConventions
+) -> Mean:
+    """A sequence's accuracy: the mean overlap of the frames that count.
+
+    Args:
+        overlaps: (T,) of each repetition, NaN where a frame has none.
+        codes: special codes of each repetition, at least T.
+        count: annotated frames.
+        conventions: `aggregation` is theirs.
+    """
+    pairs = list(zip(overlaps, codes, strict=True))
+    if conventions.aggregation == "sequences":
+        accuracy = float(np.mean(np.nan_to_num([supervised_accuracy(*pair)[0] for pair in pairs])))
+        return Mean(accuracy * count, count)
+    rows = [np.where(counted_frames(flags)[: len(row)], row, np.nan) for row, flags in pairs]
+    mean = nan_mean(np.array(rows))
+    known = mean[~np.isnan(mean)]
+    return Mean(float(known.sum()), float(known.size))
 
 
 def region_truth(sequence: Sequence) -> RegionTruth:

@@ -29,7 +29,6 @@ from mosam.evaluation.metrics.supervised import (
     counted_frames,
     reliability,
     split_runs,
-    supervised_accuracy,
 )
 from mosam.evaluation.protocols.base import (
     Mean,
@@ -42,11 +41,13 @@ from mosam.evaluation.protocols.base import (
 )
 from mosam.evaluation.protocols.regions import (
     UNTAGGED,
+    RegionConventions,
     cut_to_truth,
     image_size,
     nan_mean,
     region_codec,
     region_truth,
+    supervised_mean,
 )
 from mosam.regions.overlap import region_overlaps
 
@@ -92,12 +93,19 @@ class Vot(Protocol):
     unbounded: bool = False
     columns = (cols.EAO, cols.ACCURACY, cols.FAILURES, cols.ROBUSTNESS)
 
+    @property
+    def conventions(self) -> RegionConventions | None:
+        """See `Protocol.conventions`; none for the options that are no choice of them."""
+        if self.by_attribute or self.thin_masks:
+            return None
+        return RegionConventions(pixels="unbounded" if self.unbounded else "toolkit")
+
     def score(self, sequence: Sequence, results: TrackerResults) -> SequenceScore:
         """See `Protocol.score`."""
         truth, codec = region_truth(sequence), region_codec(results)
         count, size = len(truth), None if self.unbounded else image_size(sequence, truth)
         tags = _tags_with_empty(truth)
-        accuracies, failures = [], []
+        overlaps_of, codes_of, failures = [], [], []
         runs: list[Run] = []
         notes: list[str] = []
         tagged: dict[str, list[tuple[float, float, float, float]]] = {tag: [] for tag in tags}
@@ -106,7 +114,8 @@ class Vot(Protocol):
             notes += note
             overlaps = region_overlaps(result, truth.single, size=size, defects=not self.thin_masks)
             codes = result.codes
-            accuracies.append(supervised_accuracy(overlaps, codes)[0])
+            overlaps_of.append(overlaps)
+            codes_of.append(codes)
             failures.append(count_failures(codes))
             try:
                 runs += split_runs(overlaps, codes)
@@ -117,10 +126,9 @@ class Vot(Protocol):
                 kept = overlaps[counted & frames]
                 lost = count_failures(codes[frames])
                 tagged[tag].append((float(kept.sum()), float(kept.size), lost, float(frames.sum())))
-        accuracy = float(np.mean(np.nan_to_num(accuracies)))
         failed = float(np.mean(failures))
         means = {
-            "accuracy": Mean(accuracy * count, count),
+            "accuracy": supervised_mean(overlaps_of, codes_of, count, RegionConventions()),
             "robustness": Mean(reliability(failed, count) * count, count),
             "failures": Mean(failed * count, count),
         }

@@ -15,18 +15,20 @@ from vot_cases import FOLDER, INTERVALS, write_files
 
 from mosam.datasets.base import DATASETS, BoxTruth, load_dataset
 from mosam.errors import MissingDataError
-from mosam.evaluation.conventions import (
-    BOXES,
-    BoxConventions,
-    MaskConventions,
-    ShownScores,
+from mosam.evaluation.explain import (
+    NEGLIGIBLE,
+    alternatives,
+    applicable,
     box_values,
+    explain,
     mask_values,
+    show_explanation,
     steps,
     walk,
 )
-from mosam.evaluation.explain import NEGLIGIBLE, applicable, explain, show_explanation
-from mosam.evaluation.protocols.masks import FrameScores
+from mosam.evaluation.protocols.base import parse_protocol
+from mosam.evaluation.protocols.masks import VOID, MaskConventions, ObjectFrames
+from mosam.evaluation.protocols.one_pass import BoxConventions
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ ROWS = np.array([[9.0, 9, 10, 10], [1, 1, 10, 10], [1, 1, 10, 10], [1, 1, 0, 10]
         ({}, 3 * 20 / 21 / 4),  # the first is given, the absent frame misses, the empty box repeats the one before
         ({"first_frame": "as written"}, (2 * 20 / 21 + 1 / 21) / 4),  # IoU 4/196: above the threshold 0 only
         ({"first_frame": "left out"}, 2 * 20 / 21 / 3),
-        ({"absent_frames": "left out"}, 20 / 21),
+        ({"denominator": "valid"}, 20 / 21),
         ({"absent_frames": "scored"}, 20 / 21),
         ({"absent_frames": "as bad truth"}, 3 * 20 / 21 / 4),
         ({"true_boxes": "sized"}, 3 * 20 / 21 / 4),
@@ -151,15 +153,16 @@ def test_one_convention_at_a_time(changed, success):
 
 def test_arguments_stay_as_they_are():
     rows, truth = ROWS.copy(), TRUTH.boxes.copy()
-    for conventions in BOXES.values():
+    for _, _, conventions in alternatives(BoxConventions(area="trapezoid")):
         box_values(rows, TRUTH, conventions, size=(40, 40))
     np.testing.assert_array_equal(rows, ROWS)
     np.testing.assert_array_equal(TRUTH.boxes, truth)
 
 
 def test_a_walk_changes_one_thing_at_a_time():
-    path = walk(BOXES["pytracking"], BOXES["trackingnet"])
-    assert (path[0], path[-1]) == (BOXES["pytracking"], BOXES["trackingnet"])
+    ends = [parse_protocol(name).conventions for name in ("pytracking", "trackingnet")]
+    path = walk(*ends)
+    assert [path[0], path[-1]] == ends
     assert [len(steps(*pair)) for pair in pairwise(path)] == [1] * (len(path) - 1)
 
 
@@ -171,11 +174,15 @@ def test_a_walk_changes_one_thing_at_a_time():
         ({"last_frame": "counted"}, [0.5]),
         ({"absent_frames": "left out"}, [0.5]),
         ({"begin": "appearance"}, [0.5]),
+        ({"void": "object"}, [0.75, 0.75]),
+        ({"aggregation": "sequences", "void": "object"}, [0.75]),
     ],
 )
 def test_mask_conventions(changed, expected):
     scores = np.array([1.0, 1.0, 0.5, 0.0])  # on the second frame nothing is there and nothing was found
     shown = np.array([True, False, True, True])
-    objects = {1: ShownScores(FrameScores(scores, scores), shown, shown)}
-    values = [value["j_mean"] for value, _ in mask_values(objects, MaskConventions(**changed))]
+    rows = {label: np.stack([scores, scores, shown, shown], axis=1) for label in (1, VOID)}
+    ends = np.array([True, False, False, False])
+    frames = ObjectFrames(ends, ends[::-1], rows, largest=1)
+    values = [value["j_mean"] for value, _ in mask_values(frames, MaskConventions(**changed))]
     assert values == pytest.approx(expected)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,14 @@ from mosam.codecs import CODECS
 from mosam.datasets.base import BoxTruth, Sequence
 from mosam.errors import DataError, MismatchError, UnknownNameError
 from mosam.evaluation.protocols.base import Protocol, ShortResultError, TrackerResults, parse_protocol
-from mosam.evaluation.protocols.boxes import TrackingNet, repeat_last, toolkit_iou
+from mosam.evaluation.protocols.one_pass import (
+    BoxConventions,
+    cut_boxes,
+    error_curves,
+    frame_errors,
+    repeat_last,
+    toolkit_iou,
+)
 
 BOX_PROTOCOLS = ["pytracking", "pytracking[valid_only]", "lasot", "pysot", "got10k", "got10k-success", "trackingnet"]
 START = [10.0, 10, 20, 20]
@@ -135,8 +143,12 @@ def test_boxes_are_cut_to_the_picture_only_where_its_size_is_known():
     predicted, truth = np.array([[-10.0, 0, 20, 10]]), np.array([[0.0, 0, 10, 10]])
     assert toolkit_iou(predicted, truth) == pytest.approx(0.5)
     # the toolkit moves the corner and keeps the width: x 0, w 20, against w 10
-    assert toolkit_iou(predicted, truth, size=(10, 30)) == pytest.approx(0.5)
-    assert toolkit_iou(predicted, truth, size=(10, 10)) == pytest.approx(1.0)
+    assert toolkit_iou(cut_boxes(predicted, (10, 30)), truth) == pytest.approx(0.5)
+    assert toolkit_iou(cut_boxes(predicted, (10, 10)), truth) == pytest.approx(1.0)
+    rows = np.tile(predicted, (2, 1)), BoxTruth(np.tile(truth, (2, 1)), np.zeros(2, dtype=bool))
+    for size, overlap in (((10, 10), 1.0), (None, 0.5)):
+        found = frame_errors(*rows, BoxConventions(pixels="picture", bad_truth="as written"), size=size)
+        assert found.iou[1] == pytest.approx(overlap)
     np.testing.assert_array_equal(predicted, [[-10, 0, 20, 10]])
 
 
@@ -152,7 +164,9 @@ def test_trackingnet_rounds_and_takes_areas(tmp_path):
 
 def test_trackingnet_counts_what_it_cannot_compute_as_a_miss():
     boxes = np.array([[5.0, 5, 0, 0], [5, 5, 10, 10]])
-    curves = TrackingNet.areas(np.array([[5.0, 5, 0, 0], [np.nan] * 4]), boxes)
+    conventions = replace(parse_protocol("trackingnet").conventions, first_frame="as written")
+    truth = BoxTruth(boxes, np.zeros(2, dtype=bool))
+    curves = error_curves(frame_errors(np.array([[5.0, 5, 0, 0], [np.nan] * 4]), truth, conventions), conventions)
     assert (curves["success"] == 0).all()
     assert curves["precision"][-1] == 0.5
 
