@@ -23,7 +23,7 @@ from mosam.errors import MosamError
 from mosam.evaluation.columns import TIMING
 from mosam.evaluation.evaluate import evaluate, find_runs
 from mosam.evaluation.explain_regions import gather, region_values
-from mosam.evaluation.layouts import MISSING, Table, render
+from mosam.evaluation.layouts import MISSING, Cell, Line, Table, assemble, render
 from mosam.evaluation.protocols.base import PROTOCOLS, Mean, TrackerResults, parse_protocol, pooled
 from mosam.evaluation.protocols.boxes import box_truth
 from mosam.evaluation.protocols.masks import (
@@ -317,25 +317,15 @@ def explanation_tables(found: Explanation) -> list[Table]:
     tables = [_protocols_table(found)]
     names = list(found.alone[0].change) if found.alone else []
     if found.alone:
-        rows = [(*_named(step), *_changes(step.change, names, own.protocol)) for step in found.alone]
-        tables.append(
-            _table(
-                f"each convention alone, chosen otherwise than by {own.protocol}",
-                ("Convention", "Choice"),
-                names,
-                rows,
-                own,
-            )
-        )
+        tables.append(_table(f"each convention on its own, changed from {own.protocol}'s", found.alone, names, own))
     same = [way.protocol for way in found.ways if not _moves(way.change)]
     for way in found.ways:
         if way.protocol in same:
             continue
-        rows = [(*_named(step), *_changes(step.change, names, own.protocol)) for step in way.steps]
+        last = [Line((way.protocol, "in all"), _changes(way.change, names, own))]
         if _moves(way.rest):
-            rows.append(("rest", "", *_changes(way.rest, names, own.protocol)))
-        rows.append((way.protocol, "in all", *_changes(way.change, names, own.protocol)))
-        tables.append(_table(f"from {own.protocol} to {way.protocol}", ("Convention", "Choice"), names, rows, own))
+            last.insert(0, Line(("rest", ""), _changes(way.rest, names, own)))
+        tables.append(_table(f"from {own.protocol} to {way.protocol}", way.steps, names, own, last))
     if same:
         note = f"as {own.protocol} on these results: {', '.join(same)}"
         tables[-1] = replace(tables[-1], notes=(*tables[-1].notes, note))
@@ -356,7 +346,8 @@ def _protocols_table(found: Explanation) -> Table:
     own_notes = [f"{item.protocol}: {note}" for item in found.scores for note in item.notes[:3]]
     title = f"{own.dataset} {own.split}, {tracker_name(own)}, {len(own.sequences)} sequences under every protocol"
     header = ("Protocol", *(column_of(name, own.protocol).title for name in names))
-    return Table(title, header, tuple(rows), (None,) * len(rows), notes=(*notes, *own_notes))
+    lines = [Line((name,), tuple(map(Cell, cells))) for name, *cells in rows]
+    return assemble(title, header, lines, (*notes, *own_notes))
 
 
 def _shown(item: Scores, name: str, own: str) -> str:
@@ -373,22 +364,23 @@ def _is_short(name: str) -> bool:
     return not name.startswith(("accuracy_", "failures_", "eao_")) and name not in TIMING
 
 
-def _named(step: Step) -> tuple[str, str]:
-    return step.convention.replace("_", " "), f"{step.before} -> {step.after}"
-
-
-def _changes(change: Values, names: list[str], protocol: str) -> list[str]:
+def _changes(change: Values, names: list[str], own: Scores) -> tuple[Cell, ...]:
     """Differences with two digits more than the numbers themselves are shown with."""
     cells = []
     for name in names:
-        column = column_of(name, protocol)
+        column = column_of(name, own.protocol)
         value = change.get(name, float("nan"))
         tiny = abs(value) <= NEGLIGIBLE
         exact = replace(column, digits=column.digits + 2)
-        cells.append("0" if tiny else exact.show_signed(value) if not np.isnan(value) else MISSING)
-    return cells
+        cells.append(Cell("0" if tiny else exact.show_signed(value) if not np.isnan(value) else MISSING))
+    return tuple(cells)
 
 
-def _table(title: str, left: tuple[str, ...], names: list[str], rows: list[tuple[str, ...]], own: Scores) -> Table:
-    header = (*left, *(column_of(name, own.protocol).title for name in names))
-    return Table(title, header, tuple(rows), (None,) * len(rows), names=len(left))
+def _table(title: str, steps: Iterable[Step], names: list[str], own: Scores, last: Iterable[Line] = ()) -> Table:
+    """Steps, and the lines below them."""
+    lines = [
+        Line((step.convention.replace("_", " "), f"{step.before} -> {step.after}"), _changes(step.change, names, own))
+        for step in steps
+    ]
+    header = ("Convention", "Choice", *(column_of(name, own.protocol).title for name in names))
+    return assemble(title, header, [*lines, *last])

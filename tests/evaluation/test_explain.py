@@ -67,7 +67,7 @@ def test_ways_between_box_protocols_add_up(tmp_path, cups):
     assert {"lasot", "pysot", "got10k", "got10k-success", "trackingnet", "pytracking[valid_only]"} <= set(labels)
     assert {step.convention for step in found.alone} == set(BoxConventions.__dataclass_fields__)
     text = show_explanation(found)
-    assert "each convention alone" in text
+    assert "each convention on its own" in text
     assert "from pytracking to trackingnet" in text
 
 

@@ -130,7 +130,11 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
 
 
 def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None, protocol: str) -> dict[str, Any]:
-    """The table of `mosam table`, with its marks, ranks and notes, ready to be sorted."""
+    """The table of `mosam table`, with its marks, ranks and notes, ready to be sorted.
+
+    The page's template lays it out, not `layouts.render`: each cell also carries the number that a click sorts by, its
+    row a color and links, and all of it must be escaped as HTML, which the template does by itself.
+    """
     table = comparison([entry.scores for entry in entries], columns=values or None)
     rows = []
     for number, entry in enumerate(entries):
