@@ -94,7 +94,7 @@ def test_explanation_is_printed(data, capsys):
     assert score(data, "--tracker", "good", "--explain") == DONE
     shown = capsys.readouterr().out
     assert "lasot test, good, 4 sequences under every protocol" in shown
-    assert "each convention on its own, chosen otherwise than by pytracking" in shown
+    assert "each convention on its own, changed from pytracking's" in shown
 
 
 def test_kept_scores_are_used_and_can_be_refused(data, capsys, monkeypatch):
