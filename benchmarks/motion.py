@@ -62,7 +62,7 @@ def main() -> None:
             start = time.thread_time()
             motion = stream.push(second).current
             spent.append(time.thread_time() - start)
-            seen = forecast(MotionPair(motion, None), on_grid(before), MotionNeeds(sparse, dense, 3))
+            seen = forecast(MotionPair(motion), on_grid(before), MotionNeeds(sparse, dense, 3))
             if seen is not None and seen.box is not None and seen.expected is not None:
                 target = on_grid(after) > 0.5
                 masks.append((seen.expected & target).sum() / max(1, (seen.expected | target).sum()))

@@ -5,6 +5,7 @@ They stand between `<!-- generated: NAME -->` and `<!-- end -->`; what is betwee
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import re
 from collections.abc import Callable, Iterable
@@ -98,10 +99,13 @@ def figures() -> str:
 
 
 def policies() -> str:
-    """Every tracker, and how many memories of an object it keeps."""
+    """Every tracker: what it reads, takes and keeps."""
     info = TrackInfo(1, 0, None, (1, 1), 7, 16)
-    rows = ((f"`{name}`", first_line(POLICIES[name]), str(load_policy(name).live_features(info))) for name in POLICIES)
-    return table(("tracker", "idea", "memories kept per object"), rows)
+    rows = []
+    for name in POLICIES:
+        about = (text.replace("|", "\\|") for text in dataclasses.astuple(POLICIES[name].about))
+        rows.append((f"`{name}`", first_line(POLICIES[name]), *about, str(load_policy(name).live_features(info))))
+    return table(("tracker", "idea", "memory read", "mask taken", "parameters", "memories"), rows)
 
 
 CONTENTS: dict[str, Callable[..., str]] = {

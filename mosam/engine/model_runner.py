@@ -25,6 +25,7 @@ from mosam.engine.memory_reader import MemoryReader
 from mosam.engine.parity import Parity
 from mosam.engine.transfer import download, upload_index
 from mosam.model.backbone import Backbone, ImageFeatures, Outputs, PromptTokens
+from mosam.model.constants import PROMPT_LOGIT
 from mosam.policies.base import MotionPrompt, ReadPlan
 from mosam.types import DecodedPrompt, Prompt, Size
 
@@ -453,7 +454,7 @@ def _sure(job: MemoryJob) -> Tensor:
     if job.remask is None:
         return job.low_res
     reliability = (2 * torch.sigmoid(job.low_res) - 1).abs()
-    return torch.where(reliability < job.remask, -10.0, job.low_res)
+    return torch.where(reliability < job.remask, -PROMPT_LOGIT, job.low_res)
 
 
 def _buckets(plans: Sequence[ReadPlan]) -> list[list[int]]:

@@ -58,10 +58,9 @@ class Motion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionPair:
-    """What is known when frame t arrives: motion t-1 -> t, and t-2 -> t-1; None where there is no such frame."""
+    """What is known when a frame arrives: the motion from the one before; None on the first frame."""
 
     current: Motion | None
-    previous: Motion | None
 
 
 class MotionStream:
@@ -77,16 +76,14 @@ class MotionStream:
         self._flow: FlowEstimator | None = None
         self._built = False
         self._picture: NDArray[np.uint8] | None = None
-        self._last: Motion | None = None
 
     def push(self, image: Image) -> MotionPair:
         """Motion that ends at this frame; frames must come in order."""
         self._build()
         picture = _working_picture(image)
         current = None if self._picture is None else self._between(self._picture, picture)
-        pair = MotionPair(current, self._last)
-        self._picture, self._last = picture, current
-        return pair
+        self._picture = picture
+        return MotionPair(current)
 
     def _build(self) -> None:
         if not self._built:

@@ -41,7 +41,7 @@ def forecast(pair: MotionPair, probability: NDArray[np.float32], needs: MotionNe
     """Move the previous mask to the current frame.
 
     Args:
-        pair: motion of the last two frame pairs.
+        pair: motion of the last pair of frames.
         probability: (side, side) of the object on the previous frame, in [0, 1].
         needs: which motion, and how many points.
     Returns:

@@ -274,11 +274,27 @@ class Update:
     log: Mapping[str, object] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """A tracker in the comparison table of the documentation, which `docs/tables.py` writes.
+
+    Attributes:
+        memory: what it reads.
+        mask: which mask it takes.
+        parameters: where they come from.
+    """
+
+    memory: str = "-"
+    mask: str = "highest predicted IoU"
+    parameters: str = "-"
+
+
 class MemoryPolicy(ABC):
     """What a tracker remembers and takes: see `mosam.policies.sam2` for the plainest answers.
 
     Class attributes:
         Config: frozen dataclass of its parameters: the command line's options and the record in `run.json`.
+        about: how it compares with the others.
         hypotheses: most hypotheses a track can have.
         presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The
             memory's own no-object vector always goes by 0.
@@ -293,6 +309,7 @@ class MemoryPolicy(ABC):
 
     name: ClassVar[str]
     Config: ClassVar[type]
+    about: ClassVar[About] = About()
     hypotheses: int = 1
     presence_threshold: float = 0.0
     needs_boxes: bool = False

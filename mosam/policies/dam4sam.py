@@ -18,6 +18,7 @@ import numpy as np
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Candidate,
     Choice,
     Entry,
@@ -103,6 +104,11 @@ class Dam4Sam(MemoryPolicy):
 
     name = "dam4sam"
     Config = Dam4SamConfig
+    about = About(
+        memory="anchor frames that showed a distractor, and recent ones at a stride; a box prompt is first decoded "
+        "to a mask",
+        parameters="Videnovic et al. 2025",
+    )
     starts_from_masks = True
 
     def live_features(self, info: TrackInfo) -> int:

@@ -20,6 +20,7 @@ import numpy as np
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Candidate,
     Choice,
     Entry,
@@ -136,6 +137,12 @@ class Him2Sam(MemoryPolicy):
 
     name = "him2sam"
     Config = Him2SamConfig
+    about = About(
+        memory="a frame marked as distinguishing the object from a distant one, and good frames at a distance",
+        mask="as `samurai`",
+        parameters="HiM2SAM's large LaSOT configuration without its point tracker; `method=off` is what seven of its "
+        "nine configurations do; `codes=reversed,pointers=shifted` reproduce defects of its program",
+    )
     needs_boxes = True
 
     def __init__(self, config: Him2SamConfig):

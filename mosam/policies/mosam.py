@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Candidate,
     Choice,
     Entry,
@@ -177,6 +178,11 @@ class Mosam(MemoryPolicy):
 
     name = "mosam"
     Config = MosamConfig
+    about = About(
+        memory="a pool of confident frames, with unreliable pixels weighted down",
+        mask="predicted IoU and motion agreement; a motion-guided mask competes",
+        parameters="see [below](#mosam-stated-and-chosen-parts)",
+    )
 
     def __init__(self, config: MosamConfig):
         super().__init__(config)
@@ -369,14 +375,14 @@ class Mosam(MemoryPolicy):
         why = self._prefer_guided(state, candidates, scores, best, guided)
         chosen = best if why is None or guided is None else guided
         taken = candidates[chosen]
-        refused = taken.distractors is not None and taken.distractors > self.config.distractor_reject
-        absent = refused or taken.object_score <= 0 or taken.area == 0
+        rejected = taken.distractors is not None and taken.distractors > self.config.distractor_reject
+        absent = rejected or taken.object_score <= 0 or taken.area == 0
         log = {
             "score": scores[chosen],
             "guided_won": why,
             "motion_iou": taken.motion_iou,
-            "beside": taken.distractors,
-            "refused": refused,
+            "distractors": taken.distractors,
+            "rejected": rejected,
         }
         return [
             Choice(
@@ -384,7 +390,7 @@ class Mosam(MemoryPolicy):
                 state,
                 memory="skip" if absent and self.config.selection else "sigmoid",  # never read, so never made
                 remask=self.config.pix_tau if self.config.pix_mode == "remask" else None,
-                absent=refused,
+                absent=rejected,
                 log=log,
             )
         ]
@@ -426,6 +432,11 @@ class MosamLiteral(Mosam):
 
     name = "mosam-literal"
     Config = MosamLiteralConfig
+    about = About(
+        memory="the most confident frames of a sliding window, with unreliable pixels cut",
+        mask="the motion-guided mask whenever there is a prompt",
+        parameters="see [below](#mosam-stated-and-chosen-parts)",
+    )
 
 
 def _leaving(seen: Forecast) -> bool:

@@ -14,6 +14,7 @@ from typing import ClassVar
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Entry,
     ImageSide,
     MemoryPolicy,
@@ -65,6 +66,10 @@ class Rcms(MemoryPolicy):
 
     name = "rcms"
     Config = RcmsConfig
+    about = About(
+        memory="as `sam2`; when the object disappears for the first time, its four best frames become prompted ones",
+        parameters="baseline of MOSE v2",
+    )
 
     def __init__(self, config: RcmsConfig):
         super().__init__(config)

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Entry,
     ImageSide,
     MemoryPolicy,
@@ -72,6 +73,10 @@ class Sam2(MemoryPolicy):
 
     name = "sam2"
     Config = Sam2Config
+    about = About(
+        memory="prompted frames and the previous six frames, whatever they show",
+        parameters="`stride`, `memory`",
+    )
 
     def start(self, track: TrackInfo, entry: Entry) -> Update:
         """See `MemoryPolicy.start`."""

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Candidate,
     Choice,
     Entry,
@@ -124,6 +125,11 @@ class Sam2Long(MemoryPolicy):
 
     name = "sam2long"
     Config = Sam2LongConfig
+    about = About(
+        memory="the same filter on each of three paths; keys weighted by presence",
+        mask="best of nine over the paths' histories",
+        parameters="Ding et al. 2024; `preset=paper|script|readme`, `emit`",
+    )
 
     def __init__(self, config: Any):
         super().__init__(config)

@@ -15,6 +15,7 @@ from typing import ClassVar
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Entry,
     ImageSide,
     MemoryPolicy,
@@ -68,6 +69,10 @@ class Sam3(MemoryPolicy):
 
     name = "sam3"
     Config = Sam3Config
+    about = About(
+        memory="the newest frames on which the object was seen, by rank",
+        parameters="SAM 3's own rule, for each object by itself",
+    )
 
     def live_features(self, info: TrackInfo) -> int:
         """The slots, and the newest frame where it was not worth remembering."""

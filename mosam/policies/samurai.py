@@ -15,6 +15,7 @@ import numpy as np
 
 from mosam.policies.base import (
     POLICIES,
+    About,
     Candidate,
     Choice,
     Entry,
@@ -96,6 +97,12 @@ class Samurai(MemoryPolicy):
 
     name = "samurai"
     Config = SamuraiConfig
+    about = About(
+        memory="prompted frame and the last six frames that were confident, visible and moved as expected; "
+        "always the last frame",
+        mask="mix of predicted IoU and a Kalman filter's box",
+        parameters="Yang et al. 2024",
+    )
     needs_boxes = True
 
     def __init__(self, config: Any):

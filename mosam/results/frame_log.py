@@ -18,6 +18,7 @@ from typing import Any, cast
 
 from mosam.errors import MissingDataError
 from mosam.system.files import read_regular
+from mosam.system.option_names import LOG_KEYS
 from mosam.system.typed import from_data, parse_json
 from mosam.types import FrameOutput
 
@@ -88,7 +89,7 @@ class _Line:
 
 
 def read_frame_log(folder: Path, sequence: str) -> Iterator[dict[str, Any]]:
-    """The lines of a sequence's log, in frame order.
+    """The lines of a sequence's log, in frame order, with the present names of keys.
 
     Args:
         folder: a run's folder.
@@ -107,7 +108,7 @@ def read_frame_log(folder: Path, sequence: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(lines, start=1):
         data = parse_json(line, f"{path}:{number}")
         from_data(_Line, data, f"{path}:{number}", unknown=True)
-        yield cast("dict[str, Any]", data)
+        yield {LOG_KEYS.get(key, key): value for key, value in cast("dict[str, Any]", data).items()}
 
 
 def _defined(value: object) -> object:

@@ -1,7 +1,7 @@
 """The lock of a run's folder, which one process at a time may write to.
 
-Not `filelock`: it empties whatever lies in the lock's place before it knows whose that is, waits forever on a named
-pipe, and cannot name the process that holds the lock.
+Not `filelock`, which takes whatever lies in the lock's place for its lock (earlier releases empty a user's file there,
+or wait on a named pipe) and cannot name the process that holds it: `tests/results/test_lock.py` shows both.
 """
 
 from __future__ import annotations

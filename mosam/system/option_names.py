@@ -1,4 +1,4 @@
-"""Earlier names of trackers' options: records, experiment files and commands that have them can still be read."""
+"""Earlier names of trackers' options and log keys: records, logs, experiment files and commands can still be read."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ _GONE: dict[str, Any] = {  # options that were deleted -> the value that stayed
     "revive": False,
     "rest": 0,
 }
+LOG_KEYS = {"beside": "distractors", "refused": "rejected"}  # of the per-frame log: earlier -> present
 DELETED: dict[str, dict[str, Any]] = {"mosam": _GONE, "mosam-literal": _GONE}
 
 _LABEL = re.compile(r"([^\[\]]+)\[(.*)\]")

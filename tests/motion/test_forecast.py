@@ -87,13 +87,13 @@ def test_estimates_that_contradict_each_other_leave_nothing_unless_one_is_sure()
     doubtful = replace(torn, consistent=np.random.default_rng(0).random(torn.consistent.shape) < 0.6)
     unsure_points = np.arange(len(motion.start)) % 3 == 0
     scattered = replace(doubtful, end=doubtful.end + np.where(unsure_points, 30 / W, 0)[:, None].astype(np.float32))
-    nothing = forecast(MotionPair(scattered, None), probability(80, 60), NEEDS)
+    nothing = forecast(MotionPair(scattered), probability(80, 60), NEEDS)
     assert 0.5 <= nothing.trust_sparse < 0.8
     assert 0.5 <= nothing.trust_dense < 0.8
     assert nothing.box is nothing.expected is None
     assert nothing.trust == 0
     assert len(nothing.points) == 0
-    points = forecast(MotionPair(doubtful, None), probability(80, 60), NEEDS)
+    points = forecast(MotionPair(doubtful), probability(80, 60), NEEDS)
     assert points.trust == points.trust_sparse > 0.8
     shown = np.argwhere(points.expected).mean(axis=0)[::-1] / SIDE
     assert np.allclose(shown, (points.box[:2] + points.box[2:]) / 2, atol=0.02), "mask and box are of one estimate"

@@ -41,6 +41,6 @@ def test_the_look_alike_is_refused_while_the_object_hides(clip):
     without, _ = tracked(clip, distractors="off")
     assert np.mean(with_it) > np.mean(without) + 0.2
     assert np.mean(with_it[-10:]) > 0.8  # found again
-    refused = [entry for entry in log if entry.get("refused")]
-    assert refused
-    assert all(entry["beside"] > 0.4 for entry in refused)
+    rejected = [entry for entry in log if entry.get("rejected")]
+    assert rejected
+    assert all(entry["distractors"] > 0.4 for entry in rejected)

@@ -261,7 +261,7 @@ def distractors(*offered, score=5.0):
 
 
 @pytest.mark.parametrize(
-    ("candidates", "options", "winner", "refused"),
+    ("candidates", "options", "winner", "rejected"),
     [
         (distractors((0.9, 0.3), (0.8, 0.0), (0.1, 0.0)), {}, 1, False),  # 0.75 against 0.8
         (distractors((0.9, 0.1), (0.8, 0.0), (0.1, 0.0)), {}, 0, False),
@@ -272,10 +272,10 @@ def distractors(*offered, score=5.0):
         (distractors((0.9, None), (0.8, None), (0.1, None)), {}, 0, False),
     ],
 )  # fmt: skip
-def test_a_mask_of_what_was_seen_beside_the_object_is_passed_over_or_refused(candidates, options, winner, refused):
+def test_a_mask_of_what_was_seen_beside_the_object_is_passed_over_or_rejected(candidates, options, winner, rejected):
     [choice] = load_policy("mosam", **options).choose([state()], 10, candidates)
-    assert (choice.candidate, choice.absent, choice.log["refused"]) == (winner, refused, refused)
-    assert choice.memory == ("skip" if refused else "sigmoid")
+    assert (choice.candidate, choice.absent, choice.log["rejected"]) == (winner, rejected, rejected)
+    assert choice.memory == ("skip" if rejected else "sigmoid")
 
 
 @pytest.mark.parametrize(

@@ -39,3 +39,9 @@ def test_no_log_and_a_damaged_one_are_named(tmp_path):
     (tmp_path / log_path("a")).write_text('{"frame": 0, "object": 1}\n{"fra\n')
     with pytest.raises(DataError, match=r"a\.jsonl:2: expected JSON"):
         list(read_frame_log(tmp_path, "a"))
+
+
+def test_earlier_keys_are_read_by_their_present_names(tmp_path):
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "a.jsonl").write_text('{"frame": 3, "object": 1, "beside": 0.5, "refused": true}\n')
+    assert list(read_frame_log(tmp_path, "a")) == [{"frame": 3, "object": 1, "distractors": 0.5, "rejected": True}]

@@ -16,11 +16,11 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -28,6 +28,10 @@ from mosam.commands.demo.prompts import Point, assemble, check_box
 from mosam.errors import MosamError
 from mosam.system.typed import from_data, parse_json
 from mosam.types import Image, Prompt
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 HOST = "127.0.0.1"
 PAGE = Path(__file__).parent / "pick.html"
@@ -164,72 +168,20 @@ class PickPage:
         try:
             import uvicorn
             from starlette.applications import Starlette
-            from starlette.concurrency import run_in_threadpool
             from starlette.middleware import Middleware
             from starlette.middleware.trustedhost import TrustedHostMiddleware
-            from starlette.requests import ClientDisconnect, Request
-            from starlette.responses import HTMLResponse, JSONResponse, Response
             from starlette.routing import Route
         except ImportError as error:
             self._socket.close()
             raise MosamError(
                 f"--pick: expected starlette and uvicorn, got {error}; install them with pip install 'mosam[video]'"
             ) from None
-
-        def refuse(why: str, status: int = 400) -> Response:
-            return JSONResponse({"error": why}, status_code=status)
-
-        def guarded(handler: Any) -> Any:
-            async def answer(request: Request) -> Response:
-                key = request.query_params.get("key", "")
-                if not key.isascii():
-                    return refuse("expected a key of plain letters")
-                if not secrets.compare_digest(key, self._key):
-                    return Response("open the address that mosam printed\n", status_code=403)
-                response: Response = await handler(request)
-                response.headers["Cache-Control"] = "no-store"
-                return response
-
-            return answer
-
-        async def page(request: Request) -> Response:
-            return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": POLICY})
-
-        async def first(request: Request) -> Response:
-            return Response(_jpeg(self._first, 95), media_type="image/jpeg")
-
-        async def start(request: Request) -> Response:
-            body = b""
-            try:
-                async for part in request.stream():
-                    body += part
-                    if len(body) > MOST_BYTES:
-                        return refuse(f"expected at most {MOST_BYTES} bytes", 413)
-                self._start(body)
-            except ClientDisconnect:
-                return Response(status_code=400)  # to nobody
-            except MosamError as error:
-                return refuse(str(error))
-            return JSONResponse({})
-
-        async def following(request: Request) -> Response:
-            after = _frame_number(request.query_params)
-            if after is None:
-                return refuse("expected the number of a frame after after=")
-            index, data, done = await run_in_threadpool(self._next, after)
-            if not data:
-                return JSONResponse({"done": done})
-            return Response(data, media_type="image/jpeg", headers={"X-Frame": str(index)})
-
-        async def icon(request: Request) -> Response:
-            return Response(status_code=204)
-
         routes = [
-            Route("/", guarded(page)),
-            Route("/first.jpg", guarded(first)),
-            Route("/start", guarded(start), methods=["POST"]),
-            Route("/next", guarded(following)),
-            Route("/favicon.ico", icon),
+            Route("/", self._guarded(_answer_page)),
+            Route("/first.jpg", self._guarded(self._answer_first)),
+            Route("/start", self._guarded(self._answer_start), methods=["POST"]),
+            Route("/next", self._guarded(self._answer_next)),
+            Route("/favicon.ico", _answer_icon),
         ]
         hosts = Middleware(TrustedHostMiddleware, allowed_hosts=[HOST, "localhost"])
         config = uvicorn.Config(
@@ -240,8 +192,76 @@ class PickPage:
         server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]  # Ctrl-C belongs to the command
         return server
 
+    def _guarded(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+        """A handler that answers only who has the key."""
+        from starlette.responses import Response
+
+        async def answer(request: Request) -> Response:
+            key = request.query_params.get("key", "")
+            if not key.isascii():
+                return _refusal("expected a key of plain letters")
+            if not secrets.compare_digest(key, self._key):
+                return Response("open the address that mosam printed\n", status_code=403)
+            response = await handler(request)
+            response.headers["Cache-Control"] = "no-store"
+            return response
+
+        return answer
+
+    async def _answer_first(self, request: Request) -> Response:
+        from starlette.responses import Response
+
+        return Response(_jpeg(self._first, 95), media_type="image/jpeg")
+
+    async def _answer_start(self, request: Request) -> Response:
+        from starlette.requests import ClientDisconnect
+        from starlette.responses import JSONResponse, Response
+
+        body = b""
+        try:
+            async for part in request.stream():
+                body += part
+                if len(body) > MOST_BYTES:
+                    return _refusal(f"expected at most {MOST_BYTES} bytes", 413)
+            self._start(body)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
+        except MosamError as error:
+            return _refusal(str(error))
+        return JSONResponse({})
+
+    async def _answer_next(self, request: Request) -> Response:
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import JSONResponse, Response
+
+        after = _frame_number(request.query_params)
+        if after is None:
+            return _refusal("expected the number of a frame after after=")
+        index, data, done = await run_in_threadpool(self._next, after)
+        if not data:
+            return JSONResponse({"done": done})
+        return Response(data, media_type="image/jpeg", headers={"X-Frame": str(index)})
+
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket])
+
+
+def _refusal(why: str, status: int = 400) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"error": why}, status_code=status)
+
+
+async def _answer_page(request: Request) -> Response:
+    from starlette.responses import HTMLResponse
+
+    return HTMLResponse(PAGE.read_text(encoding="utf-8"), headers={"Content-Security-Policy": POLICY})
+
+
+async def _answer_icon(request: Request) -> Response:
+    from starlette.responses import Response
+
+    return Response(status_code=204)
 
 
 def _bind(port: int) -> socket.socket:
