@@ -2,7 +2,8 @@
 
     python benchmarks/long_video.py --minutes 60 --model random:mini
 
-The file has the whole length; `--frames` tracks only its beginning where an hour costs too much.
+The file has the whole length; `--frames` tracks only its beginning where an hour costs too much. With `--live`, frames
+come from a generated camera instead, faster than they are tracked, so that most are dropped.
 """
 
 from __future__ import annotations
@@ -10,21 +11,45 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
+from mosam.commands.demo.live import LiveSource
 from mosam.commands.demo.run import DemoOptions, choose_policies
 from mosam.commands.demo.source import open_source
 from mosam.commands.demo.track import track_source
 from mosam.model.checkpoints import load_model
-from mosam.types import Prompt
+from mosam.types import Image, Prompt
 
 RATE = 25
 
 
-def make_video(path: Path, minutes: float, size: tuple[int, int]) -> None:
+def picture(t: int, size: tuple[int, int]) -> Image:
     """A bright square that wanders over a gray picture."""
+    height, width = size
+    image = np.full((height, width, 3), 70, dtype=np.uint8)
+    x = round((width - 24) * (0.5 + 0.5 * np.sin(t / 40)))
+    y = round((height - 24) * (0.5 + 0.5 * np.cos(t / 53)))
+    image[y : y + 20, x : x + 24] = (220, 180, 40)
+    return image
+
+
+def camera(minutes: float, size: tuple[int, int]) -> LiveSource:
+    """A camera that gives `RATE` frames of the video's time in 2 ms each."""
+
+    def images() -> Iterator[Image]:
+        for t in range(round(minutes * 60 * RATE)):
+            yield picture(t, size)
+            time.sleep(0.002)
+
+    return LiveSource("camera", images(), Fraction(RATE), "camera")
+
+
+def make_video(path: Path, minutes: float, size: tuple[int, int]) -> None:
+    """A file of these pictures."""
     import av
 
     height, width = size
@@ -32,11 +57,7 @@ def make_video(path: Path, minutes: float, size: tuple[int, int]) -> None:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "28"})
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         for t in range(round(minutes * 60 * RATE)):
-            image = np.full((height, width, 3), 70, dtype=np.uint8)
-            x = round((width - 24) * (0.5 + 0.5 * np.sin(t / 40)))
-            y = round((height - 24) * (0.5 + 0.5 * np.cos(t / 53)))
-            image[y : y + 20, x : x + 24] = (220, 180, 40)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture(t, size), format="rgb24")))
         container.mux(stream.encode())
 
 
@@ -54,10 +75,12 @@ def main() -> None:
     parser.add_argument("--tracker", default="sam2")
     parser.add_argument("--model", default="random:mini")
     parser.add_argument("--show-motion", action="store_true")
+    parser.add_argument("--live", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "hour.mp4"
-        make_video(path, arguments.minutes, (72, 96))
+        if not arguments.live:
+            make_video(path, arguments.minutes, (72, 96))
         total = min(arguments.frames or 10**9, round(arguments.minutes * 60 * RATE))
         step, started = max(1, total // 10), time.perf_counter()
 
@@ -68,8 +91,9 @@ def main() -> None:
 
         out = Path(folder) / "out"
         out.mkdir()
-        track_source(
-            open_source(str(path)),
+        source = camera(arguments.minutes, (72, 96)) if arguments.live else open_source(str(path))
+        result = track_source(
+            source,
             [Prompt(1, box=np.array([36.0, 48.0, 24.0, 20.0]))],
             load_model(arguments.model, device="cpu"),
             choose_policies(DemoOptions(str(path), tracker=arguments.tracker)),
@@ -79,6 +103,9 @@ def main() -> None:
             frames=total,
             progress=sample,
         )
+        if arguments.live:
+            print(f"{result.frames} frames tracked, {result.dropped} dropped")
+            return
         print(f"overlay {(out / 'overlay.mp4').stat().st_size / 1e6:.1f} MB, input {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -25,8 +25,7 @@ def demo(options: DemoOptions) -> int:
     from mosam.commands.progress import FrameView
 
     result = run_demo(options, FrameView)
-    for summary in result.trackers:
-        print("\n".join(summary.lines()))
+    print("\n".join(result.lines()))
     print(result.out / OVERLAY)
     if result.problem is not None:
         note(f"{result.problem}; what was tracked before is kept")

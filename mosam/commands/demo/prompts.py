@@ -161,6 +161,8 @@ def describe_prompts(prompts: Sequence[Prompt]) -> list[dict[str, object]]:
     described = []
     for prompt in prompts:
         item: dict[str, object] = {"object": prompt.object_id, "kind": prompt.kind}
+        if prompt.frame_index:
+            item["frame"] = prompt.frame_index  # after the first one tracked
         if prompt.box is not None:
             item["box"] = prompt.box.tolist()
         if prompt.points is not None and prompt.labels is not None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mosam.commands.demo.prompts import describe_prompts, make_prompts
-from mosam.commands.demo.source import open_source
-from mosam.commands.demo.track import DemoResult, track_source
-from mosam.commands.demo.write import prepare_folder, write_record
+from mosam.commands.demo.source import Source, open_source
+from mosam.commands.demo.track import DemoResult, Watcher, track_source
+from mosam.commands.demo.write import OVERLAY, prepare_folder, write_record
 from mosam.datasets.select import split_list
 from mosam.errors import MosamError, printable
 from mosam.policies.base import MemoryPolicy, load_policy, parse_tracker
@@ -31,7 +35,9 @@ ON_A_GPU, ON_A_CPU = "large", "tiny"
 class DemoOptions:
     """The options of `mosam demo`, as the user gave them; None = not given."""
 
-    video: str = option("Video file, folder of images or number of a camera.", metavar="INPUT", positional=True)
+    video: str = option(
+        "Video, folder of images, number of a camera or rtsp:// address.", metavar="INPUT", positional=True
+    )
     boxes: tuple[str, ...] = option(
         "Box on the first frame; again for another object.", (), name="box", metavar="X,Y,W,H"
     )
@@ -65,21 +71,6 @@ class DemoView(Protocol):
         """One more frame is tracked."""
 
 
-class Page(Protocol):
-    """The page on which objects are picked and the result is watched."""
-
-    url: str
-
-    def prompts(self) -> list[Prompt]:
-        """Waits until the user starts."""
-
-    def show(self, index: int, image: Image) -> None:
-        """A tracked frame."""
-
-    def finish(self, text: str) -> None:
-        """Nothing more comes."""
-
-
 def run_demo(options: DemoOptions, view: Callable[[], contextlib.AbstractContextManager[DemoView]]) -> DemoResult:
     """Tracks objects in one video, as `mosam demo` does.
 
@@ -90,42 +81,150 @@ def run_demo(options: DemoOptions, view: Callable[[], contextlib.AbstractContext
         MosamError: the call, the video or the prompts are wrong; nothing has been written then.
     """
     policies = choose_policies(options)
-    source = open_source(options.video, rate=options.rate, start=options.start)
-    prompts: list[Prompt] = []
-    given = {"boxes": options.boxes, "box_files": options.box_files, "points": options.points, "mask": options.mask}
-    if not options.pick:
-        prompts = make_prompts(source.size, **given)  # type: ignore[arg-type]
-    elif any(given.values()):
-        raise MosamError("--pick: expected either picking by hand or --box, --box-file, --point, --mask, got both")
-    out = options.out or Path("results", "demo", printable(source.name))
-    with _page(options, source.first()) as page:
-        prepare_folder(
-            out, [policy.label for policy in policies] if len(policies) > 1 else [], overwrite=options.overwrite
+    with closing(open_source(options.video, rate=options.rate, start=options.start)) as source:
+        given = options.boxes or options.box_files or options.points or options.mask
+        if options.pick and given:
+            raise MosamError("--pick: expected either picking by hand or --box, --box-file, --point, --mask, got both")
+        out = options.out or Path("results", "demo", printable(source.name))
+        demo = _Demo(options, source, policies, view)
+        return demo.picked(out) if options.pick else demo.given(out)
+
+
+class _Demo:
+    """One video and its trackers; the network is loaded once."""
+
+    def __init__(
+        self,
+        options: DemoOptions,
+        source: Source,
+        policies: Sequence[MemoryPolicy],
+        view: Callable[[], contextlib.AbstractContextManager[DemoView]],
+    ):
+        self._options, self._source, self._policies, self._view = options, source, policies, view
+
+    def given(self, out: Path) -> DemoResult:
+        """Tracks what the options name."""
+        options = self._options
+        prompts = make_prompts(
+            self._source.size,
+            boxes=options.boxes,
+            box_files=options.box_files,
+            points=options.points,
+            mask=options.mask,
         )
-        with view() as shown:
+        self._prepare(out)
+        with self._view() as shown:
             model = _load(options)
-            shown.note(f"{', '.join(p.label for p in policies)} with {model.name} on {source.name} -> {out}")
-            if page is not None:
-                shown.note(f"draw what to track at {page.url}")
-                prompts = page.prompts()
-            asked = _record(options, prompts, model, policies)
-            write_record(out, {**asked, "unfinished": True})  # names what is written, should this process be killed
-            result = track_source(
-                source,
-                prompts,
-                model,
-                policies,
-                out=out,
-                show_motion=options.show_motion,
-                masks=options.masks,
-                frames=options.frames,
-                progress=shown.update,
-                shown=None if page is None else page.show,
+            shown.note(f"{self._titles} with {model.name} on {self._source.name} -> {out}")
+            return self._track(out, prompts, model, shown)
+
+    def picked(self, out: Path) -> DemoResult:
+        """Tracks what the user marks on a page; each time again into another folder, until the page is closed."""
+        from mosam.commands.demo.pick import PickPage, Scene
+
+        self._prepare(out)
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(_load, self._options)  # while the user looks at the first frame
+            preview = _Preview(self._source, loading, self._policies[0])
+            scene = Scene(
+                self._source.name,
+                self._source.first,
+                preview,
+                self._frames(),
+                getattr(self._source, "refresh", None),
+                addable=len(self._policies) == 1,
             )
-        write_record(out, {**asked, **_outcome(policies, result)})
-        if page is not None:
-            page.finish("\n".join(line for tracker in result.trackers for line in tracker.lines()))
-    return result
+            with PickPage(scene, port=self._options.port, browser=self._options.browser) as page:
+                for place in _folders(out):
+                    if place != out:
+                        self._prepare(place)
+                    with self._view() as shown:
+                        shown.note(f"mark what to track at {page.url}")
+                        prompts = page.prompts(lambda: _raise_of(loading))
+                        model = loading.result()
+                        shown.note(f"{self._titles} with {model.name} on {self._source.name} -> {place}")
+                        with preview.lock:  # the network is used by one at a time
+                            result = self._track(place, prompts, model, shown, page)
+                    page.finish("\n".join([*result.lines(), str(place)]), place / OVERLAY if result.frames else None)
+                    if not page.again():
+                        return result
+        raise AssertionError("folders do not end")
+
+    @property
+    def _titles(self) -> str:
+        return ", ".join(policy.label for policy in self._policies)
+
+    def _prepare(self, out: Path) -> None:
+        several = [policy.label for policy in self._policies] if len(self._policies) > 1 else []
+        prepare_folder(out, several, overwrite=self._options.overwrite)
+
+    def _frames(self) -> int | None:
+        """How many will be tracked, or about; None = not known."""
+        expected, wanted = self._source.expected, self._options.frames
+        return expected if wanted is None else min(wanted, expected or wanted)
+
+    def _track(
+        self, out: Path, prompts: list[Prompt], model: Backbone, shown: DemoView, watcher: Watcher | None = None
+    ) -> DemoResult:
+        def asked() -> dict[str, object]:
+            return _record(self._options, prompts, model, self._policies)
+
+        def begin(new: Sequence[Prompt] = ()) -> None:
+            """Names what is written, should this process be killed."""
+            prompts.extend(new)
+            write_record(out, {**asked(), "unfinished": True})
+
+        begin()
+        result = track_source(
+            self._source,
+            prompts,
+            model,
+            self._policies,
+            out=out,
+            show_motion=self._options.show_motion,
+            masks=self._options.masks,
+            frames=self._options.frames,
+            progress=shown.update,
+            watcher=watcher,
+            added=begin,
+        )
+        write_record(out, {**asked(), **_outcome(self._policies, result)})
+        return result
+
+
+class _Preview:
+    """The first frame with the masks that tracking would begin with."""
+
+    def __init__(self, source: Source, loading: Future[Backbone], policy: MemoryPolicy):
+        self._source, self._loading, self._policy = source, loading, policy
+        self.lock = threading.Lock()
+
+    def __call__(self, prompts: Sequence[Prompt]) -> Image:
+        from mosam.commands.demo.draw import draw_objects
+        from mosam.engine.engine import Engine
+
+        model, image = self._loading.result(), self._source.first()
+        with self.lock:
+            engine = Engine(model, self._policy)
+            video = engine.open(prompts, size=self._source.size, num_frames=1, non_overlap=True)
+            output = engine.step({video: image})[video]
+            engine.close(video)
+        return draw_objects(image, output)
+
+
+def _raise_of(loading: Future[Backbone]) -> None:
+    """What went wrong in loading, if anything did."""
+    if loading.done():
+        loading.result()
+
+
+def _folders(out: Path) -> Iterator[Path]:
+    """`out`, then `out-2`, `out-3` ...: what was tracked before stays."""
+    yield out
+    for number in itertools.count(2):
+        place = out.with_name(f"{out.name}-{number}")
+        if not place.exists():
+            yield place
 
 
 def choose_policies(options: DemoOptions) -> list[MemoryPolicy]:
@@ -164,17 +263,6 @@ def _load(options: DemoOptions) -> Backbone:
         if options.model is None:
             raise type(error)(f"{error}; or --model nano, a small network that needs no download") from None
         raise
-
-
-@contextlib.contextmanager
-def _page(options: DemoOptions, first: Image) -> Iterator[Page | None]:
-    if not options.pick:
-        yield None
-        return
-    from mosam.commands.demo.pick import PickPage
-
-    with PickPage(first, port=options.port, browser=options.browser) as page:
-        yield page
 
 
 def _record(

@@ -1,4 +1,4 @@
-"""What the demo reads: a video file, a folder of pictures or a camera, as a stream of frames and never as a whole."""
+"""What the demo reads: a video file or a folder of pictures, as a stream of frames and never as a whole."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-import numpy as np
-
 from mosam.datasets.frames import open_frames
 from mosam.datasets.video import VIDEO_SUFFIXES, VideoFrames
 from mosam.datasets.video_length import missing_bytes
@@ -22,7 +20,6 @@ from mosam.errors import DataError, MissingDataError
 from mosam.types import Image, Size
 
 FOLDER_RATE = Fraction(24)  # of a folder of pictures, which has none of its own
-CAMERA_RATE = Fraction(30)  # where a camera does not say
 SHORT = 16  # clips of fewer frames divide pointer distances by their length, so it has to be known beforehand
 
 T = TypeVar("T")
@@ -42,13 +39,14 @@ class Picture:
 
 
 class Source(Protocol):
-    """Frames in the order they are shown. Iterating begins anew; a camera goes on.
+    """Frames in the order they are shown. Iterating begins anew; a camera (`live.py`) goes on.
 
     Attributes:
         name: what result folders are called by.
         size: (height, width) of every frame.
         rate: frames a second.
         length: frames it has, or None where only reading it would tell.
+        expected: frames that a file's header announces, which need not be true: for progress alone; None = no word.
         start: 0-based frame of the video that is the first one here; those before it are passed over.
         live: frames that are not taken in time are lost.
     """
@@ -57,6 +55,7 @@ class Source(Protocol):
     size: Size
     rate: Fraction
     length: int | None
+    expected: int | None
     start: int
     live: bool
 
@@ -66,23 +65,30 @@ class Source(Protocol):
     def first(self) -> Image:
         """The first frame."""
 
+    def close(self) -> None:
+        """No more frames are asked for."""
+
 
 def open_source(text: str, *, rate: float | None = None, start: int = 0) -> Source:
     """The frames that an argument names.
 
     Args:
-        text: a video file, a folder (or zip) of JPEG or PNG files, or the number of a camera.
+        text: a video file, a folder (or zip) of JPEG or PNG files, the number of a camera, or a stream's address.
         rate: frames a second of a folder; None = 24. A video has its own.
         start: 0-based frame to begin with.
     Raises:
         MissingDataError: nothing there.
         DataError: it holds no frames, or none of that number, or does not decode.
     """
+    from mosam.commands.demo.live import URL, open_camera, open_stream
+
     path = Path(text).expanduser()
-    if text.isdigit() and not path.exists():
+    address = URL.match(text) is not None
+    if address or (text.isdigit() and not path.exists()):
         if start:
-            raise DataError(f"camera {text}", "expected to begin with the next picture; --start is for files")
-        return CameraSource(int(text))
+            where = "stream" if address else f"camera {text}"
+            raise DataError(where, "expected to begin with the next picture; --start is for files")
+        return open_stream(text) if address else open_camera(int(text))
     if path.is_file() and path.suffix.lower() != ".zip":
         if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
             raise DataError(path, "expected a video or a folder of pictures, got one picture")
@@ -92,7 +98,8 @@ def open_source(text: str, *, rate: float | None = None, start: int = 0) -> Sour
     if not path.exists():
         kinds = ", ".join(VIDEO_SUFFIXES[:5])
         raise MissingDataError(
-            f"{text}: expected a video ({kinds} ...), a folder of pictures or a camera's number, found nothing there"
+            f"{text}: expected a video ({kinds} ...), a folder of pictures, a camera's number or a stream's address "
+            "(rtsp://...), found nothing there"
         )
     return FolderSource(path, Fraction(rate).limit_denominator(1001) if rate else FOLDER_RATE, start)
 
@@ -113,6 +120,7 @@ class FolderSource:
             raise _no_such_frame(path, start, len(self._frames))
         self.start = start
         self.length: int | None = len(self._frames) - start
+        self.expected: int | None = self.length
 
     def __iter__(self) -> Iterator[Picture]:
         for index in range(self.start, len(self._frames)):
@@ -121,6 +129,9 @@ class FolderSource:
     def first(self) -> Image:
         """See `Source.first`."""
         return self._frames.read(self.start)
+
+    def close(self) -> None:
+        """See `Source.close`."""
 
 
 class FileSource:
@@ -135,6 +146,7 @@ class FileSource:
         with closing(container):
             rate = stream.average_rate or stream.guessed_rate or FOLDER_RATE
             self.rate = Fraction(rate.numerator, rate.denominator)
+            announced = _announced(container, stream, self.rate)
             before, begin = 0, []
             for frame in islice(self._decode(container, stream, faults), start + SHORT):
                 if before < start:
@@ -150,10 +162,14 @@ class FileSource:
         height, width = self._first.shape[:2]
         self.size: Size = (height, width)
         self.length: int | None = len(begin) if len(begin) < SHORT else None
+        self.expected: int | None = announced - start if self.length is None and announced > start else self.length
 
     def first(self) -> Image:
         """See `Source.first`."""
         return self._first
+
+    def close(self) -> None:
+        """See `Source.close`."""
 
     def __iter__(self) -> Iterator[Picture]:
         count, index = 0, -1
@@ -201,54 +217,20 @@ class FileSource:
             raise unknown_codec(self._path) from None
 
 
+def _announced(container: Any, stream: Any, rate: Fraction) -> int:
+    """Frames that the header announces; 0 = it does not say."""
+    import av
+
+    if stream.frames:
+        return int(stream.frames)
+    return int(container.duration / av.time_base * rate) if container.duration else 0
+
+
 def _no_such_frame(path: Path, start: int, count: int) -> DataError:
     return DataError(path, f"expected a frame {start} to begin with (--start counts from 0), got {count} frames")
 
 
-class CameraSource:
-    """A camera. Frames that come while one is being tracked are skipped."""
-
-    live = True
-    length: int | None = None
-    start = 0
-
-    def __init__(self, index: int):
-        import time
-
-        import cv2
-
-        self.name = f"camera-{index}"
-        self._index, self._clock = index, time.monotonic
-        # it would print a line of its own where there is no camera; OpenCV 4 and 5 have this in different places
-        (getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel)(0)
-        self._capture = cv2.VideoCapture(index)
-        found, image = self._capture.read() if self._capture.isOpened() else (False, None)
-        if not found or image is None:
-            raise MissingDataError(
-                f"camera {index}: expected a camera that gives pictures, found none; try another number"
-            )
-        self._first: Image = np.ascontiguousarray(image[..., ::-1])
-        height, width = self._first.shape[:2]
-        self.size: Size = (height, width)
-        rate = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
-        self.rate = Fraction(rate).limit_denominator(1001) if 1 <= rate <= 1000 else CAMERA_RATE
-
-    def first(self) -> Image:
-        """See `Source.first`."""
-        return self._first
-
-    def __iter__(self) -> Iterator[Picture]:
-        start = self._clock()
-        yield Picture(self._first, Fraction(0))
-        while True:
-            found, image = self._capture.read()
-            if not found or image is None:
-                raise DataError(f"camera {self._index}", "expected another picture, it gives none any more")
-            seconds = Fraction(self._clock() - start).limit_denominator(1000)
-            yield Picture(np.ascontiguousarray(image[..., ::-1]), seconds)
-
-
-def read_ahead(items: Iterable[T], ahead: int = 4, *, newest: bool = False) -> Iterator[T]:
+def read_ahead(items: Iterable[T], ahead: int = 4) -> Iterator[T]:
     """Items made by a thread that stays a bounded number of them ahead.
 
     The thread ends when the iterator is closed or exhausted; an error of `items` is raised when its turn comes.
@@ -256,7 +238,6 @@ def read_ahead(items: Iterable[T], ahead: int = 4, *, newest: bool = False) -> I
     Args:
         items: iterated over in that thread alone.
         ahead: items that may wait.
-        newest: do not wait for the consumer; what it has not taken when the next comes is lost.
     """
     waiting: deque[T] = deque()
     changed = threading.Condition()
@@ -267,10 +248,7 @@ def read_ahead(items: Iterable[T], ahead: int = 4, *, newest: bool = False) -> I
         try:
             for item in iterator:
                 with changed:
-                    if newest:
-                        waiting.clear()
-                    else:
-                        changed.wait_for(lambda: state["stopped"] or len(waiting) < ahead)
+                    changed.wait_for(lambda: state["stopped"] or len(waiting) < ahead)
                     if state["stopped"]:
                         break
                     waiting.append(item)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class TrackerSummary:
         tracker: its label.
         frames: frames tracked.
         seconds: time in the engine.
-        absent: number of frames and their ranges as text, by object id.
+        absent: number of frames since its start and their ranges as text, by object id.
     """
 
     tracker: str
@@ -79,6 +79,7 @@ class DemoResult:
         trackers: one summary each.
         problem: why it ended before the end of the video, or None.
         interrupted: the user stopped it.
+        dropped: frames of a camera that came while another one was tracked.
     """
 
     out: Path
@@ -86,6 +87,26 @@ class DemoResult:
     trackers: tuple[TrackerSummary, ...]
     problem: str | None = None
     interrupted: bool = False
+    dropped: int = 0
+
+    def lines(self) -> list[str]:
+        """For a person to read."""
+        lines = [line for tracker in self.trackers for line in tracker.lines()]
+        if self.dropped:
+            lines.append(f"{self.dropped} frames came while another one was tracked, and were dropped")
+        return lines
+
+
+class Watcher(Protocol):
+    """Who looks on, and may take part."""
+
+    stopped: bool
+
+    def show(self, index: int, image: Image) -> None:
+        """A drawn frame; called in order."""
+
+    def added(self, index: int) -> list[Prompt]:
+        """Prompts of new objects, which begin on frame `index`, the next one; each is handed out once."""
 
 
 @dataclass(slots=True, eq=False)
@@ -123,7 +144,8 @@ def track_source(
     frames: int | None = None,
     options: CodecOptions | None = None,
     progress: Callable[[int, int | None, float], None] | None = None,
-    shown: Callable[[int, Image], None] | None = None,
+    watcher: Watcher | None = None,
+    added: Callable[[list[Prompt]], object] | None = None,
 ) -> DemoResult:
     """Tracks objects through a stream with one or several trackers and writes an overlay video, boxes and masks.
 
@@ -142,12 +164,14 @@ def track_source(
         frames: stop after the first so many.
         options: how masks become boxes.
         progress: called after each frame with (frames so far, frames there are or None, seconds in the engines).
-        shown: called with each drawn frame, in order.
+        watcher: sees each drawn frame, and may stop or add objects.
+        added: called with the prompts of objects that a watcher added, before their files are made.
     """
     from mosam.engine.engine import Engine
     from mosam.model.threads import suitable_threads
 
     limit = source.length if frames is None else min(frames, source.length or frames)
+    expected = min((count for count in (limit, source.expected) if count), default=None)
     ids = sorted({prompt.object_id for prompt in prompts})
     lanes = []
     for policy in policies:
@@ -158,7 +182,7 @@ def track_source(
         begin = getattr(source, "start", 0)  # of the frames a caller makes up, none are passed over
         results = ResultWriter(folder, ids, source.size, masks=masks, options=options or CodecOptions(), first=begin)
         lanes.append(_Lane(policy, engine, video, results))
-    loop = _DemoLoop(source, lanes, out, show_motion, limit, progress, shown)
+    loop = _DemoLoop(source, lanes, out, show_motion, limit, expected, progress, watcher, added)
     with suitable_threads(model):
         return loop.run()
 
@@ -173,12 +197,14 @@ class _DemoLoop:
         out: Path,
         show_motion: bool,
         limit: int | None,
+        expected: int | None,
         progress: Callable[[int, int | None, float], None] | None,
-        shown: Callable[[int, Image], None] | None,
+        watcher: Watcher | None,
+        added: Callable[[list[Prompt]], object] | None,
     ):
         self._source, self._lanes, self._out = source, lanes, out
-        self._show_motion, self._limit = show_motion, limit
-        self._progress, self._shown = progress, shown
+        self._show_motion, self._limit, self._expected = show_motion, limit, expected
+        self._progress, self._watcher, self._added = progress, watcher, added
         self._waiting: deque[_Waiting] = deque()
         self._late = any(lane.policy.emit == "final" for lane in lanes)
         self._thumbnails: OrderedDict[int, Image] = OrderedDict()
@@ -190,17 +216,20 @@ class _DemoLoop:
     def run(self) -> DemoResult:
         """Tracks until the stream ends."""
         problem = None
-        stream = read_ahead(self._prepared(), newest=self._source.live)
+        # a camera's frames are kept by a thread of its own, which gives the newest
+        stream = self._prepared() if self._source.live else read_ahead(self._prepared())
         with _interrupts() as interrupted:
             try:
                 for picture, pairs in stream:
                     self._step(picture, pairs)
+                    if self._watcher is not None and self._watcher.stopped:
+                        interrupted.set()
                     if self._read == self._limit or interrupted.is_set():
                         break
             except DataError as error:
                 problem = str(error)
             finally:
-                stream.close()  # type: ignore[attr-defined]  # read_ahead is a generator
+                stream.close()  # type: ignore[attr-defined]  # both are generators
                 self._finish()
         summaries = tuple(
             TrackerSummary(
@@ -211,10 +240,11 @@ class _DemoLoop:
             )
             for lane in self._lanes
         )
-        return DemoResult(self._out, self._drawn, summaries, problem, interrupted.is_set())
+        dropped = getattr(self._source, "dropped", 0)
+        return DemoResult(self._out, self._drawn, summaries, problem, interrupted.is_set(), dropped)
 
     def _prepared(self) -> Iterator[tuple[Picture, list[MotionPair | None]]]:
-        """Frames with their motion, made in the reader's thread; a camera's are skipped, so its motion has to wait."""
+        """Frames with their motion, made in the reader's thread; a camera has none, so its motion has to wait."""
         streams = [None if self._source.live else lane.engine.motion_stream() for lane in self._lanes]
         for picture in islice(self._source, self._limit):
             known: dict[Any, MotionPair] = {}  # trackers that read the same motion share it
@@ -230,7 +260,18 @@ class _DemoLoop:
                 pairs.append(known[stream.settings])
             yield picture, pairs
 
+    def _add_objects(self) -> None:
+        """New objects of whoever looks on, from the next frame on."""
+        new = [] if self._watcher is None else self._watcher.added(self._read)
+        if new and self._added is not None:
+            self._added(new)
+        for prompt in new:
+            for lane in self._lanes:
+                lane.engine.prompt(lane.video, [prompt])
+                lane.results.add_object(prompt.object_id, self._read)
+
     def _step(self, picture: Picture, pairs: list[MotionPair | None]) -> None:
+        self._add_objects()
         image = picture.image
         for number, lane in enumerate(self._lanes):
             if pairs[number] is None and lane.video.motion is not None:
@@ -247,7 +288,7 @@ class _DemoLoop:
         self._read += 1
         self._draw_ready()
         if self._progress is not None:
-            self._progress(self._read, self._limit, sum(lane.seconds for lane in self._lanes))
+            self._progress(self._read, self._expected, sum(lane.seconds for lane in self._lanes))
 
     def _take(self, lane: _Lane, outputs: list[FrameOutput]) -> None:
         for output in outputs:
@@ -277,8 +318,8 @@ class _DemoLoop:
             self._writer = VideoWriter(self._out / OVERLAY, size, self._source.rate, timed=timed)
         self._writer.add(drawn, waiting.time)
         self._drawn += 1
-        if self._shown is not None:
-            self._shown(waiting.index, drawn)
+        if self._watcher is not None:
+            self._watcher.show(waiting.index, drawn)
 
     def _with_motion(self, image: Image, output: FrameOutput, pair: MotionPair | None) -> Image:
         logs = {key: item.log or {} for key, item in output.objects.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mosam.codecs import CodecOptions, format_number, labels_of_masks, write_labels
 from mosam.errors import DataError, MismatchError, MissingDataError, MosamError
@@ -22,6 +23,7 @@ from mosam.types import FrameOutput, Image, Size
 OVERLAY, RECORD, BOXES, MASKS = "overlay.mp4", "demo.json", "boxes", "masks"
 ENCODERS = ("libx264", "libopenh264", "h264_videotoolbox", "mpeg4")  # the first that this build of FFmpeg has
 QUALITY = {"crf": "20", "preset": "veryfast"}
+MOST_RANGES = 6  # of absences that are named
 CLOCK = Fraction(1, 90_000)  # of videos whose frames carry times
 
 
@@ -213,11 +215,19 @@ class ResultWriter:
         (folder / BOXES).mkdir(parents=True, exist_ok=True)
         if masks:
             (folder / MASKS).mkdir(exist_ok=True)
-        self._files: dict[int, TextIO] = {
-            object_id: (folder / BOXES / f"{object_id}.txt").open("w", encoding="ascii") for object_id in object_ids
-        }
-        self._frames = first
-        self.absent = {object_id: Absence() for object_id in object_ids}
+        self._first = self._frames = first
+        self._files: dict[int, TextIO] = {}
+        self._starts: dict[int, int] = {}
+        self.absent: dict[int, Absence] = {}
+        for object_id in object_ids:
+            self.add_object(object_id)
+
+    def add_object(self, object_id: int, start: int = 0) -> None:
+        """One more object, which begins `start` frames after the first; the lines before are those of an absent one."""
+        self._files[object_id] = file = (self._folder / BOXES / f"{object_id}.txt").open("w", encoding="ascii")
+        self._starts[object_id] = self._first + start
+        self.absent[object_id] = Absence()
+        file.write(_row(np.zeros(4)) * (self._frames - self._first))
 
     def add(self, output: FrameOutput) -> None:
         """The next frame, final."""
@@ -225,8 +235,9 @@ class ResultWriter:
             item = output.objects.get(object_id)
             box = np.zeros(4) if item is None else mask_to_box(item.mask, convention=self._options.box_from_mask)
             gone = item is None or bool(np.isnan(box).any())
-            self.absent[object_id].see(self._frames, gone)
-            file.write(",".join(format_number(0.0 if gone else float(value)) for value in box) + "\n")
+            if self._frames >= self._starts[object_id]:
+                self.absent[object_id].see(self._frames, gone)
+            file.write(_row(np.zeros(4) if gone else box))
         if self._masks:
             labels = labels_of_masks({key: item.mask for key, item in output.objects.items()}, self._size)
             write_labels(self._folder / MASKS / f"{self._frames:05d}.png", labels)
@@ -238,29 +249,43 @@ class ResultWriter:
             file.close()
 
 
+def _row(box: NDArray[np.float64]) -> str:
+    return ",".join(format_number(float(value)) for value in box) + "\n"
+
+
 class Absence:
-    """Frames on which an object was not there, as ranges."""
+    """Frames on which an object was not there, as ranges; of many, the first few, so that hours need no more memory.
+
+    Attributes:
+        count: frames.
+        ranges: first and last frame of each range, at most `MOST_RANGES`.
+        more: ranges beyond these.
+    """
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.more = 0
         self.ranges: list[list[int]] = []
+        self._last = -2
 
     def see(self, frame: int, absent: bool) -> None:
         """The next frame."""
         if not absent:
             return
         self.count += 1
-        if self.ranges and self.ranges[-1][1] == frame - 1:
-            self.ranges[-1][1] = frame
-        else:
+        goes_on, self._last = self._last == frame - 1, frame
+        if goes_on:
+            if not self.more:
+                self.ranges[-1][1] = frame
+        elif len(self.ranges) < MOST_RANGES:
             self.ranges.append([frame, frame])
+        else:
+            self.more += 1
 
     def __str__(self) -> str:
         """As `12-20, 33`; of many ranges the first few."""
-        most = 6
-        words = [str(a) if a == b else f"{a}-{b}" for a, b in self.ranges[:most]]
-        more = len(self.ranges) - most
-        return ", ".join(words) + (f" and {more} more times" if more > 0 else "")
+        words = [str(a) if a == b else f"{a}-{b}" for a, b in self.ranges]
+        again = f" and {self.more} more time{'s' * (self.more != 1)}" if self.more else ""
+        return ", ".join(words) + again
 
 
 def write_record(folder: Path, record: dict[str, object]) -> None:

@@ -16,7 +16,8 @@ from fake_model import FakeBackbone
 
 import mosam.commands.demo.pick as pick_module
 import mosam.commands.demo.run as run_module
-from mosam.commands.demo.pick import PickPage
+import mosam.commands.demo.server as server_module
+from mosam.commands.demo.pick import PickPage, Scene
 from mosam.commands.demo.run import DemoOptions, run_demo
 from mosam.commands.demo.source import Picture
 from mosam.errors import MosamError
@@ -31,10 +32,21 @@ def picture(n=0):
     return image
 
 
+def marked(prompts):
+    """A preview: as many white rows as there are objects."""
+    image = picture()
+    image[: len(prompts)] = 255
+    return image
+
+
+def opened(**options):
+    return PickPage(Scene("clip", picture, marked, 40, **options), browser=False)
+
+
 @pytest.fixture
 def page():
-    with PickPage(picture(), browser=False) as opened:
-        yield opened
+    with opened() as one:
+        yield one
 
 
 def ask(page, path, body=None, *, key=None, host=None):
@@ -46,10 +58,10 @@ def ask(page, path, body=None, *, key=None, host=None):
         return answer.status, dict(answer.headers), answer.read()
 
 
-def send(page, objects):
+def send(page, objects, path="/start"):
     """What the page answers to a drawing; one that is refused is answered with 400."""
     try:
-        return json.loads(ask(page, "/start", json.dumps(objects).encode())[2])
+        return json.loads(ask(page, path, json.dumps(objects).encode())[2])
     except urllib.error.HTTPError as error:
         return {"status": error.code, **json.loads(error.read())}
 
@@ -130,8 +142,8 @@ def test_requests_that_no_page_sends_are_refused_and_change_nothing(page, path, 
 
 
 def test_who_does_not_finish_a_request_is_cut_off(monkeypatch):
-    monkeypatch.setattr(pick_module, "ASKING", 0.4)
-    with PickPage(picture(), browser=False) as page:
+    monkeypatch.setattr(server_module, "ASKING", 0.4)
+    with opened() as page:
         port = int(page.url.split(":")[2].split("/")[0])
         key = page.url.partition("?key=")[2]
         head = f"POST /start?key={key} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n["
@@ -146,10 +158,10 @@ def test_who_does_not_finish_a_request_is_cut_off(monkeypatch):
 
 
 def test_the_key_is_in_no_process_arguments(monkeypatch):
-    opened = []
-    monkeypatch.setattr("webbrowser.open", opened.append)
-    with PickPage(picture()) as page:
-        (address,) = opened
+    calls = []
+    monkeypatch.setattr("webbrowser.open", calls.append)
+    with PickPage(Scene("clip", picture, marked)) as page:
+        (address,) = calls
         key = page.url.partition("?key=")[2]
         assert address.startswith("file://")
         assert key not in address
@@ -159,17 +171,91 @@ def test_the_key_is_in_no_process_arguments(monkeypatch):
     assert not way.parent.exists()
 
 
-def test_frames_are_handed_out_newest_first_and_then_the_end(page):
+def test_frames_are_handed_out_newest_first_and_then_the_end(page, tmp_path):
     send(page, [{"box": [30, 20, 40, 30]}])
     page.show(0, picture())
     page.show(3, picture(1))
     _, headers, body = ask(page, "/next?after=-1")
     assert (headers["x-frame"], body[:2]) == ("3", b"\xff\xd8")
-    ending = threading.Thread(target=page.finish, args=("all done",))
-    ending.start()
-    assert json.loads(ask(page, "/next?after=3")[2]) == {"done": "all done"}
-    ending.join(2)
-    assert not ending.is_alive()
+    assert status_of(page, "/film") == 400
+    film = tmp_path / "overlay.mp4"
+    film.write_bytes(b"film")
+    page.finish("all done", film)
+    assert json.loads(ask(page, "/next?after=3")[2]) == {"done": "all done", "film": True}
+    _, headers, body = ask(page, "/film")
+    assert (headers["content-type"], body) == ("video/mp4", b"film")
+
+
+def test_the_mask_is_shown_before_tracking_begins(page):
+    _, headers, body = ask(page, "/preview", b'[{"box": [30, 20, 40, 30]}, {"points": [[90, 40, 1]]}]')
+    assert (headers["content-type"], body[:2]) == ("image/jpeg", b"\xff\xd8")
+    assert "lies beside it" in send(page, [{"box": [400, 2, 3, 3]}], "/preview")["error"]
+    send(page, [{"box": [30, 20, 40, 30]}])
+    assert "begun already" in send(page, [{"box": [30, 20, 40, 30]}], "/preview")["error"]
+
+
+def test_objects_are_added_while_tracking_goes_on(page):
+    more = [{"box": [80, 20, 40, 30], "points": [[90, 40, 1]]}]
+    assert "nothing is tracked" in send(page, more, "/add")["error"]
+    send(page, [{"box": [30, 20, 40, 30]}])
+    assert [prompt.object_id for prompt in page.prompts()] == [1]
+    assert send(page, more, "/add") == {"object": 2}
+    assert "lies beside it" in send(page, [{"box": [400, 2, 3, 3]}], "/add")["error"]
+    (new,) = page.added(12)
+    assert (new.object_id, new.frame_index, new.box.tolist(), new.labels.tolist()) == (2, 12, [80, 20, 40, 30], [1])
+    assert page.added(13) == []
+    with opened(addable=False) as several:
+        send(several, [{"box": [30, 20, 40, 30]}])
+        assert "several side by side" in send(several, more, "/add")["error"]
+
+
+def test_stop_and_again(page):
+    send(page, [{"box": [30, 20, 40, 30]}])
+    assert not page.stopped
+    assert "not done" in send(page, [], "/again")["error"]
+    send(page, [], "/stop")
+    assert page.stopped
+    page.finish("stopped")
+    assert send(page, [], "/again") == {}
+    assert page.again()
+    assert json.loads(ask(page, "/info")[2])["state"] == "marking"
+    send(page, [{"box": [10, 20, 40, 30]}])
+    assert not page.stopped
+    assert page.prompts()[0].box.tolist() == [10, 20, 40, 30]
+
+
+def test_a_live_source_may_give_another_first_frame(page):
+    assert "expected a live source" in send(page, [], "/refresh")["error"]
+    shots = iter(range(9))
+    with opened(refresh=lambda: next(shots)) as camera:
+        assert json.loads(ask(camera, "/info")[2])["live"]
+        send(camera, [], "/refresh")
+        assert next(shots) == 1
+
+
+def test_the_command_ends_when_the_page_is_closed(monkeypatch, page):
+    monkeypatch.setattr(pick_module, "GOODBYE", 0.1)
+    monkeypatch.setattr(pick_module, "PATIENCE", 0.5)
+    send(page, [{"box": [30, 20, 40, 30]}])
+    page.finish("done")
+    ended = []
+    waiting = threading.Thread(target=lambda: ended.append(page.again()))
+    waiting.start()
+    send(page, [], "/leave")
+    ask(page, "/wait")  # it was loaded anew
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    send(page, [], "/leave")
+    waiting.join(5)
+    assert ended == [False]
+
+
+def test_what_goes_wrong_while_the_user_marks_ends_it(page):
+    def broken():
+        raise MosamError("no such network")
+
+    with pytest.raises(MosamError, match="no such network"):
+        page.prompts(broken)
 
 
 def test_a_port_in_use():
@@ -178,13 +264,13 @@ def test_a_port_in_use():
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(MosamError, match=f"--port {port}: expected a free port, got one that is in use"):
-            PickPage(picture(), port=port)
+            PickPage(Scene("clip", picture, marked), port=port)
 
 
 class Clip:
     """Forty frames of a square."""
 
-    name, live, rate, length, size = "clip", False, Fraction(25), 40, (90, 160)
+    name, live, rate, length, expected, size, start = "clip", False, Fraction(25), 40, 40, (90, 160), 0
 
     def __iter__(self):
         for n in range(40):
@@ -192,6 +278,9 @@ class Clip:
 
     def first(self):
         return picture()
+
+    def close(self):
+        pass
 
 
 @pytest.mark.slow
@@ -221,7 +310,7 @@ def test_a_person_draws_a_box_starts_and_sees_frames(tmp_path, monkeypatch):
             pass
 
     options = DemoOptions("clip.mp4", pick=True, browser=False, tracker="sam2", out=tmp_path / "o")
-    worker = threading.Thread(target=lambda: finished.append(run_demo(options, View)))
+    worker = threading.Thread(target=lambda: finished.append(run_demo(options, View)), daemon=True)
     worker.start()
     assert found.wait(60), notes
     url = next(line for line in notes if "http://" in line).split()[-1]
@@ -242,19 +331,42 @@ def test_a_person_draws_a_box_starts_and_sees_frames(tmp_path, monkeypatch):
         tab.mouse.move(*at(50, 40), steps=4)
         tab.mouse.move(*at(70, 50), steps=4)
         tab.mouse.up()
-        tab.click("#add")
+        tab.click("#more")
         tab.mouse.click(*at(120, 70))
         tab.screenshot(path=str(tmp_path / "drawn.png"))
+        tab.wait_for_selector("body[data-preview=yes]", state="attached", timeout=60_000)
+        tab.click("#off")
+        tab.mouse.click(*at(125, 75))
+        tab.click("#undo")
+        tab.fill("#box", "30,20,2500,30")
+        tab.press("#box", "Enter")
+        tab.wait_for_selector("#status.error")
+        assert "30,20,130,30 is what of it is on the picture" in tab.locator("#status").inner_text()
+        tab.click("#undo")
+        tab.wait_for_selector("#status:not(.error)", state="attached")
+        tab.screenshot(path=str(tmp_path / "marked.png"))
         tab.click("#start")
         tab.wait_for_selector("body[data-frame]", state="attached", timeout=60_000)
         tab.screenshot(path=str(tmp_path / "tracked.png"))
         tab.wait_for_selector("body[data-done]", state="attached", timeout=60_000)
         status = tab.locator("#status").inner_text()
+        tab.wait_for_function("document.getElementById('film').readyState > 1")
+        tab.screenshot(path=str(tmp_path / "done.png"))
+        tab.click("#again")
+        tab.wait_for_selector("body[data-state=marking]")
+        tab.fill("#box", "30,20,40,30")
+        tab.press("#box", "Enter")
+        tab.click("#start")
+        tab.wait_for_selector("#stop")
+        tab.click("#stop")
+        tab.wait_for_selector("body[data-state=done]", timeout=60_000)
         browser.close()
     worker.join(60)
-    assert problems == []
+    assert len(problems) == 1  # the box that was refused
+    assert "400" in problems[0]
     assert "sam2: 40 frames" in status
-    assert finished[0].frames == 40
+    assert (tmp_path / "o-2" / "overlay.mp4").exists()
+    assert finished[0].out == tmp_path / "o-2"
     record = json.loads((tmp_path / "o" / "demo.json").read_text())
     assert [item["kind"] for item in record["prompts"]] == ["box", "point"]
     np.testing.assert_allclose(record["prompts"][0]["box"], [30, 20, 40, 30], atol=1.0)

@@ -11,7 +11,7 @@ from clips import VIDEOS, make_video
 from trees import stems, write_frames, write_text, write_video
 
 from mosam.commands.demo import source as module
-from mosam.commands.demo.source import CameraSource, FileSource, FolderSource, Picture, open_source, read_ahead
+from mosam.commands.demo.source import FileSource, FolderSource, Picture, open_source, read_ahead
 from mosam.datasets.frames import open_frames
 from mosam.datasets.video import VideoFrames
 from mosam.errors import DataError, MissingDataError
@@ -27,6 +27,7 @@ def test_a_file_is_streamed_in_order_with_its_times(clip):
     assert isinstance(source, FileSource)
     assert (source.name, source.size, source.live) == ("clip", (32, 48), False)
     assert source.length is None  # known only by reading it
+    assert source.expected == 90  # what its header says
     pictures = list(source)
     assert len(pictures) == 90
     np.testing.assert_array_equal(pictures[0].image, source.first())
@@ -135,42 +136,6 @@ def _numbered(source, seen):
     return ()
 
 
-class FakeCapture:
-    """A camera that gives ever brighter pictures, then nothing."""
-
-    def __init__(self, index):
-        self.count = 0
-
-    def isOpened(self):
-        return True
-
-    def get(self, key):
-        return 15.0
-
-    def read(self):
-        if self.count == 6:
-            return False, None
-        self.count += 1
-        image = np.zeros((20, 30, 3), dtype=np.uint8)
-        image[..., 0] = 40 * self.count  # blue, as OpenCV orders colors
-        return True, image
-
-
-def test_a_camera_gives_rgb_with_clock_times(monkeypatch):
-    import cv2
-
-    monkeypatch.setattr(cv2, "VideoCapture", FakeCapture)
-    source = open_source("0")
-    assert isinstance(source, CameraSource)
-    assert (source.name, source.size, source.rate, source.length, source.live) == ("camera-0", (20, 30), 15, None, True)
-    assert source.first()[0, 0].tolist() == [0, 0, 40]
-    seen = []
-    with pytest.raises(DataError, match="camera 0: expected another picture"):
-        seen.extend(_numbered(source, seen))
-    assert [int(p.image[0, 0, 2]) for p in seen] == [40, 80, 120, 160, 200, 240]
-    assert all(a.time <= b.time for a, b in pairwise(seen))
-
-
 def test_reading_ahead_is_bounded_and_keeps_order():
     made = []
 
@@ -200,22 +165,6 @@ def test_reading_ahead_raises_in_its_turn_and_ends_its_thread():
     next(endless)
     endless.close()
     assert threading.active_count() == before
-
-
-def test_newest_skips_what_was_not_taken():
-    go, given = threading.Event(), threading.Event()
-
-    def items():
-        yield 0
-        go.wait()
-        yield from (1, 2, 3)
-        given.set()
-
-    stream = read_ahead(items(), newest=True)
-    assert next(stream) == 0
-    go.set()
-    given.wait()
-    assert list(stream) == [3]
 
 
 def test_pictures_are_values():

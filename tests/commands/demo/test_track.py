@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from fractions import Fraction
 from itertools import count, islice
 
@@ -24,13 +25,28 @@ from mosam.types import Prompt
 av = pytest.importorskip("av")
 
 
+class Eyes:
+    """A watcher that keeps what it sees, stops on a frame and adds objects on others."""
+
+    def __init__(self, see=lambda index: None, stop=None, add=()):
+        self.seen, self.stopped, self._see, self._stop, self._add = [], False, see, stop, dict(add)
+
+    def show(self, index, image):
+        self.seen.append((index, image.shape))
+        self._see(index)
+        self.stopped = index == self._stop
+
+    def added(self, index):
+        return [replace(prompt, frame_index=index) for prompt in self._add.pop(index, ())]
+
+
 class Moving:
     """A bright square that moves to the right."""
 
-    name, live, rate = "moving", False, Fraction(25)
+    name, live, rate, start = "moving", False, Fraction(25), 0
 
     def __init__(self, length, size=(48, 64), *, known=True, breaks=None):
-        self.length = length if known else None
+        self.length = self.expected = length if known else None
         self.size, self._count, self._breaks = size, length, breaks
 
     def __iter__(self):
@@ -41,6 +57,9 @@ class Moving:
 
     def first(self):
         return self.picture(0)
+
+    def close(self):
+        pass
 
     def picture(self, n):
         image = np.full((*self.size, 3), 40, dtype=np.uint8)
@@ -110,17 +129,17 @@ def test_trackers_side_by_side_have_a_folder_each_and_equal_what_they_give_alone
 
 
 def test_frames_reach_the_viewer_in_order(tmp_path):
-    seen, told = [], []
+    eyes, told = Eyes(), []
     track(
         Moving(10),
         tmp_path / "o",
         "sam2long",
-        shown=lambda index, image: seen.append((index, image.shape)),
+        watcher=eyes,
         progress=lambda *numbers: told.append(numbers[:2]),
         frames=8,
         masks=False,
     )
-    assert seen == [(n, (48, 64, 3)) for n in range(8)]
+    assert eyes.seen == [(n, (48, 64, 3)) for n in range(8)]
     assert told == [(n, 8) for n in range(1, 9)]
     assert not (tmp_path / "o" / "masks").exists()
 
@@ -135,12 +154,12 @@ def test_a_video_that_ends_early_leaves_whole_files(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_finishes_the_frame_and_the_files(tmp_path, number):
-    def stop(index, image):
+    def stop(index):
         if index == 4:
             os.kill(os.getpid(), number)
 
     before = signal.getsignal(number)
-    result = track(Moving(50), tmp_path / "o", "sam2", shown=stop)
+    result = track(Moving(50), tmp_path / "o", "sam2", watcher=Eyes(stop))
     assert result.interrupted
     assert result.frames in (5, 6)
     assert len(read_video(tmp_path / "o" / "overlay.mp4")[0]) == result.frames
@@ -292,7 +311,33 @@ def test_absences_are_told_as_ranges():
     assert (gone.count, str(gone)) == (3, "1-2, 4")
     for n in islice(count(10, 2), 20):
         gone.see(n, True)
-    assert str(gone).endswith("and 16 more times")
+    assert (gone.count, str(gone)) == (23, "1-2, 4, 10, 12, 14, 16 and 16 more times")
+    for n in range(49, 60):  # goes on with the last one, which is not kept
+        gone.see(n, True)
+    assert (gone.count, str(gone)) == (34, "1-2, 4, 10, 12, 14, 16 and 16 more times")
+
+
+@pytest.mark.parametrize("tracker", ["sam2", "sam2long"])  # the second decides later
+def test_an_object_that_is_added_begins_there(tmp_path, tracker):
+    late, told = Prompt(7, box=np.array([20.0, 10, 20, 20])), []
+    eyes = Eyes(add={5: [late]})
+    result = track(Moving(12), tmp_path / "o", tracker, watcher=eyes, added=told.extend)
+    assert [(prompt.object_id, prompt.frame_index) for prompt in told] == [(7, 5)]
+    rows = np.loadtxt(tmp_path / "o" / "boxes" / "7.txt", delimiter=",")
+    assert rows.shape == (12, 4)
+    assert not rows[:5].any()
+    gone = ~rows[5:, 2].astype(bool)
+    assert not gone[0]
+    assert result.trackers[0].absent[7][0] == gone.sum()  # frames before it was added are no absence
+    alone = track(Moving(12), tmp_path / "alone", tracker, prompts=[*PROMPTS, replace(late, frame_index=5)])
+    assert alone.frames == 12
+    np.testing.assert_array_equal(rows, np.loadtxt(tmp_path / "alone" / "boxes" / "7.txt", delimiter=","))
+
+
+def test_a_watcher_ends_it(tmp_path):
+    result = track(Moving(50), tmp_path / "o", "sam2", watcher=Eyes(stop=6))
+    assert (result.frames, result.interrupted, result.problem) == (7, True, None)
+    assert len(read_video(tmp_path / "o" / "overlay.mp4")[0]) == 7
 
 
 def test_folders_of_trackers_are_plain_names():
