@@ -185,7 +185,7 @@ def test_sizes_of_a_network_stay_in_the_model(module):
 
 # Moving and removing go through `Inside`, files are replaced by `replacing`. Exceptions: a folder in the system's place
 # for temporary ones; the new name of a folder just made; a download that the next process goes on with.
-MOVES = {"system.files", "commands.demo.pick", "datasets.pack"}
+MOVES = {"system.files", "commands.demo.server", "datasets.pack"}
 HALF_FILES = {"system.files", "model.fetch", "results.store", "commands.fetch.transfer"}
 
 
