@@ -15,11 +15,12 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from train_settings import LossWeights
 
-from mosam.datasets.toy import scenario_recipe
-from mosam.datasets.toy_scenes import random_recipe, training_clip
+from mosam.errors import MismatchError
 from mosam.model.backbone import Decoded, ImageFeatures, MemoryRead, PromptTokens
-from mosam.model.networks import NETWORKS, library_config
+from mosam.model.networks import NETWORKS, Network, library_config
+from mosam.model.preprocess import MEAN, STD
 from mosam.model.sam2 import Sam2Backbone
 
 POSITION_NORM = 15.0  # of pointer distances: what every clip of 16 frames and more has
@@ -27,6 +28,8 @@ BLANK = -1024.0  # logits of an absent object
 LOSS_SIDE = 64
 CERTAIN = 10.0  # logit of a pixel of a mask prompt
 FEWEST_PIXELS = 12  # at input size; an object that shows less is neither asked for as a mask nor as present
+
+BLOCKS = "vision_encoder.backbone.blocks."
 
 Kind = str  # of the first prompt: mask, box or point
 
@@ -36,7 +39,7 @@ class Batch:
     """B clips of T frames with R objects to track, each in one of the clips.
 
     Attributes:
-        images: (T, B, H, W, 3) uint8.
+        images: (T, B, H, W, 3) uint8; or (T, B, 3, H, W) float32 in [0, 1], painted where the network runs.
         clips: (R,) int64, clip of each object, ascending.
         masks: (T, R, 1, H, W) float32 of 0 and 1.
         kinds: what object r is prompted with on frame 0.
@@ -48,7 +51,7 @@ class Batch:
         labels: (T, B, H, W) uint8, every body's pixels by its number in the clip, 0 = background.
     """
 
-    images: NDArray[np.uint8]
+    images: NDArray[np.uint8] | Tensor
     clips: NDArray[np.int64]
     masks: Tensor
     kinds: tuple[Kind, ...]
@@ -56,8 +59,19 @@ class Batch:
     gap: int
     correct: int
     seed: tuple[int, ...]
-    labels: NDArray[np.uint8]
+    labels: NDArray[np.uint8] | Tensor
     cut: int = 0
+
+    def pixels(self, backbone: Sam2Backbone) -> Tensor:
+        """(T * B, 3, image, image) normalized input of the network."""
+        if isinstance(self.images, Tensor):
+            mean, std = (torch.tensor(values, device=backbone.device).view(3, 1, 1) for values in (MEAN, STD))
+            return (self.images.flatten(0, 1).to(backbone.device) - mean) / std
+        return backbone.preprocess(list(self.images.reshape(-1, *self.images.shape[2:])))
+
+    def bodies(self, device: torch.device) -> Tensor:
+        """`labels` on a device."""
+        return torch.as_tensor(self.labels, device=device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -145,14 +159,58 @@ class Helpers(nn.Module):
         return total / max(count, 1)
 
 
-def new_backbone(seed: int, device: str = "cpu", name: str = "nano") -> Sam2Backbone:
-    """The network with first weights drawn from `seed`."""
+def new_backbone(seed: int, device: str = "cpu", name: str = "nano", network: Network | None = None) -> Sam2Backbone:
+    """The network of a name, or of a shape of its own, with first weights drawn from `seed`."""
     from transformers import Sam2VideoModel
 
     torch.manual_seed(seed)
-    model = Sam2VideoModel(library_config(NETWORKS[name]))
+    model = Sam2VideoModel(library_config(network or NETWORKS[name]))
     draw_weights(model)
     return Sam2Backbone(model, name=name, device=device)
+
+
+def resized(backbone: Sam2Backbone, network: Network, image: int) -> Sam2Backbone:
+    """A network with the very same parameters for frames of another size."""
+    from transformers import Sam2VideoModel
+
+    model = Sam2VideoModel(library_config(replace(network, image=image)))
+    other = Sam2Backbone(model, name=backbone.name, device=backbone.device)
+    other.model.load_state_dict(backbone.model.state_dict())  # buffers, too
+    for name, parameter in backbone.model.named_parameters():
+        owner, _, last = name.rpartition(".")
+        setattr(other.model.get_submodule(owner), last, parameter)
+    return other
+
+
+@torch.no_grad()
+def begin_with(backbone: Sam2Backbone, weights: dict[str, Tensor]) -> None:
+    """Take over weights of a network of the same widths that may have fewer blocks, in place.
+
+    Blocks of the image encoder that the other network has not are placed after those of their stage, and add nothing
+    at first: the network begins as the other one, at its own resolution.
+
+    Raises:
+        MismatchError: other widths.
+    """
+    own, ends = backbone.model.state_dict(), list(backbone.model.vision_encoder.backbone.stage_ends)
+    blocks = sorted({int(name.split(".")[3]) for name in weights if name.startswith(BLOCKS)})
+    firsts = [n for n in blocks if n == 0 or f"{BLOCKS}{n}.proj.weight" in weights]  # of each stage
+    places, begin = {}, 0
+    for stage, first in enumerate(firsts):
+        last = firsts[stage + 1] if stage + 1 < len(firsts) else len(blocks)
+        places.update({first + n: begin + n for n in range(last - first)})
+        begin = ends[stage] + 1
+    for name, value in weights.items():
+        if name.startswith(BLOCKS):
+            number, rest = name[len(BLOCKS) :].split(".", 1)
+            name = f"{BLOCKS}{places[int(number)]}.{rest}"
+        if name not in own or own[name].shape != value.shape:
+            raise MismatchError(f"start: expected weights of a network of the same widths, got another {name}")
+        own[name].copy_(value)
+    for number in set(range(ends[-1] + 1)) - set(places.values()):
+        for part in ("attn.proj", "mlp.proj_out"):
+            for end in ("weight", "bias"):
+                own[f"{BLOCKS}{number}.{part}.{end}"].zero_()
 
 
 @torch.no_grad()
@@ -192,97 +250,6 @@ def draw_weights(model: nn.Module) -> None:
     model.prompt_encoder.shared_embedding.positional_embedding.copy_(codes)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stretch of training with clips of one length.
-
-    Attributes:
-        steps: optimizer steps over which rates and shares change.
-        frames: frames of a clip.
-        clips: clips of a step.
-        targets: objects asked for in each clip.
-        teach: probability that a memory is of the true mask, at the start and at the end of the stage.
-        rate: learning rate at the start and at the end, cosine in between.
-        jumps: share of the steps in which the prompted frame lies well before the others.
-        prompts: weight of the loss of boxes and points alone: one for every object, on frame 0.
-        balance: share of class-balanced cross-entropy in the mask loss, at the start and at the end.
-        prompt_balance: the least such share in the loss of boxes and points alone.
-        by_mask: share of the objects that are given by their mask; the others by a box or a point.
-        stride: clips may take every n-th frame of their scene, up to this n.
-        every: share of the mean over the three masks in the loss of the best of them.
-        helpers: weight of the losses of `Helpers`.
-        absent: weight of the presence of an object that is gone against one that shows.
-        skip: steps whose gradient is longer than this change nothing, as memory can make it explode; 0 = none.
-        cut: frames after which gradients through the memory end, as through all frames of a long clip they explode; the
-            memory of frame 0 keeps its gradient. 0 = never.
-        stop: steps after which the stage is left all the same; 0 = run it whole.
-        scenarios: share of the clips whose scene is one of the benchmark's; the others mix all difficulties.
-    """
-
-    steps: int
-    frames: int
-    clips: int
-    targets: int
-    teach: tuple[float, float]
-    rate: tuple[float, float]
-    jumps: float = 0.0
-    prompts: float = 0.0
-    balance: tuple[float, float] = (0.0, 0.0)
-    prompt_balance: float = 0.0
-    by_mask: float = 0.5
-    stride: int = 2
-    scenarios: float = 0.0
-    every: float = 0.0
-    helpers: float = 0.0
-    absent: float = 1.0
-    skip: float = 0.0
-    cut: int = 0
-    stop: int = 0
-
-    @property
-    def length(self) -> int:
-        """Optimizer steps that are done."""
-        return self.stop or self.steps
-
-
-def make_batch(seed: tuple[int, ...], stage: Stage, progress: float, side: int) -> Batch:
-    """The batch of one step: a pure function of its arguments, so that any worker can make it.
-
-    Args:
-        seed: what identifies the step.
-        stage: lengths and counts.
-        progress: share of the stage that is done, for what changes in its course.
-        side: pixels of the network's input.
-    """
-    rng = np.random.default_rng(seed)
-    frames = stage.frames
-    jump = int(rng.integers(1, 25)) if rng.random() < stage.jumps else 0
-    # Clips are short, videos are long: the distance to the first frame is often told to be larger than it is.
-    gap = jump or (int(rng.integers(1, 100)) if rng.random() < 0.4 else 0)
-    clips = []
-    for _ in range(stage.clips):
-        recipe_of = scenario_recipe if rng.random() < stage.scenarios else random_recipe
-        clips.append(training_clip(rng, frames, recipe_of=recipe_of, jump=jump, stride=stage.stride, side=side))
-    owners, masks, kinds = [], [], []
-    other = "box" if rng.random() < 0.5 else "point"  # one of them a step: they have different numbers of points
-    for number, clip in enumerate(clips):
-        # The same target may come twice: same picture, other prompt.
-        targets = rng.choice(clip.targets, size=stage.targets, replace=len(clip.targets) < stage.targets)
-        if clip.main and clip.main not in targets:
-            targets[0] = clip.main
-        for target in targets:
-            owners.append(number)
-            masks.append(clip.labels == target)
-            kinds.append("mask" if rng.random() < stage.by_mask else other)
-    start, end = stage.teach
-    teach = rng.random((frames, len(owners))) < start + (end - start) * progress
-    correct = int(rng.integers(1, frames)) if rng.random() < 0.25 else 0
-    stacked = torch.from_numpy(np.stack(masks, axis=1)).float()[:, :, None]
-    images = np.stack([clip.images for clip in clips], axis=1)
-    labels = np.stack([clip.labels for clip in clips], axis=1)
-    return Batch(images, np.array(owners), stacked, tuple(kinds), teach, gap, correct, (*seed, 1), labels, stage.cut)
-
-
 def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: bool = False) -> Iterator[FrameResult]:
     """Run the objects of a batch through their clips; yields one result per frame.
 
@@ -297,8 +264,7 @@ def track(backbone: Sam2Backbone, batch: Batch, *, memory: bool = True, extra: b
     clips = torch.from_numpy(batch.clips).to(device)
     masks = batch.masks.to(device)
     rng = np.random.default_rng(batch.seed)
-    pixels = backbone.preprocess(list(batch.images.reshape(-1, *batch.images.shape[2:])))
-    features = backbone.encode(pixels)
+    features = backbone.encode(batch.pixels(backbone))
     count = batch.images.shape[1]
     memories: list[Tensor] = []
     pointers: list[Tensor] = []
@@ -474,36 +440,6 @@ def _inside(mask: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.flo
     return np.array([x[pick], y[pick]], dtype=np.float64)
 
 
-@dataclass(frozen=True, slots=True)
-class LossWeights:
-    """How the parts of the loss are added; the values are SAM 2's, but for the class-balanced start.
-
-    Attributes:
-        focal: of the focal loss.
-        dice: of the dice loss.
-        iou: of the L1 error of the predicted IoU.
-        presence: of the cross-entropy of the object score.
-        balance: share of class-balanced cross-entropy in place of the focal loss.
-        prompts: of what a box or a point alone gives, against the mean over the frames.
-        prompt_balance: the least `balance` there.
-        absent: of the presence of an object that is gone against one that shows.
-        helpers: of the losses of `Helpers`.
-        every: share of the mean over the three masks in the loss of the best of them. The best alone teaches the masks
-            to differ, and the one that goes on, by predicted IoU, is then much worse than the best.
-    """
-
-    focal: float = 20.0
-    dice: float = 1.0
-    iou: float = 1.0
-    presence: float = 1.0
-    balance: float = 0.0
-    prompts: float = 0.0
-    prompt_balance: float = 0.0
-    absent: float = 1.0
-    helpers: float = 0.0
-    every: float = 0.0
-
-
 def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[Tensor, dict[str, Tensor]]:
     """Loss of one frame and its parts.
 
@@ -518,7 +454,7 @@ def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[T
     area = masks.flatten(1).sum(dim=1)
     present = area >= FEWEST_PIXELS
     clear = present | (area == 0)
-    score = decoded.object_score.reshape(-1)
+    score = decoded.object_score.reshape(-1).float()
     presence = F.binary_cross_entropy_with_logits(score, present.float(), reduction="none")
     weight = clear * torch.where(present, 1.0, weights.absent)
     presence = (presence * weight).sum() / weight.sum().clamp(min=1)
@@ -527,7 +463,7 @@ def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[T
     if len(keep) == 0:
         return weights.presence * presence, {"mask": zero.detach(), "iou": zero.detach(), "presence": presence.detach()}
     logits = F.interpolate(
-        decoded.masks[keep], size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
+        decoded.masks[keep].float(), size=(LOSS_SIDE, LOSS_SIDE), mode="bilinear", align_corners=False
     ).flatten(2)
     truth = F.adaptive_avg_pool2d(masks[keep], LOSS_SIDE).flatten(2)  # a share of a pixel counts as that share
     each = _mask_loss(logits, truth, weights)
@@ -536,7 +472,7 @@ def frame_loss(decoded: Decoded, masks: Tensor, weights: LossWeights) -> tuple[T
     with torch.no_grad():
         inside, true = logits > 0, truth > 0.5
         iou = (inside & true).sum(dim=2) / (inside | true).sum(dim=2).clamp(min=1)
-    error = (decoded.iou[keep] - iou).abs().mean()
+    error = (decoded.iou[keep].float() - iou).abs().mean()
     loss = mask + weights.iou * error + weights.presence * presence
     return loss, {"mask": mask.detach(), "iou": error.detach(), "presence": presence.detach()}
 

@@ -1,141 +1,43 @@
-"""Train `nano`, the small SAM 2.1 network that ships with the package, from nothing.
+"""Train small SAM 2.1 networks: `nano`, which ships with the package, and `micro`.
 
     python experiments/train_nano.py --out runs/nano
+    python experiments/train_nano.py --out runs/micro --settings experiments/train_micro.toml --pack photo.pack
 
 The same command continues a run that was stopped. On processors every step is split between `--processes`; the numbers
-do not depend on how many there are. With `--device cuda` steps hold more clips and `--workers` processes paint them.
+do not depend on how many there are. With `--device cuda` steps hold more clips; `--workers` processes paint generated
+ones, photographic ones are painted on the GPU. `--minutes` ends the run, and its stages, by the clock.
 
 What is in the run folder: `settings.json`, `log.jsonl` (one line per step, one per validation), `last.pt` (to
-continue), `nano.safetensors` with `nano.json` (averaged weights, ready to ship), `validation.png`.
+continue), `<name>.safetensors` with `<name>.json` (averaged weights, ready to ship), `validation.png`.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import contextlib
 import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
-from nano_training import (
-    FEWEST_PIXELS,
-    Batch,
-    FrameResult,
-    Helpers,
-    LossWeights,
-    Stage,
-    frame_loss,
-    make_batch,
-    new_backbone,
-    track,
-)
-from numpy.typing import NDArray
+from nano_training import Batch, Helpers, begin_with, frame_loss, new_backbone, resized, track
+from sources import open_source
 from torch import Tensor, nn
+from train_report import draw_curve, export, validation_scores, write
+from train_settings import SETTINGS_FILE, LossWeights, Settings, Stage, load_settings, open_run
 
 from mosam.errors import MismatchError, MosamError
-from mosam.model.checkpoints import save_weights
-from mosam.model.networks import NETWORKS
+from mosam.model.checkpoints import load_model
 from mosam.model.sam2 import Sam2Backbone
-from mosam.system.files import replacing
 
-SETTINGS_FILE = Path(__file__).with_suffix(".toml")
-VALIDATION_SEED = 1_000_000  # first number of a seed; training has 0
 SAVE_SECONDS = 180.0
 SMALLEST_HIDDEN = 32  # a layer with fewer inputs or outputs is a head, whose rows need steps of their own sizes
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything that decides what a run learns; the fields are explained in `train_nano.toml`."""
-
-    name: str
-    seed: int
-    parts: int
-    decay: float
-    betas: tuple[float, float]
-    clip_norm: float
-    warmup: int
-    average: float
-    validate_every: int
-    cuda_factor: int
-    stages: tuple[Stage, ...]
-    device: str = "cpu"
-
-    @property
-    def steps(self) -> int:
-        """Optimizer steps of the whole run."""
-        return sum(stage.length for stage in self.stages)
-
-    def at(self, step: int) -> tuple[Stage, float]:
-        """Stage of a step, and the share of that stage before it."""
-        for stage in self.stages:
-            if step < stage.length:
-                return stage, step / stage.steps
-            step -= stage.length
-        raise IndexError(step)
-
-    def rate(self, step: int) -> float:
-        """Learning rate of a step."""
-        stage, progress = self.at(step)
-        start, end = stage.rate
-        rate = end + (start - end) * 0.5 * (1 + math.cos(math.pi * progress))
-        return rate * min(1.0, (step + 1) / self.warmup)
-
-
-def load_settings(path: Path, *, seed: int | None, device: str) -> Settings:
-    """Read a settings file; `seed` replaces the file's.
-
-    Raises:
-        MismatchError: a field is missing or not known.
-    """
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    values = tomllib.loads(path.read_text())
-    stages = values.pop("stage", [])
-    try:
-        made = tuple(Stage(**{k: tuple(v) if isinstance(v, list) else v for k, v in stage.items()}) for stage in stages)
-        settings = Settings(**{**values, "betas": tuple(values["betas"])}, stages=made, device=device)
-    except (TypeError, KeyError) as error:
-        raise MismatchError(f"{path}: expected the fields of {SETTINGS_FILE.name}, got {error}") from None
-    return settings if seed is None else replace(settings, seed=seed)
-
-
-def open_run(out: Path, settings: Settings) -> None:
-    """Make the run folder, or check that it is the run of these settings.
-
-    Raises:
-        MismatchError: the folder holds something else.
-    """
-    record = json.loads(json.dumps(asdict(settings)))
-    file = out / "settings.json"
-    if file.is_file():
-        found = json.loads(file.read_text())
-        wrong = sorted(key for key in found.keys() | record.keys() if found.get(key) != record.get(key))
-        if wrong:
-            raise MismatchError(
-                f"{out}: expected a run with these settings, found one with other {', '.join(wrong)}; use another --out"
-            )
-        return
-    if out.is_dir() and any(out.iterdir()):
-        raise MismatchError(
-            f"{out}: expected an empty folder or a run of this program, found other files; use another --out"
-        )
-    out.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(record, indent=1) + "\n")
 
 
 def make_optimizers(model: nn.Module, settings: Settings) -> tuple[torch.optim.Optimizer, ...]:
@@ -172,11 +74,25 @@ class Trainer:
         rank: number of this process; 0 writes the files.
         processes: how many there are; divides `settings.parts`.
         workers: processes that paint clips ahead; 0 = paint in this one.
+        pack: pictures of photographic clips.
     """
 
-    def __init__(self, settings: Settings, out: Path, *, rank: int = 0, processes: int = 1, workers: int = 0):
+    def __init__(
+        self,
+        settings: Settings,
+        out: Path,
+        *,
+        rank: int = 0,
+        processes: int = 1,
+        workers: int = 0,
+        pack: Path | None = None,
+    ):
         self.settings, self.out, self.rank, self.processes = settings, out, rank, processes
-        self.backbone = new_backbone(settings.seed, settings.device, settings.name)
+        self._make, self._make_held = open_source(settings, pack)
+        self.backbone = new_backbone(settings.seed, settings.device, settings.name, settings.network)
+        if settings.start:
+            begin_with(self.backbone, load_model(settings.start, device="cpu").model.state_dict())
+        self._sized = {self.backbone.sizes.image: self.backbone}
         self.model = self.backbone.model
         self.optimizers = make_optimizers(self.model, settings)
         self.helpers = Helpers(self.backbone.sizes.width).to(self.backbone.device)
@@ -193,17 +109,17 @@ class Trainer:
         """Train up to step `until`, writing log lines, validations and checkpoints."""
         saved = begun = time.monotonic()
         before, parent = self.seconds, os.getppid()
-        while self.step < until:
+        while not self.is_over(until):
             if self.processes > 1 and os.getppid() != parent:
                 raise SystemExit("train_nano: the process that started the run has gone")
-            stage, _ = self.settings.at(self.step)
+            stage, _ = self.settings.at(self.step, self.seconds)
             line = self.train_step()
             self.seconds = before + time.monotonic() - begun
-            last = self.step == until
+            last = self.is_over(until)
             if self.rank == 0:
                 self._log({"step": self.step, "frames": stage.frames, "seconds": round(self.seconds, 1), **line})
                 every = self.settings.validate_every
-                if every and (self.step % every == 0 or self.step == self.settings.steps):
+                if every and (self.step % every == 0 or self.is_over(self.settings.steps)):
                     self._log({"step": self.step, "seconds": round(self.seconds, 1), "validation": self.validate()})
                 if last or time.monotonic() - saved > SAVE_SECONDS:
                     self.save()
@@ -213,30 +129,29 @@ class Trainer:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
+    def is_over(self, until: int) -> bool:
+        """Whether step `until` is done, or the time of a run of some minutes has passed."""
+        minutes = self.settings.minutes
+        return self.seconds >= 60 * minutes if minutes else self.step >= until
+
     def train_step(self) -> dict[str, float]:
         """One optimizer step; returns the numbers of its log line."""
         settings, step = self.settings, self.step
-        rate = settings.rate(step)
+        rate = settings.rate(step, self.seconds)
         for optimizer in (*self.optimizers, self.helping):
             for group in optimizer.param_groups:
                 group["lr"] = rate
-        stage, progress = settings.at(step)
-        balance = stage.balance[0] + (stage.balance[1] - stage.balance[0]) * progress
-        weights = LossWeights(
-            balance=balance,
-            prompts=stage.prompts,
-            prompt_balance=stage.prompt_balance,
-            absent=stage.absent,
-            helpers=stage.helpers,
-            every=stage.every,
-        )
+        stage, progress = settings.at(step, self.seconds)
+        weights = LossWeights.of(stage, progress)
+        backbone = self._at_size(stage.image)
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=False)
         self.helping.zero_grad()
         sums: dict[str, float] = {}
         for part in range(self.rank, settings.parts, self.processes):
             batch = self._batch(step, part)
-            total, parts = clip_loss(self.backbone, batch, weights, self.helpers)
+            with self._precision():
+                total, parts = clip_loss(backbone, batch, weights, self.helpers)
             (total / settings.parts).backward()
             for key, value in {"loss": total.detach(), **parts}.items():
                 sums[key] = sums.get(key, 0.0) + float(value) / settings.parts
@@ -257,7 +172,8 @@ class Trainer:
         """Scores of the averaged weights on clips that training never draws."""
         kept = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
-        scores = validation_scores(self.backbone)
+        with self._precision():
+            scores = validation_scores(self.backbone, self._make_held)
         self.model.load_state_dict(kept)
         return scores
 
@@ -272,10 +188,12 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
         }
-        _write(self.out / "last.pt", lambda path: torch.save(state, path))
+        write(self.out / "last.pt", lambda path: torch.save(state, path))
         settings = self.settings
-        notes = {"steps": self.step, "of": settings.steps, "seconds": round(self.seconds), "seed": settings.seed}
-        export(self.backbone, self.average, self.out, {**notes, "trained_by": "experiments/train_nano.py"})
+        of = f"{settings.minutes:g} minutes" if settings.minutes else settings.steps
+        notes = {"steps": self.step, "of": of, "seconds": round(self.seconds), "seed": settings.seed}
+        notes["trained_by"] = "experiments/train_nano.py"
+        export(self.backbone, settings.shape, self.average, self.out, notes)
         draw_curve(self.out)
 
     def _load(self) -> None:
@@ -290,25 +208,32 @@ class Trainer:
         if self.rank == 0:  # the log may be ahead of the checkpoint
             log = self.out / "log.jsonl"
             lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= self.step]
-            _write(log, lambda path: path.write_text("".join(line + "\n" for line in lines)))
+            write(log, lambda path: path.write_text("".join(line + "\n" for line in lines)))
+
+    def _at_size(self, image: int) -> Sam2Backbone:
+        """The network for frames of another size, with the same parameters; 0 = its own size."""
+        image = image or self.backbone.sizes.image
+        if image not in self._sized:
+            self._sized[image] = resized(self.backbone, self.settings.shape, image)
+        return self._sized[image]
+
+    def _precision(self) -> torch.autocast:
+        return torch.autocast(self.backbone.device.type, torch.bfloat16, enabled=self.settings.bf16)
 
     def _batch(self, step: int, part: int) -> Batch:
         if self._pool is None:
-            return self._make(step, part)
+            return self._make(*self._request(step, part))
         for ahead in range(step, min(step + self._ahead, self.settings.steps)):
             for other in range(self.rank, self.settings.parts, self.processes):
                 if (ahead, other) not in self._pending and (ahead, other) >= (step, part):
-                    self._pending[ahead, other] = self._pool.submit(make_batch, *self._request(ahead, other))
+                    self._pending[ahead, other] = self._pool.submit(self._make, *self._request(ahead, other))
         return self._pending.pop((step, part)).result()
 
-    def _make(self, step: int, part: int) -> Batch:
-        return make_batch(*self._request(step, part))
-
     def _request(self, step: int, part: int) -> tuple[tuple[int, ...], Stage, float, int]:
-        stage, progress = self.settings.at(step)
+        stage, progress = self.settings.at(step, self.seconds)
         if self.settings.device != "cpu":
             stage = replace(stage, clips=stage.clips * self.settings.cuda_factor)
-        return (0, self.settings.seed, step, part), stage, progress, self.backbone.sizes.image
+        return (0, self.settings.seed, step, part), stage, progress, stage.image or self.backbone.sizes.image
 
     def _reduce(self, sums: dict[str, float]) -> dict[str, float]:
         """Adds gradients and log numbers over the processes."""
@@ -353,8 +278,7 @@ def clip_loss(
             sums["prompts"] = extra.detach()
         if helpers is not None and weights.helpers > 0:
             if result.raw is not None:
-                labels = torch.from_numpy(batch.labels).to(backbone.device)
-                looks = helpers.looks_loss(result.raw, labels)
+                looks = helpers.looks_loss(result.raw, batch.bodies(backbone.device))
                 loss = loss + weights.helpers * frames * looks  # once a clip, not once a frame
                 sums["looks"] = looks.detach()
             if result.top is not None:
@@ -368,129 +292,17 @@ def clip_loss(
     return total / frames + weights.prompts * extra, sums
 
 
-def validation_scores(backbone: Sam2Backbone) -> dict[str, float]:
-    """Overlap, presence and calibration on short and long clips.
-
-    Keys: `j1`, `j`, `j_last` mean mask IoU on the first, all and the last tracked frame of 8, `j_long` of 32 frames,
-    `no_memory` with memory left out; `box`, `point` on the prompted frame; `presence` share of frames with the right
-    answer (`presence_long` of 32 frames), `absent` of those without the object; `calibration` rank correlation of
-    predicted and true IoU.
-    """
-    short = Stage(1, 8, 6, 2, (0.0, 0.0), (0.0, 0.0), scenarios=0.7)
-    tables = {kind: _tables(backbone, short, kind, draws=3) for kind in ("mask", "box", "point")}
-    j, present, believed, predicted = tables["mask"]
-    long = _tables(backbone, replace(short, frames=32), "mask", draws=1)
-    alone = _tables(backbone, short, "mask", draws=2, memory=False)
-    shown = ~np.isnan(j[1:])
-    right = (believed == present)[1:]
-    return {
-        "j1": _mean(j[1]),
-        "j": _mean(j[1:]),
-        "j_last": _mean(j[-1]),
-        "j_long": _mean(long[0][1:]),
-        "no_memory": _mean(alone[0][1:]),
-        "box": _mean(tables["box"][0][0]),
-        "point": _mean(tables["point"][0][0]),
-        "presence": _mean(right.astype(float)),
-        "absent": _mean(right[~present[1:]].astype(float)),
-        "presence_long": _mean((long[1] == long[2])[1:].astype(float)),
-        "calibration": _rank_correlation(predicted[1:][shown], j[1:][shown]),
-    }
-
-
-Tables = tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float64]]
-
-
-def _tables(backbone: Sam2Backbone, stage: Stage, kind: str, *, draws: int, memory: bool = True) -> Tables:
-    """(T, R) true IoU (NaN = absent), presence, believed presence and predicted IoU over some validation batches."""
-    columns: list[list[NDArray[Any]]] = []
-    for draw in range(draws):
-        batch = make_batch((VALIDATION_SEED, draw, stage.frames), stage, 0.0, backbone.sizes.image)
-        batch = replace(batch, kinds=(kind,) * len(batch.kinds), gap=0, correct=0, teach=np.zeros_like(batch.teach))
-        rows = [
-            _row(r, batch.masks[t].to(backbone.device), t) for t, r in enumerate(track(backbone, batch, memory=memory))
-        ]
-        columns.append([np.stack([row[k] for row in rows]) for k in range(4)])
-    return tuple(np.concatenate([column[k] for column in columns], axis=1) for k in range(4))  # type: ignore[return-value]
-
-
-def _row(result: FrameResult, masks: Tensor, t: int) -> tuple[NDArray[Any], ...]:
-    side = masks.shape[-1]
-    rows = torch.arange(len(masks), device=masks.device)
-    logits = F.interpolate(result.logits, size=(side, side), mode="bilinear", align_corners=False)
-    inside, true = logits.flatten(1) > 0, masks.flatten(1) > 0.5
-    iou = (inside & true).sum(dim=1) / (inside | true).sum(dim=1).clamp(min=1)
-    area = true.sum(dim=1)
-    iou = torch.where(area >= FEWEST_PIXELS, iou.float(), torch.nan)
-    predicted = result.decoded.iou[rows, result.chosen]
-    believed = result.decoded.object_score.reshape(-1) > 0
-    return (
-        iou.double().cpu().numpy(),
-        (area > 0).cpu().numpy(),
-        believed.cpu().numpy(),
-        predicted.double().cpu().numpy(),
-    )
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    values = values[~np.isnan(values)]
-    return round(float(values.mean()), 4) if values.size else float("nan")
-
-
-def _rank_correlation(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
-    from scipy.stats import spearmanr
-
-    return round(float(spearmanr(a, b).statistic), 4)
-
-
-def export(backbone: Sam2Backbone, weights: dict[str, Tensor], out: Path, notes: dict[str, Any]) -> None:
-    """Write weights in half precision as `<name>.safetensors`, and beside them what they are: the shipped form.
-
-    Args:
-        backbone: the network they belong to; it is not changed.
-        weights: fp32, by name; rounding them to 16 bits halves the file and moves no score.
-        out: folder.
-        notes: kept beside the weights.
-    """
-    halves = copy.deepcopy(backbone.model).cpu()
-    halves.load_state_dict(weights)
-    save_weights(halves.half(), NETWORKS[backbone.name], out, backbone.name, notes)
-
-
-def draw_curve(out: Path) -> None:
-    """Draw the loss and the validation scores of `log.jsonl` into `validation.png`."""
-    from matplotlib.figure import Figure
-
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    steps = [line for line in lines if "loss" in line]
-    checks = [line for line in lines if "validation" in line]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    if steps:
-        loss = np.array([line["loss"] for line in steps])
-        width = min(50, len(loss))
-        left.plot([line["step"] for line in steps][width - 1 :], np.convolve(loss, np.ones(width) / width, "valid"))
-    left.set(xlabel="step", ylabel=f"training loss (mean of {width if steps else 50} steps)")
-    names = {"j": "J, 8 frames", "j_long": "J, 32 frames", "no_memory": "J, no memory", "presence": "presence",
-             "calibration": "rank corr. of IoU", "box": "J of a box"}  # fmt: skip
-    for key, text in names.items():
-        right.plot([c["step"] for c in checks], [c["validation"][key] for c in checks], label=text)
-    right.set(xlabel="step", ylim=(0, 1), title="validation, averaged weights")
-    right.legend(fontsize=7)
-    _write(out / "validation.png", lambda path: figure.savefig(path, dpi=110, format="png"))
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    with replacing(path) as beside:
-        write(beside)
-
-
 def _one_thread() -> None:
-    cv2.setNumThreads(1)
+    with contextlib.suppress(ImportError):
+        import cv2
+
+        cv2.setNumThreads(1)
     torch.set_num_threads(1)
 
 
-def _process(rank: int, processes: int, settings: Settings, out: Path, until: int, workers: int) -> None:
+def _process(
+    rank: int, processes: int, settings: Settings, out: Path, until: int, workers: int, pack: Path | None
+) -> None:
     """Entry of one process of a run."""
     if settings.device == "cpu":
         _one_thread()
@@ -500,12 +312,20 @@ def _process(rank: int, processes: int, settings: Settings, out: Path, until: in
         dist.init_process_group(
             "gloo", init_method=f"file://{out.resolve()}/.rendezvous", rank=rank, world_size=processes
         )
-    Trainer(settings, out, rank=rank, processes=processes, workers=workers).run(until)
+    Trainer(settings, out, rank=rank, processes=processes, workers=workers, pack=pack).run(until)
     if processes > 1:
         dist.destroy_process_group()
 
 
-def train(settings: Settings, out: Path, *, processes: int = 1, workers: int = 0, until: int | None = None) -> None:
+def train(
+    settings: Settings,
+    out: Path,
+    *,
+    processes: int = 1,
+    workers: int = 0,
+    until: int | None = None,
+    pack: Path | None = None,
+) -> None:
     """Start or continue a run.
 
     Args:
@@ -514,20 +334,23 @@ def train(settings: Settings, out: Path, *, processes: int = 1, workers: int = 0
         processes: that share each step; 1 or `settings.parts`.
         workers: that paint clips ahead, per process.
         until: stop after this step (the run can be continued); None = at the end.
+        pack: pictures of photographic clips.
     Raises:
         MismatchError: the folder is another run's, the parts cannot be shared, or torch is too old.
     """
     if not hasattr(torch.optim, "Muon"):
         raise MismatchError(f"training: expected torch 2.9 or newer, which has Muon, got {torch.__version__}")
+    if workers and settings.source != "generated":
+        raise MismatchError("--workers: expected 0 for photographic clips, which are painted where the network trains")
     if settings.parts % processes:
         raise MismatchError(f"--processes: expected a divisor of {settings.parts} (parts), got {processes}")
     open_run(out, settings)
     until = settings.steps if until is None else min(until, settings.steps)
     if processes == 1:
-        _process(0, 1, settings, out, until, workers)
+        _process(0, 1, settings, out, until, workers, pack)
         return
     (out / ".rendezvous").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(_process, (processes, settings, out, until, workers), nprocs=processes)
+    torch.multiprocessing.spawn(_process, (processes, settings, out, until, workers, pack), nprocs=processes)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -542,10 +365,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--processes", type=int, default=1, help="processes that share a step (CPU)")
     parser.add_argument("--workers", type=int, default=0, help="processes that paint clips ahead")
     parser.add_argument("--until", type=int, default=None, help="stop after this step")
+    parser.add_argument("--pack", type=Path, default=None, help="pictures of photographic clips (photo/packages.py)")
+    parser.add_argument("--minutes", type=float, default=None, help="length of the run by the clock, not in steps")
+    parser.add_argument("--start", default=None, help="weights to begin with: a model name or a file")
     options = parser.parse_args(arguments)
+    changes = {name: getattr(options, name) for name in ("minutes", "start") if getattr(options, name) is not None}
     try:
-        settings = load_settings(options.settings, seed=options.seed, device=options.device)
-        train(settings, options.out, processes=options.processes, workers=options.workers, until=options.until)
+        settings = load_settings(options.settings, seed=options.seed, device=options.device, **changes)
+        sharing = {"processes": options.processes, "workers": options.workers}
+        train(settings, options.out, until=options.until, pack=options.pack, **sharing)
     except (MosamError, OSError) as error:
         print(f"train_nano: {error}", file=sys.stderr)
         return 2

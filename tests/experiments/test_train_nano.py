@@ -34,6 +34,20 @@ def training():
 
 
 @pytest.fixture(scope="module")
+def generated():
+    import generated_batches
+
+    return generated_batches
+
+
+@pytest.fixture(scope="module")
+def settings_of():
+    import train_settings
+
+    return train_settings
+
+
+@pytest.fixture(scope="module")
 def program():
     import train_nano
 
@@ -41,9 +55,9 @@ def program():
 
 
 @pytest.fixture
-def small(training, program):
+def small(program, settings_of):
     """Settings of a run of three short steps, without validation."""
-    stage = training.Stage(
+    stage = settings_of.Stage(
         steps=3, frames=2, clips=1, targets=2, teach=(0.5, 0.0), rate=(1e-3, 1e-3), jumps=0.5, prompts=0.5
     )
     settings = program.load_settings(program.SETTINGS_FILE, seed=7, device="cpu")
@@ -137,17 +151,19 @@ def test_rates_follow_the_stages(program):
         settings.at(settings.steps)
 
 
-def one_object_batch(training, frames, kind, seed=0):
-    stage = training.Stage(1, frames, 1, 1, (0.0, 0.0), (0.0, 0.0))
-    batch = training.make_batch((5, seed), stage, 0.0, 128)
+def one_object_batch(generated, frames, kind, seed=0):
+    from train_settings import Stage
+
+    stage = Stage(1, frames, 1, 1, (0.0, 0.0), (0.0, 0.0))
+    batch = generated.make_batch((5, seed), stage, 0.0, 128)
     return dataclasses.replace(batch, kinds=(kind,), gap=0, correct=0)
 
 
 @pytest.mark.parametrize("kind", ["mask", "box"])
-def test_training_tracks_exactly_as_the_engine_does(training, kind):
+def test_training_tracks_exactly_as_the_engine_does(training, kind, generated):
     """Past frame 16 memory slots, pointers and their positions are all in use."""
     backbone = training.new_backbone(3)
-    batch = one_object_batch(training, 18, kind)
+    batch = one_object_batch(generated, 18, kind)
     mask = batch.masks[0, 0, 0].numpy() > 0
     if kind == "mask":
         prompt = Prompt(1, mask=mask)
@@ -168,10 +184,10 @@ def test_training_tracks_exactly_as_the_engine_does(training, kind):
             assert np.mean((logits.numpy() > 0) != output.mask) < 2e-3
 
 
-def test_extra_prompts_do_not_change_the_tracks(training):
+def test_extra_prompts_do_not_change_the_tracks(training, generated, settings_of):
     backbone = training.new_backbone(0)
-    stage = training.Stage(1, 2, 2, 3, (0.0, 0.0), (0.0, 0.0))
-    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 6, correct=0)
+    stage = settings_of.Stage(1, 2, 2, 3, (0.0, 0.0), (0.0, 0.0))
+    batch = dataclasses.replace(generated.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 6, correct=0)
     with torch.no_grad():
         plain, extra = (list(training.track(backbone, batch, extra=asked)) for asked in (False, True))
     assert plain[0].extra is None
@@ -180,14 +196,14 @@ def test_extra_prompts_do_not_change_the_tracks(training):
     torch.testing.assert_close(extra[0].decoded.masks, plain[0].decoded.masks)
 
 
-def test_boxes_and_points_alone_keep_their_own_balance(training, program):
+def test_boxes_and_points_alone_keep_their_own_balance(training, program, generated, settings_of):
     backbone = training.new_backbone(0)
-    stage = training.Stage(1, 2, 1, 2, (0.0, 0.0), (0.0, 0.0))
-    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 2, correct=0)
+    stage = settings_of.Stage(1, 2, 1, 2, (0.0, 0.0), (0.0, 0.0))
+    batch = dataclasses.replace(generated.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",) * 2, correct=0)
 
     def parts(**weights):
         with torch.no_grad():
-            _, found = program.clip_loss(backbone, batch, training.LossWeights(prompts=1.0, **weights))
+            _, found = program.clip_loss(backbone, batch, settings_of.LossWeights(prompts=1.0, **weights))
         return float(found["prompts"]), float(found["mask"])
 
     plain, kept, balanced = parts(), parts(prompt_balance=1.0), parts(balance=1.0)
@@ -195,15 +211,15 @@ def test_boxes_and_points_alone_keep_their_own_balance(training, program):
     assert kept[1] == plain[1] != balanced[1]
 
 
-def test_cut_gradients_change_no_answer(training, program):
+def test_cut_gradients_change_no_answer(training, program, generated, settings_of):
     backbone = training.new_backbone(0)
-    stage = training.Stage(1, 4, 1, 1, (0.0, 0.0), (0.0, 0.0), cut=2)
-    batch = dataclasses.replace(training.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",), correct=0)
+    stage = settings_of.Stage(1, 4, 1, 1, (0.0, 0.0), (0.0, 0.0), cut=2)
+    batch = dataclasses.replace(generated.make_batch((5, 1), stage, 0.0, 128), kinds=("mask",), correct=0)
     assert batch.cut == 2
     found = []
     for cut in (0, 2, 100):
         backbone.model.zero_grad()
-        loss, _ = program.clip_loss(backbone, dataclasses.replace(batch, cut=cut), training.LossWeights())
+        loss, _ = program.clip_loss(backbone, dataclasses.replace(batch, cut=cut), settings_of.LossWeights())
         loss.backward()
         gradient = backbone.model.memory_encoder.projection.weight.grad
         found.append((loss.item(), gradient.clone()))
@@ -245,9 +261,9 @@ def test_a_torch_without_muon_is_named_in_one_line(tmp_path, program, monkeypatc
     assert not (tmp_path / "run").exists()
 
 
-def test_gradients_reach_the_memory_from_the_frames_after_it(training):
+def test_gradients_reach_the_memory_from_the_frames_after_it(training, generated):
     backbone = training.new_backbone(0)
-    batch = one_object_batch(training, 3, "mask")
+    batch = one_object_batch(generated, 3, "mask")
     results = list(training.track(backbone, batch))
     results[2].decoded.masks.sum().backward()
     gradient = backbone.model.memory_encoder.projection.weight.grad
@@ -255,9 +271,9 @@ def test_gradients_reach_the_memory_from_the_frames_after_it(training):
     assert gradient.abs().sum() > 0
 
 
-def test_without_memory_a_frame_does_not_know_the_prompt(training):
+def test_without_memory_a_frame_does_not_know_the_prompt(training, generated):
     backbone = training.new_backbone(0)
-    batch = one_object_batch(training, 2, "mask")
+    batch = one_object_batch(generated, 2, "mask")
     empty = dataclasses.replace(batch, masks=torch.zeros_like(batch.masks))
     with torch.no_grad():
         pairs = [[list(training.track(backbone, b, memory=m))[1].decoded.masks for b in (batch, empty)] for m in (0, 1)]
@@ -279,10 +295,10 @@ def square(side=128):
     return mask
 
 
-def test_the_loss_of_a_right_answer_is_near_zero_and_of_a_wrong_one_is_not(training):
+def test_the_loss_of_a_right_answer_is_near_zero_and_of_a_wrong_one_is_not(training, settings_of):
     truth = square()
     low = torch.nn.functional.avg_pool2d(truth, 4)[0] * 20 - 10
-    weights = training.LossWeights()
+    weights = settings_of.LossWeights()
     good, parts = training.frame_loss(answer(low, 1.0, 8.0), truth, weights)
     bad, _ = training.frame_loss(answer(-low, 1.0, 8.0), truth, weights)
     assert float(good) < 0.25  # corners are blurred by up-sampling
@@ -291,9 +307,9 @@ def test_the_loss_of_a_right_answer_is_near_zero_and_of_a_wrong_one_is_not(train
 
 
 @pytest.mark.parametrize("balance", [0.0, 1.0])
-def test_an_absent_object_trains_presence_only(training, balance):
+def test_an_absent_object_trains_presence_only(training, balance, settings_of):
     low = torch.full((1, 32, 32), 3.0)
-    weights = training.LossWeights(balance=balance)
+    weights = settings_of.LossWeights(balance=balance)
     nothing = torch.zeros(1, 1, 128, 128)
     right, parts = training.frame_loss(answer(low, 0.3, -6.0), nothing, weights)
     wrong, _ = training.frame_loss(answer(low, 0.3, 6.0), nothing, weights)
@@ -301,32 +317,32 @@ def test_an_absent_object_trains_presence_only(training, balance):
     assert float(parts["mask"]) == 0
 
 
-def test_a_sliver_trains_nothing(training):
+def test_a_sliver_trains_nothing(training, settings_of):
     sliver = torch.zeros(1, 1, 128, 128)
     sliver[..., 0, :3] = 1
-    loss, _ = training.frame_loss(answer(torch.zeros(1, 32, 32), 0.5, 4.0), sliver, training.LossWeights())
+    loss, _ = training.frame_loss(answer(torch.zeros(1, 32, 32), 0.5, 4.0), sliver, settings_of.LossWeights())
     assert float(loss) == 0
 
 
-def test_a_stage_can_draw_the_scenarios_of_the_benchmark(training, monkeypatch):
+def test_a_stage_can_draw_the_scenarios_of_the_benchmark(monkeypatch, generated, settings_of):
     asked = []
 
     def spy(rng, frames, *, recipe_of, **how):
         asked.append(recipe_of.__name__)
         return plain(rng, frames, recipe_of=recipe_of, **how)
 
-    plain = training.training_clip
-    monkeypatch.setattr(training, "training_clip", spy)
-    stage = training.Stage(1, 2, 2, 1, (0.0, 0.0), (0.0, 0.0))
+    plain = generated.training_clip
+    monkeypatch.setattr(generated, "training_clip", spy)
+    stage = settings_of.Stage(1, 2, 2, 1, (0.0, 0.0), (0.0, 0.0))
     for share, expected in ((0.0, {"random_recipe"}), (1.0, {"scenario_recipe"})):
         asked.clear()
-        training.make_batch((6, 0), dataclasses.replace(stage, scenarios=share), 0.0, 128)
+        generated.make_batch((6, 0), dataclasses.replace(stage, scenarios=share), 0.0, 128)
         assert set(asked) == expected
 
 
-def test_batches_mix_prompts_and_always_ask_for_what_the_scene_is_about(training):
-    stage = training.Stage(1, 2, 4, 3, (0.5, 0.0), (0.0, 0.0), jumps=0.5)
-    batches = [training.make_batch((6, seed), stage, 0.0, 128) for seed in range(8)]
+def test_batches_mix_prompts_and_always_ask_for_what_the_scene_is_about(training, generated, settings_of):
+    stage = settings_of.Stage(1, 2, 4, 3, (0.5, 0.0), (0.0, 0.0), jumps=0.5)
+    batches = [generated.make_batch((6, seed), stage, 0.0, 128) for seed in range(8)]
     assert {kind for batch in batches for kind in batch.kinds} == {"mask", "box", "point"}
     for batch in batches:
         assert batch.images.shape == (2, 4, 128, 128, 3)
@@ -344,26 +360,27 @@ def test_a_stage_can_be_left_early(program, small):
     assert settings.at(2) == (small.stages[0], 0.0)
 
 
-def test_the_mean_over_the_masks_counts_as_much_as_asked(training):
+def test_the_mean_over_the_masks_counts_as_much_as_asked(training, settings_of):
     truth = square()
     good = torch.nn.functional.avg_pool2d(truth, 4)[0] * 20 - 10
     one_right = answer(torch.stack([good[0], good[0], -good[0], -good[0]])[None], 1.0, 8.0)
     best, mixed, mean = (
-        float(training.frame_loss(one_right, truth, training.LossWeights(every=share))[1]["mask"])
+        float(training.frame_loss(one_right, truth, settings_of.LossWeights(every=share))[1]["mask"])
         for share in (0.0, 0.5, 1.0)
     )
     assert best < 0.1 < mean
     assert mixed == pytest.approx((best + mean) / 2)
 
 
-def test_an_absent_object_can_weigh_more_in_presence(training):
+def test_an_absent_object_can_weigh_more_in_presence(training, settings_of):
     from mosam.model.backbone import Decoded
 
     low = torch.full((2, 4, 32, 32), 3.0)
     said_present = Decoded(low, torch.full((2, 4), 0.5), torch.zeros(2, 4, 8), torch.tensor([6.0, 6.0]))
     masks = torch.cat([square(), torch.zeros(1, 1, 128, 128)])
     alike, weighted = (
-        float(training.frame_loss(said_present, masks, training.LossWeights(absent=w))[1]["presence"]) for w in (1, 3)
+        float(training.frame_loss(said_present, masks, settings_of.LossWeights(absent=weight))[1]["presence"])
+        for weight in (1, 3)
     )
     assert weighted == pytest.approx(1.5 * alike, rel=1e-2)
 
