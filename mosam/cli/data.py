@@ -29,7 +29,7 @@ SHOWN_SPLITS = 2
 
 @command(table=COMMANDS, name="list")
 def data_list() -> None:
-    """Name every benchmark there is a loader for, its size on disk, and how to get it.
+    """List every benchmark that mosam can load, its size on disk, and how to get it.
 
     The first split is the one papers report. `fetch` is what `mosam data fetch` downloads; it also tells what to do for
     what only a person can get: by a form, from a cloud drive, or from links on a page.
@@ -66,15 +66,15 @@ class FetchOptions:
     """What is fetched, and where it goes."""
 
     dataset: str = shared.DATASET.field()
-    root: Path | None = shared.ROOT.field(help="The folder it goes to; new, or begun before.")
+    root: Path | None = shared.ROOT.field(help="Target folder; new, or of an interrupted fetch.")
     split: str | None = shared.SPLIT.field()
-    yes: bool = option("Do not ask first.", False)
+    yes: bool = option("Do not ask for confirmation.", False)
     keep_archives: bool = option("Keep archives after unpacking them, in ROOT/.mosam-fetch.", False)
 
 
 @command(FetchOptions, table=COMMANDS)
 def fetch(options: FetchOptions) -> int:
-    """Download a benchmark and lay it out as it is read; goes on where it was interrupted."""
+    """Download a benchmark and lay it out as it is read; resumes after an interruption."""
     from mosam.commands.fetch import run
     from mosam.commands.progress import download_view
 
@@ -117,7 +117,7 @@ class Copy:
 class CheckOptions:
     """What is demanded of a copy."""
 
-    official: bool = option("Demand every sequence of the official split.", False)
+    official: bool = option("Require every sequence of the official split.", False)
 
 
 @command(Copy, CheckOptions, table=COMMANDS)

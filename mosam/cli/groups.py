@@ -37,7 +37,7 @@ COMMANDS: dict[str, click.Command] = {
     "data": Commands(
         "data",
         {
-            "list": Entry(_DATA, "Name every benchmark there is a loader for."),
+            "list": Entry(_DATA, "List every benchmark that mosam can load."),
             "fetch": Entry(_DATA, "Download a benchmark and lay it out; resumes."),
             "check": Entry(_DATA, "Look for everything wrong with a copy on disk."),
             "pack": Entry(_DATA, "Put frames and annotation into one LMDB."),

@@ -52,12 +52,12 @@ class BenchOptions:
     model: str | None = shared.MODEL.field(usual="large on a GPU, else nano")
     device: str = shared.DEVICE.field()
     precision: str | None = shared.PRECISION.field()
-    objects: str = option("Objects of a clip; several with commas.", "1")
-    lanes: str = option("Clips tracked together; several with commas.", "1")
-    frames: int | None = option("Timed frames of a clip.", None, usual="20, on a GPU 100", least=1)
+    objects: str = option("Objects in a clip; commas for several measurements.", "1")
+    lanes: str = option("Clips tracked together; commas for several measurements.", "1")
+    frames: int | None = option("Timed frames per clip.", None, usual="20, on a GPU 100", least=1)
     size: str = option("Of the frames, WIDTHxHEIGHT.", "1280x720")
     compile: bool = shared.COMPILE.field()
-    json: Path | None = shared.JSON.field(help="Also write the numbers there.")
+    json: Path | None = shared.JSON.field(help="Also write the numbers to this file.")
 
 
 @command(BenchOptions, table=COMMANDS)

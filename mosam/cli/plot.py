@@ -24,8 +24,8 @@ class Drawing:
     scores: tuple[Path, ...] = option(
         "scores.json files, files of --json, or folders of runs; for frames and jf-time runs.", positional=True
     )
-    out: Path = option("Path of the files without ending; all adds -KIND.")
-    format: str = option("Some of png, pdf, svg and tikz.", "png,pdf,svg,tikz", complete="png,pdf,svg,tikz")
+    out: Path = option("Path of the files without extension; all adds -KIND.")
+    format: str = option("Any of png, pdf, svg and tikz.", "png,pdf,svg,tikz", complete="png,pdf,svg,tikz")
 
 
 @command(Drawing, PlotOptions, table=COMMANDS)

@@ -29,7 +29,7 @@ class WhichResults:
     """Results to be scored, and what else is made of their scores."""
 
     dataset: str = shared.DATASET.field()
-    results: Path = option("Results of mosam, one run, or any folder of trackers or of one.")
+    results: Path = option("A results folder, a run, or a folder of one or more trackers' results.")
     root: Path | None = shared.ROOT.field()
     split: str | None = shared.SPLIT.field()
     tracker: str | None = shared.TRACKERS.field(help="Only these trackers.", usual="all found")
@@ -37,9 +37,9 @@ class WhichResults:
     limit: int | None = shared.LIMIT.field()
     seed: int = shared.SEED.field()
     paired: bool = shared.PAIRED.field()
-    explain: bool = option("Every protocol, and what moves the numbers.", False)
+    explain: bool = option("Score by every protocol and show the effect of each convention.", False)
     json: Path | None = shared.JSON.field()
-    parquet: Path | None = option("Also write a table there, a row a frame.", None)
+    parquet: Path | None = option("Also write a table to this file, one row per frame.", None)
 
 
 @command(WhichResults, ScoreOptions, table=COMMANDS)
@@ -72,7 +72,7 @@ class TableOptions:
 
     scores: tuple[Path, ...] = option(SCORES, positional=True)
     format: str = shared.FORMAT.field()
-    columns: str | None = option("Names of scores, or all.", None, usual="the protocol's own")
+    columns: str | None = option("Score names, or all.", None, usual="the protocol's own")
     rows: str | None = shared.ROWS.field()
     by: str = option("tracker, attribute or sequence.", "tracker", complete="tracker,attribute,sequence")
     intervals: bool = shared.INTERVALS.field()
@@ -107,7 +107,7 @@ class SubmitOptions:
     """The options of `mosam submit`."""
 
     dataset: str = shared.DATASET.field()
-    results: Path = option("A run's folder, or a folder of runs or of any trackers.")
+    results: Path = option("A run, or a folder of runs or of trackers' results.")
     out: Path = option("The zip to write.")
     tracker: str | None = shared.TRACKERS.field(help="Which one.", usual="the only one")
     root: Path | None = shared.ROOT.field()

@@ -41,7 +41,7 @@ class Shown:
     table=COMMANDS,
     name="eval",
     jobs=shared.Option(
-        "Processes that track on the CPU, and that score.", None, usual="1; one a core", least=1, name="jobs"
+        "Processes that track on the CPU, and that score.", None, usual="1; one per core", least=1, name="jobs"
     ),
 )
 def evaluate(options: RunOptions, scoring: ScoreOptions, shown: Shown) -> int:
@@ -82,9 +82,9 @@ def run(options: RunOptions) -> int:
 class ExperimentOptions:
     """The options of `mosam experiment`."""
 
-    file: Path = option("As experiments/ablation.toml.", positional=True)
+    file: Path = option("Experiment file, e.g. experiments/ablation.toml.", positional=True)
     dataset: str | None = shared.DATASET.field(
-        positional=False, default=None, help="Another benchmark than the file's."
+        positional=False, default=None, help="Benchmark to use instead of the file's."
     )
     root: Path | None = shared.ROOT.field()
     split: str | None = shared.SPLIT.field()
@@ -95,16 +95,16 @@ class ExperimentOptions:
     results: Path = shared.RESULTS.field(default=Path("results"))
     lanes: str | None = shared.LANES.field()
     jobs: int | None = shared.SCORING_JOBS.field()
-    workers: int = option("Processes that track, a row and seed each.", 1, least=1)
+    workers: int = option("Processes that track, one row and seed each.", 1, least=1)
     format: str = shared.FORMAT.field()
     plots: Path | None = option("Folder for the figures the file names.", None, usual="none")
     imports: tuple[str, ...] = option("Code the file may import.", (), name="import", metavar="MODULE:CLASS")
-    trust: bool = option("Import whatever code the file names.", False)
+    trust: bool = option("Import any code that the file names.", False)
 
 
 @command(ExperimentOptions, table=COMMANDS)
 def experiment(options: ExperimentOptions) -> None:
-    """Run every row of an experiment file, score it and print its tables; what is done is kept."""
+    """Run every row of an experiment file, score it and print its tables; finished rows are kept."""
     from mosam.commands.experiment.study import draw_figures, load_study, run_experiment
     from mosam.commands.experiment.tables import experiment_table, group_tables
     from mosam.commands.experiment.workers import track_rows
@@ -141,14 +141,14 @@ class WhichTables:
     """Which published tables, and how they are shown."""
 
     tables: tuple[str, ...] = option("Published tables; --list names them.", (), positional=True, metavar="[TABLE]...")
-    list: bool = option("Name the tables and stop.", False)
+    list: bool = option("List the tables and exit.", False)
     format: str = shared.FORMAT.field()
-    json: Path | None = shared.JSON.field(help="Also write every number there.")
+    json: Path | None = shared.JSON.field(help="Also write every number to this file.")
 
 
 @command(WhichTables, PaperOptions, table=COMMANDS)
 def paper(which: WhichTables, options: PaperOptions) -> int:
-    """Print published tables beside our numbers, with a verdict on each; run and score what is missing."""
+    """Print published tables next to our numbers, with a verdict on each; run and score what is missing."""
     from mosam.commands.paper.cells import load_table
     from mosam.commands.paper.laboratory import Laboratory
     from mosam.commands.paper.numbers import table_names

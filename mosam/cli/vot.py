@@ -48,10 +48,10 @@ class EvaluateOptions:
     """The options of `mosam vot evaluate`."""
 
     workspace: Path = option("As `mosam vot init` makes it.", positional=True)
-    toolkit: Path = option("Environment that holds vot-toolkit; `make vot` makes it.")
+    toolkit: Path = option("Environment with vot-toolkit; `make vot` creates it.")
     tracker: str | None = shared.TRACKERS.field(help="Names in trackers.ini.", usual="all")
     experiments: str | None = option("Only these of the stack, comma-separated.", None)
-    only_analysis: bool = option("Analyze the results that are there.", False)
+    only_analysis: bool = option("Only analyze existing results.", False)
 
 
 @command(EvaluateOptions, table=COMMANDS)

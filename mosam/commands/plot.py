@@ -32,15 +32,15 @@ class PlotOptions:
     """What a figure shows; None = the usual."""
 
     rows: str | None = shared.ROWS.field()
-    sequence: str | None = option("For frames and jf-time: which one.", None)
+    sequence: str | None = option("For frames and jf-time: the sequence.", None)
     dataset: str | None = shared.DATASET.field(
         positional=False, default=None, help="Benchmark of results that are not runs of mosam."
     )
     root: Path | None = shared.ROOT.field()
     split: str | None = shared.SPLIT.field()
-    object_id: int | None = option("For jf-time.", None, usual="mean over all", name="object")
-    frames: str | None = option("For frames: which, as 0,25,80.", None, usual="telling ones")
-    log: bool = option("For frames: add what the run's log says.", False)
+    object_id: int | None = option("For jf-time: the object.", None, usual="mean over all", name="object")
+    frames: str | None = option("For frames: which ones, e.g. 0,25,80.", None, usual="start, losses, returns")
+    log: bool = option("For frames: add values from the run's log.", False)
 
 
 def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:

@@ -32,9 +32,9 @@ class ScoreOptions:
     jobs: int | None = shared.SCORING_JOBS.field()
     intervals: bool = shared.INTERVALS.field()
     realtime: str | None = option(
-        "As if frames came at these rates: late frames get the last answer.", None, metavar="FPS[,FPS...][,grace=N]"
+        "Simulate these frame rates: a late frame gets the last answer.", None, metavar="FPS[,FPS...][,grace=N]"
     )
-    cached: bool = option("Use and keep scores of the very same results.", True, name="cache")
+    cached: bool = option("Reuse cached scores of identical results.", True, name="cache")
 
     @property
     def rates(self) -> tuple[RealTime | None, ...]:

@@ -183,7 +183,7 @@ def model_info(name: str) -> ModelInfo:
 
 
 def fetch_model(name: str, origin: str = "hub", watch: Callable[[int, int], None] | None = None) -> Path:
-    """Download a model, or find it in the cache, and check it against its SHA-256; goes on where it was interrupted.
+    """Download a model, or find it in the cache, and check it against its SHA-256; resumes after an interruption.
 
     Args:
         name: `tiny`, `small`, `base-plus`, `large`, or a hub id.

@@ -65,7 +65,7 @@ SEQUENCES = Option("Only these sequences, comma-separated.", None)
 LIMIT = Option("Only the first N sequences.", None, least=1, metavar="N")
 SEED = Option("Seed of a generated benchmark and of random weights.", 0, least=0)
 TRACKERS = Option(
-    "One or more, as `mosam[stride=3],sam2`.", None, usual="mosam, else sam2", name="tracker", complete="tracker"
+    "Trackers, e.g. `mosam[stride=3],sam2`.", None, usual="mosam, else sam2", name="tracker", complete="tracker"
 )
 MODEL = Option("Name, hub id, folder or .pt file.", None, usual="nano for toy, else large", complete="model")
 DEVICE = Option("auto, cpu, cuda, cuda:N or mps.", "auto", complete="auto,cpu,cuda,mps")
@@ -75,10 +75,10 @@ SETTINGS = Option("common: all trackers alike; published: each as in its paper."
 LANES = Option("Objects tracked together in one batch.", None, usual="on a GPU what fits, else 1", metavar="N|auto")
 RESULTS = Option("Where results are written: R/DATASET/TRACKER-MODEL/.", "results")
 PROTOCOL = Option("How scores are computed.", None, usual="the benchmark's own", complete="protocol")
-ALLOW_MISSING = Option("Score what is there, leave out what is not.", False)
-SCORING_JOBS = Option("Processes that score.", None, usual="one a core", least=1, name="jobs")
+ALLOW_MISSING = Option("Score the sequences that have results, leave out the others.", False)
+SCORING_JOBS = Option("Processes that score.", None, usual="one per core", least=1, name="jobs")
 INTERVALS = Option("Add 95 % bootstrap intervals over sequences.", False, name="ci")
 PAIRED = Option("Add paired differences from the first row.", False)
-JSON = Option("Also write the scores there, one object a tracker.", None, name="json")
+JSON = Option("Also write the scores to this file, one object per tracker.", None, name="json")
 FORMAT = Option("text, markdown, latex or csv.", "text", name="format", complete="text,markdown,latex,csv")
 ROWS = Option("Only these trackers, in this order.", None, usual="all")

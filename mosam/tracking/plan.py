@@ -58,10 +58,10 @@ class RunOptions:
         "VOT's results: text, binary or auto (boxes text, masks binary).", "auto", complete="auto,text,binary"
     )
     overwrite: bool = option("Replace results made with other settings.", False)
-    log: bool = option("Also write what was read and chosen on every frame.", False)
+    log: bool = option("Also log what was read and chosen on every frame.", False)
     decoder: str = option("auto, pillow, simplejpeg, jpeg4py, torchvision; torchcodec (videos).", "auto")
     jobs: int | None = option("Processes that track on the CPU.", None, usual="1", least=1)
-    gpus: str | None = option("One process a GPU: all, how many, or which (0,2).", None)
+    gpus: str | None = option("One process per GPU: all, a number, or a list (0,2).", None)
     launcher: str = option("local, ray[address=HOST:PORT,gpus=1] or slurm[partition=P,jobs=8,gpus=1].", "local")
     compile: bool = shared.COMPILE.field()
 

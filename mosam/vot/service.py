@@ -59,7 +59,7 @@ class Order:
         box_from_mask: see `mosam.geometry.mask_to_box`.
     """
 
-    tracker: str = shared.TRACKERS.field(default=shared.REQUIRED, help="As `mosam[stride=3]`.", usual=None)
+    tracker: str = shared.TRACKERS.field(default=shared.REQUIRED, help="Tracker, e.g. `mosam[stride=3]`.", usual=None)
     model: str = shared.MODEL.field(default="large", usual=None)
     device: str = shared.DEVICE.field()
     precision: str | None = shared.PRECISION.field()

@@ -29,7 +29,7 @@ class InitOptions:
     """The options of `mosam vot init`, as the user gave them; None = not given."""
 
     workspace: Path = option("A new folder, or a workspace of that stack.", positional=True)
-    stack: str | None = option("As vot2022/shortterm, vot2022-st, or a file.", None, usual="the workspace's")
+    stack: str | None = option("Stack, e.g. vot2022/shortterm or vot2022-st, or a file.", None, usual="the workspace's")
     root: Path | None = option("Sequences on disk.", None, usual="the workspace's, else they are downloaded")
     tracker: str | None = shared.TRACKERS.field(help="One or more.", usual="all")
     model: str | None = shared.MODEL.field()

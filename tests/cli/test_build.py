@@ -23,7 +23,7 @@ class Given:
     """Of every kind."""
 
     video: str = option("What is read.", positional=True)
-    box: tuple[str, ...] = option("Again for more.", ())
+    box: tuple[str, ...] = option("Repeatable.", ())
     frames: int | None = option("At most.", None, least=1)
     rate: float = option("Of frames.", 24.0, most=100, name="fps")
     out: Path | None = option("Where to.", None, usual="here")

@@ -38,26 +38,26 @@ class DemoOptions:
     video: str = option(
         "Video, folder of images, number of a camera or rtsp:// address.", metavar="INPUT", positional=True
     )
-    boxes: tuple[str, ...] = option(
-        "Box on the first frame; again for another object.", (), name="box", metavar="X,Y,W,H"
+    boxes: tuple[str, ...] = option("Box of an object on the first frame.", (), name="box", metavar="X,Y,W,H")
+    box_files: tuple[Path, ...] = option("File with a line x,y,w,h per object.", (), name="box-file", metavar="FILE")
+    points: tuple[str, ...] = option(
+        "Point on the object; x,y,0: not on it; N:x,y: on object N.", (), name="point", metavar="X,Y"
     )
-    box_files: tuple[Path, ...] = option("Lines x,y,w,h, an object each.", (), name="box-file", metavar="FILE")
-    points: tuple[str, ...] = option("On the object; x,y,0 off it; N:x,y of object N.", (), name="point", metavar="X,Y")
-    mask: Path | None = option("PNG of the first frame's objects.", None)
+    mask: Path | None = option("Label map (PNG) of the first frame.", None)
     pick: bool = option("Draw the objects in a page on this machine.", False)
-    port: int = option("Of that page; 0 = any free one.", 0, least=0, most=65535)
-    browser: bool = option("Open the page.", True)
+    port: int = option("Port of that page; 0 = any free one.", 0, least=0, most=65535)
+    browser: bool = option("Open that page in the browser.", True)
     out: Path | None = option("Folder to write.", None, usual="results/demo/NAME")
-    overwrite: bool = option("Replace what a demo left there.", False)
-    tracker: str | None = shared.TRACKERS.field(help="One, as `mosam[stride=3]`.", usual="mosam")
-    compare: str | None = option("Several side by side, as sam2,mosam.", None, complete="tracker")
+    overwrite: bool = option("Replace an earlier demo's files.", False)
+    tracker: str | None = shared.TRACKERS.field(help="Tracker, e.g. `mosam[stride=3]`.", usual="mosam")
+    compare: str | None = option("Compare trackers side by side, e.g. sam2,mosam.", None, complete="tracker")
     show_motion: bool = option("Also draw motion and memory.", False)
     model: str | None = shared.MODEL.field(help="Network.", usual="large; on a CPU tiny")
     device: str = shared.DEVICE.field()
     precision: str | None = shared.PRECISION.field()
     start: int = option("First frame; the prompts are on it.", 0, least=0)
-    frames: int | None = option("Only N frames from there.", None, least=1)
-    rate: float | None = option("Of a folder of images.", None, usual="24", least=0.1, name="fps")
+    frames: int | None = option("Track only N frames.", None, least=1)
+    rate: float | None = option("Frame rate of a folder of images.", None, usual="24", least=0.1, name="fps")
     masks: bool = option("Write masks as PNG.", True)
 
 

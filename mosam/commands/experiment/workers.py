@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def track_rows(
     experiment: Experiment, options: RunOptions, *, workers: int, report: Callable[[str], None] = lambda line: None
 ) -> None:
-    """Every row and draw in one of several processes; two rows that are the same run are one, what is done is kept.
+    """Every row and draw in one of several processes; two rows that are the same run are one, finished rows are kept.
 
     Args:
         experiment: what to run.

@@ -45,7 +45,7 @@ class PaperOptions:
     precision: str | None = shared.PRECISION.field(usual="as published")
     limit: int | None = shared.LIMIT.field()
     lanes: str | None = shared.LANES.field()
-    run: bool = option("Track what is missing, or score what is there.", True)
+    run: bool = option("Track what is missing; otherwise only score existing results.", True)
     jobs: int | None = shared.SCORING_JOBS.field()
 
 

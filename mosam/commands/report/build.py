@@ -41,8 +41,8 @@ ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
 class ReportOptions:
     """What goes into a report."""
 
-    title: str = option("Its heading.", "mosam report")
-    root: Path | None = shared.ROOT.field(help="Folder of the only benchmark.")
+    title: str = option("Title of the report.", "mosam report")
+    root: Path | None = shared.ROOT.field(help="Folder of the benchmark, if there is only one.")
     data: Path | None = option("Folder with DATASET/ folders.", None, usual="$MOSAM_DATA")
     dataset: str | None = shared.DATASET.field(
         positional=False, default=None, help="Benchmark of results that are not runs of mosam."
