@@ -127,7 +127,7 @@ def test_help_is_quick_and_loads_nothing_heavy():
 def test_lists(mosam):
     out = mosam("data", "list")[1]
     assert "davis2017" in out
-    assert "val (30)" in out
+    assert "val 30" in out
     assert "base-plus" in mosam("model", "list")[1]
     out = mosam("model", "info", MODEL)[1]
     assert "random: True" in out
