@@ -169,6 +169,9 @@ class Waiting:
             def close(self, video: int) -> list:
                 return self.frames.pop(video)
 
+            def discard(self, video: int) -> None:
+                self.frames.pop(video, None)
+
         loop._new_engine = lambda *arguments: Engine()
         return TrackingSetup(self.dataset, Model(), self.policy, Parity(), CodecOptions())  # type: ignore[arg-type]
 

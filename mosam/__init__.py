@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mosam.evaluation.evaluate import evaluate
     from mosam.model.checkpoints import load_model
     from mosam.policies.base import MemoryPolicy, load_policy
+    from mosam.tracking.outside.load import load_tracker
     from mosam.tracking.run import RunResult, run
     from mosam.types import FrameOutput, ObjectOutput, Prompt
 
@@ -36,6 +37,7 @@ _PUBLIC = {
     "load_dataset": "mosam.datasets.base",
     "load_model": "mosam.model.checkpoints",
     "load_policy": "mosam.policies.base",
+    "load_tracker": "mosam.tracking.outside.load",
     "open_frames": "mosam.datasets.frames",
     "run": "mosam.tracking.run",
 }
@@ -55,6 +57,7 @@ __all__ = [
     "load_dataset",
     "load_model",
     "load_policy",
+    "load_tracker",
     "open_frames",
     "run",
 ]

@@ -31,8 +31,9 @@ class Registry(Generic[T]):
     'Square'
     """
 
-    def __init__(self, kind: str, package: str | None = None):
+    def __init__(self, kind: str, package: str | None = None, *, accepts: Callable[[object], bool] | None = None):
         self.kind = kind
+        self._accepts = accepts  # what `module:Class` may be; None = anything with a name
         self._package = package
         self._items: dict[str, T] = {}
         self._aliases: dict[str, str] = {}
@@ -85,12 +86,24 @@ class Registry(Generic[T]):
         if ":" not in text or text in self:
             return text
         item, plugin = plugins.load_attribute(text, f"{self.kind} {text}")
+        if self._accepts is not None and not self._accepts(item):
+            return None
         names = [name for name, filed in self._items.items() if filed is item or getattr(filed, "draw", None) is item]
         name = names[0] if names else getattr(item, "name", None)
+        if name is None and self._accepts is not None:
+            name = getattr(item, "__name__", None)
         if not isinstance(name, str):
             return None
         if not names:
             self._add(item, (name,), plugin.file)
+        self._aliases[text] = name
+        return name
+
+    def file_under(self, text: str, item: T) -> str:
+        """Files a class by its own name, which is returned, and by what was typed for it; errors as `register`."""
+        name = str(getattr(item, "name", None) or getattr(item, "__name__", text))
+        if self._items.get(name) is not item:
+            self._add(item, (name,), Path(sys.modules[item.__module__].__file__ or ""))
         self._aliases[text] = name
         return name
 

@@ -137,12 +137,15 @@ class ObjectOutput:
         object_score: the presence logit; <= 0 means the model takes the object for absent.
         iou: predicted IoU of the mask, in [0, 1]; 1 on a mask-prompted frame.
         log: what the policy wants recorded of this frame (only filled when the engine was asked to log).
+        box: (4,) x, y, w, h in pixels, where the tracker answers with boxes; results of boxes hold it as it is. None =
+            they hold the box around the mask.
     """
 
     mask: Mask
     object_score: float
     iou: float
     log: Mapping[str, object] | None = None
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -152,10 +155,12 @@ class FrameOutput:
     Attributes:
         frame_index: 0-based.
         objects: by object id; an object that has not started yet is not in it.
+        seconds: the tracker took for this frame, where it was timed by itself; None = its share of the engine's step.
     """
 
     frame_index: int
     objects: Mapping[int, ObjectOutput] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

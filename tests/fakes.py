@@ -174,3 +174,6 @@ class FakeEngine:
 
     def close(self, video):
         return self.videos.pop(video)["pending"]
+
+    def discard(self, video):
+        self.videos.pop(video, None)

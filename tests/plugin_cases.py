@@ -40,9 +40,10 @@ def no_plugins(monkeypatch: pytest.MonkeyPatch):
     from mosam.evaluation.protocols.base import PROTOCOLS
     from mosam.model.family import MODELS
     from mosam.policies.base import POLICIES
+    from mosam.tracking.outside.classes import TRACKERS
 
     monkeypatch.setenv(plugins.VARIABLE, "")
-    for registry in (DATASETS, POLICIES, PROTOCOLS, FIGURES, SEQUENCE_FIGURES, MODELS):
+    for registry in (DATASETS, POLICIES, PROTOCOLS, FIGURES, SEQUENCE_FIGURES, MODELS, TRACKERS):
         list(registry)
         for table in ("_items", "_aliases", "_files"):
             monkeypatch.setattr(registry, table, dict(getattr(registry, table)))

@@ -37,11 +37,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": BASE | {"policies", "motion"},
     "engine": BASE | {"policies", "motion", "model"},
     # from frames to results
+    "tracking.outside": FILES | {"policies"},
     "tracking.schedule": set(),
     "tracking.modes": BASE | {"codecs", "regions"},
     "tracking.presets": NETWORK | {"datasets"},
-    "tracking": FILES | NETWORK | {"tracking.schedule", "tracking.modes", "tracking.presets"},
-    "tracking.launch": FILES | NETWORK | {"tracking", "tracking.schedule"},
+    "tracking": FILES | NETWORK | {"tracking.schedule", "tracking.modes", "tracking.presets", "tracking.outside"},
+    "tracking.launch": FILES | NETWORK | {"tracking", "tracking.schedule", "tracking.outside"},
     # from results to scores, tables and figures: never the network
     "evaluation.metrics": BASE,
     "evaluation.scores": BASE,

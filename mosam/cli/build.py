@@ -83,6 +83,7 @@ def command(
 
         def call(**values: Any) -> int:
             _load_plugins(values.pop("plugins"))
+            values |= {key: _joined(values[key]) for key, option in described.items() if option.joined}
             _load_classes(values, described)
             made = [cls(**{key: values[key] for key in options}) for cls, options, _ in fields]
             try:
@@ -104,6 +105,11 @@ def command(
     return enter
 
 
+def _joined(words: Any) -> str | None:
+    """What was given once or more, as one list; None where it was not."""
+    return ",".join(words) if isinstance(words, tuple) and words else None if isinstance(words, tuple) else words
+
+
 def _load_plugins(words: tuple[str, ...]) -> None:
     """What the command line and the environment name."""
     from mosam.system import plugins
@@ -116,6 +122,8 @@ def _load_classes(values: Mapping[str, Any], options: Mapping[str, Option]) -> N
     """Imports each `module:Class` that was typed where a name is taken."""
     for key, option in options.items():
         names = [name for name in _typed_names(values[key]) if ":" in name]
+        if names and option.complete == "tracker":
+            continue  # `load_tracker` knows more forms
         found = registries(option.complete or "") if names else ()
         for name in names if found else ():
             if not any(registry.find_class(name) for registry in found):  # a figure is in one of two
@@ -155,6 +163,8 @@ def _parameter(key: str, option: Option, annotation: Any) -> click.Parameter:
         named["default"] = option.default
     if option.positional:
         return _Argument(key, option, **named)
+    if option.joined:
+        named |= {"multiple": True, "default": None}
     if kind is bool:
         named = {"default": option.default, "is_flag": True}
     flag = f"--{option.name or key.replace('_', '-')}"
@@ -264,8 +274,9 @@ def registries(what: str) -> tuple[Registry[Any], ...]:
         return (DATASETS,)
     if what == "tracker":
         from mosam.policies.base import POLICIES
+        from mosam.tracking.outside.classes import TRACKERS
 
-        return (POLICIES,)
+        return (POLICIES, TRACKERS)
     if what == "protocol":
         from mosam.evaluation.protocols.base import PROTOCOLS
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ HEADINGS = ("option", "value", "range", "default", "meaning")
 class WhichTracker:
     """A tracker."""
 
-    name: str = option("Tracker, or MODULE:CLASS.", positional=True, complete="tracker")
+    name: str = option("Tracker, MODULE:CLASS, FILE.py:CLASS or FILE.ini:NAME.", positional=True, complete="tracker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,26 @@ class WhichFigure:
 @command(table=TRACKER, name="list")
 def tracker_list() -> None:
     """Name every tracker, built in and of plugins."""
-    from mosam.policies.base import POLICIES
+    from mosam.tracking.outside.load import REGISTRIES
 
-    print(aligned([("name", "about", "source"), *_rows(POLICIES)]))
+    print(aligned([("name", "about", "source"), *(row for registry in REGISTRIES for row in _rows(registry))]))
 
 
 @command(WhichTracker, table=TRACKER, name="info")
 def tracker_info(which: WhichTracker) -> None:
     """Describe a tracker and its options, which are typed as NAME[option=value]."""
-    from mosam.policies.base import POLICIES
+    from mosam.tracking.outside.classes import TRACKERS, options_of
+    from mosam.tracking.outside.load import registered
+    from mosam.tracking.outside.registry_files import is_form, load_program
 
-    print("\n".join(_described(POLICIES, which.name, fields_of(POLICIES[which.name].Config))))
+    if is_form(which.name):
+        program = load_program(which.name)
+        print(f"{program.name}: a program that speaks {program.protocol}\ncommand: {shlex.join(program.command)}")
+        return
+    registry, name = registered(which.name)
+    found = registry[name]
+    options = fields_of(options_of(found) if registry is TRACKERS else found.Config)
+    print("\n".join(_described(registry, name, options)))
 
 
 @command(table=PROTOCOL, name="list")

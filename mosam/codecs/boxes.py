@@ -13,7 +13,7 @@ from mosam.codecs.base import CODECS, CodecOptions, FrameWriter, MaskResult, Res
 from mosam.codecs.text import format_number, read_table
 from mosam.errors import MismatchError
 from mosam.geometry import mask_to_box
-from mosam.types import Box, FrameOutput, Mask
+from mosam.types import Box, FrameOutput, ObjectOutput
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
@@ -32,9 +32,9 @@ class BoxRows:
         self._options = options
         self._rows: list[Box] = []
 
-    def add(self, mask: Mask | None) -> None:
-        """The next frame's mask (H, W); None or an empty one = absent."""
-        box = None if mask is None else mask_to_box(mask, convention=self._options.box_from_mask)
+    def add(self, item: ObjectOutput | None) -> None:
+        """The next frame: the tracker's own box, else that of its mask; None or an empty mask = absent."""
+        box = None if item is None else box_of(item, self._options)
         if box is None or np.isnan(box).any():
             box = self._absent()
         self._rows.append(box)
@@ -53,6 +53,11 @@ class BoxRows:
         if kind == "last":
             return self._rows[-1] if self._rows else np.zeros(4)
         return np.full(4, {"zeros": 0.0, "nan": np.nan, "minus_one": -1.0}[kind])
+
+
+def box_of(item: ObjectOutput, options: CodecOptions) -> Box:
+    """(4,) x, y, w, h of an object: the tracker's own, else what is around its mask; NaN where that is empty."""
+    return mask_to_box(item.mask, convention=options.box_from_mask) if item.box is None else item.box
 
 
 def write_times(path: Path, seconds: list[float]) -> None:
@@ -108,7 +113,7 @@ class _BoxFileWriter(FrameWriter):
 
     def write(self, output: FrameOutput) -> None:
         item = output.objects.get(self.sequence.object_ids[0])
-        self._rows.add(None if item is None else item.mask)
+        self._rows.add(item)
 
     def close(self) -> None:
         self._rows.write(self.folder / f"{self.sequence.name}.txt")
@@ -173,7 +178,7 @@ class _Got10kWriter(FrameWriter):
         if output.frame_index == 0 and self._first is not None:
             self._rows.add_box(self._first)
         else:
-            self._rows.add(None if item is None else item.mask)
+            self._rows.add(item)
 
     def close(self) -> None:
         (self.folder / self.sequence.name).mkdir(parents=True, exist_ok=True)

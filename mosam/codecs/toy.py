@@ -55,8 +55,7 @@ class _ToyWriter(FrameWriter):
     def write(self, output: FrameOutput) -> None:
         self._frames.write(output)
         for object_id, rows in self._rows.items():
-            item = output.objects.get(object_id)
-            rows.add(None if item is None else item.mask)
+            rows.add(output.objects.get(object_id))
 
     def close(self) -> None:
         folder = self.folder / self.sequence.name

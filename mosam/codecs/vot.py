@@ -278,8 +278,13 @@ class Regions:
         self._last: Box | None = None
         self.all: list[Region] = []
 
-    def add(self, mask: Mask | None) -> Region:
-        """The next frame; its mask (H, W), None or empty = absent."""
+    def add(self, item: ObjectOutput | None) -> Region:
+        """The next frame: the tracker's own box as it is, else its mask; None or an empty mask = absent."""
+        if item is not None and item.box is not None:
+            self._last = item.box
+            self.all.append(box_region(item.box))
+            return self.all[-1]
+        mask = None if item is None else item.mask
         region = region_of_mask(mask, self._kind, self._options, self._last)
         if self._kind == "box" and mask is not None and mask.any():
             box = mask_to_box(mask, convention=self._options.box_from_mask)
@@ -312,7 +317,7 @@ class _VotWriter(FrameWriter):
                 regions.add_code(INITIALIZED if output.frame_index == first else UNKNOWN)
                 self._confidence[object_id].append(math.nan)
                 continue
-            regions.add(None if item is None else item.mask)
+            regions.add(item)
             self._confidence[object_id].append(0.0 if item is None else confidence(item))
 
     def close(self) -> None:

@@ -268,6 +268,10 @@ class Engine:
             self._open.discard(video)
         return self.drain(video)
 
+    def discard(self, video: Video) -> None:
+        """End a video whose outputs are no longer wanted; ValueError for no video."""
+        self.close(video)
+
     def _info(self, object_id: int, start: int, num_frames: int | None, size: Size) -> TrackInfo:
         sizes = self.model.sizes
         return TrackInfo(

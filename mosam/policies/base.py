@@ -28,7 +28,9 @@ from mosam.registry import Registry
 from mosam.system.option_names import DELETED, present_options
 from mosam.types import Forecast, Mask, MotionNeeds, Size
 
-POLICIES: Registry[type[MemoryPolicy]] = Registry("tracker", "mosam.policies")
+POLICIES: Registry[type[MemoryPolicy]] = Registry(
+    "tracker", "mosam.policies", accepts=lambda item: isinstance(item, type) and issubclass(item, MemoryPolicy)
+)
 
 T = TypeVar("T")
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]  # of numbers of a configuration, ends included

@@ -52,16 +52,20 @@ def run_name(
 
     Args:
         tracker: policy label, `mosam[stride=3,mgp=off]`.
-        model: model name as given; of a path the last part counts, without the suffix of a checkpoint file.
+        model: model name as given; of a path the last part counts, without the suffix of a checkpoint file; empty for a
+            tracker that needs none.
         split, prompt, settings: where they are not the default, else None.
         seed: shown where it is not 0.
 
     >>> run_name("mosam[stride=3,mgp=off]", "random:nano", split="test", seed=2)
     'mosam-stride=3,mgp=off-random-nano@test@seed2'
+    >>> run_name("opencv:MIL", "")
+    'opencv-MIL'
     """
     path = Path(model)
     short = path.stem if path.suffix in (".pt", ".pth", ".safetensors") else path.name
-    name = f"{tracker.replace('[', '-').replace(']', '')}-{short.replace(':', '-')}"
+    plain = tracker.replace("[", "-").replace("]", "")
+    name = f"{plain}-{short.replace(':', '-')}" if short else plain.replace(":", "-")
     extras = [split, prompt, settings, f"seed{seed}" if seed else None]
     return "@".join([name, *filter(None, extras)]).replace("/", "_")  # one folder, whatever an option says
 

@@ -40,6 +40,8 @@ class RunSettings:
         engine: parity settings, see `mosam.engine.parity`.
         output: result format, value for absent objects, box convention.
         plugins: version and SHA-256 of each plugin that the dataset, tracker, network or motion is from.
+        outside: of a tracker that is no memory policy: its class, or its command and the hashes of its files; such a
+            one has no network, and the fields about it are empty.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class RunSettings:
     engine: Mapping[str, Any]
     output: Mapping[str, Any]
     plugins: Mapping[str, Any] = field(default_factory=dict)
+    outside: Mapping[str, Any] = field(default_factory=dict)
 
     def differences(self, other: RunSettings) -> list[str]:
         """Fields in which `other` differs, each as `name: own value -> other's value`."""
@@ -131,8 +134,8 @@ class RunRecord:
     def to_json(self) -> dict[str, Any]:
         """The content of `run.json`."""
         settings = dataclasses.asdict(self.settings)
-        if not self.settings.plugins:
-            del settings["plugins"]
+        for empty in [key for key in ("plugins", "outside") if not settings[key]]:
+            del settings[empty]
         return {
             "format": FORMAT,
             **settings,
@@ -227,6 +230,8 @@ def _flatten(data: Mapping[str, Any], prefix: str = "") -> dict[str, Scalar]:
     for key, value in data.items():
         if isinstance(value, Mapping):
             flat.update(_flatten(value, f"{prefix}{key}."))
+        elif isinstance(value, list | tuple):
+            flat[f"{prefix}{key}"] = " ".join(map(str, value))
         else:
             flat[f"{prefix}{key}"] = value
     return flat

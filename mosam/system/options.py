@@ -26,6 +26,7 @@ class Option:
         least, most: range of a number.
         name: on the command line, without dashes; None = the field's, with dashes.
         positional: an argument, not an option.
+        joined: may be given again; what is given is one list with commas.
         complete: what the shell offers: `dataset`, `tracker`, `model`, `protocol`, `figure`, or words with commas.
     """
 
@@ -38,6 +39,7 @@ class Option:
     name: str | None = None
     positional: bool = False
     complete: str | None = None
+    joined: bool = False
 
     def field(self, **changes: Any) -> Any:
         """A dataclass field declared by this option, with some of its attributes replaced."""
@@ -65,7 +67,12 @@ SEQUENCES = Option("Only these sequences, comma-separated.", None)
 LIMIT = Option("Only the first N sequences.", None, least=1, metavar="N")
 SEED = Option("Seed of a generated benchmark and of random weights.", 0, least=0)
 TRACKERS = Option(
-    "Trackers, e.g. `mosam[stride=3],sam2`.", None, usual="mosam, else sam2", name="tracker", complete="tracker"
+    "Trackers, e.g. `mosam[stride=3],sam2`; again for more.",
+    None,
+    usual="mosam, else sam2",
+    name="tracker",
+    complete="tracker",
+    joined=True,
 )
 MODEL = Option("Name, hub id, folder or .pt file.", None, usual="nano for toy, else large", complete="model")
 DEVICE = Option("auto, cpu, cuda, cuda:N or mps.", "auto", complete="auto,cpu,cuda,mps")

@@ -158,6 +158,14 @@ def load_attribute(text: str, where: str) -> tuple[Any, Plugin]:
     return getattr(sys.modules[plugin.module], name), plugin
 
 
+def load_file_attribute(path: Path, name: str, where: str) -> tuple[Any, Plugin]:
+    """What `file.py:Name` names, and the plugin that the file becomes; errors as `load_attribute`."""
+    plugin = _load_file(str(path), where)
+    if not hasattr(sys.modules[plugin.module], name):
+        raise PluginError(f"{where}: expected {name} in {plugin.file}, found none")
+    return getattr(sys.modules[plugin.module], name), plugin
+
+
 def origins(*objects: object) -> dict[str, dict[str, str | None]]:
     """Version and SHA-256 of the plugins that define some objects' classes, by the plugin's name; of ours nothing."""
     found: dict[str, dict[str, str | None]] = {}

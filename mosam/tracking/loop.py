@@ -10,7 +10,7 @@ import contextlib
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,16 +20,14 @@ from mosam.results.frame_log import FrameLogWriter, log_path
 from mosam.results.record import SequenceRecord
 from mosam.tracking.events import Event, Report, ResultSink
 from mosam.tracking.modes import MODES, ONCE, Pass, TrackingMode
+from mosam.tracking.outside.answers import TrackerFailure
+from mosam.tracking.outside.pictures import PictureFiles
 from mosam.tracking.schedule import Lanes
+from mosam.tracking.tracker import SequenceEngine, Tracker
 
 if TYPE_CHECKING:
-    import torch
-
     from mosam.codecs import CodecOptions
     from mosam.datasets.base import Dataset, FrameSource, Sequence
-    from mosam.engine.parity import Parity
-    from mosam.model.backbone import Backbone
-    from mosam.policies.base import MemoryPolicy
     from mosam.types import FrameOutput, Image
 
 _log = logging.getLogger(__name__)
@@ -37,9 +35,7 @@ _log = logging.getLogger(__name__)
 
 def track_sequences(
     dataset: Dataset,
-    model: Backbone,
-    policy: MemoryPolicy,
-    parity: Parity,
+    tracker: Tracker,
     options: CodecOptions,
     sink: ResultSink,
     lanes: Lanes,
@@ -51,21 +47,16 @@ def track_sequences(
 
     Args:
         dataset: where sequences come from.
-        model, policy, parity, options, log: as for `run`.
+        tracker: what tracks them.
+        options, log: as for `run`.
         sink: where results go.
         lanes: how many rows are tracked at a time, and which sequence comes next.
         report: called on every event, from this thread.
     """
     from mosam.codecs import CODECS
-    from mosam.model.threads import suitable_threads
 
-    def new_engine() -> Any:
-        return _new_engine(model, policy, parity, max(1, lanes.rows // policy.hypotheses), log)
-
-    with suitable_threads(model), _in_background(CODECS[dataset.info.result_format]) as codec:
-        TrackingLoop(
-            dataset, sink, codec, options, new_engine, lanes, report, model.device, log, policy.hypotheses
-        ).run()
+    with tracker.working(), _in_background(CODECS[dataset.info.result_format]) as codec:
+        TrackingLoop(dataset, tracker, sink, codec, options, lanes, report, log).run()
 
 
 def _in_background(codec: Any) -> contextlib.AbstractContextManager[Any]:
@@ -87,10 +78,8 @@ def frames_hash(sequence: Sequence) -> str | None:
     return fingerprint_frames(sequence.source)
 
 
-def _new_engine(model: Backbone, policy: MemoryPolicy, parity: Parity, max_lanes: int, log: bool) -> Any:
-    from mosam.engine.engine import Engine
-
-    return Engine(model, policy, parity=parity, max_lanes=max_lanes, log=log)
+def _new_engine(tracker: Tracker, rows: int, log: bool) -> SequenceEngine:
+    return tracker.new_engine(rows, log=log)
 
 
 @dataclass(slots=True, eq=False)
@@ -151,26 +140,23 @@ class TrackingLoop:
     def __init__(
         self,
         dataset: Dataset,
+        tracker: Tracker,
         sink: ResultSink,
         codec: Any,
         options: CodecOptions,
-        new_engine: Callable[[], Any],
         lanes: Lanes,
         report: Report,
-        device: torch.device,
         log: bool = False,
-        hypotheses: int = 1,
     ):
-        self._log, self._device = log, device
+        self._log = log
         self._dataset = dataset
+        self._tracker = tracker
         self._sink = sink
         self._codec = codec
         self._options = options
         self._mode = MODES[dataset.info.mode]
-        self._new_engine = new_engine
         self._lanes = lanes
         self._report = report
-        self._hypotheses = hypotheses
         self._engine: Any = None
         self._open: list[_SequenceJob] = []
 
@@ -211,7 +197,7 @@ class TrackingLoop:
                 self._open_sequence(found.name)
 
     def _rows(self, spec: Pass) -> int:
-        return len({prompt.object_id for prompt in spec.prompts}) * self._hypotheses
+        return len({prompt.object_id for prompt in spec.prompts}) * self._tracker.hypotheses
 
     def _open_sequence(self, name: str) -> None:
         """Opens a sequence, without beginning a pass."""
@@ -242,11 +228,14 @@ class TrackingLoop:
         from mosam.datasets.frames import prefetch
 
         if self._engine is None:
-            self._engine = self._new_engine()
+            self._engine = _new_engine(self._tracker, self._lanes.rows, self._log)
         spec = job.upcoming.popleft()
         size, overlap = job.sequence.source.size(), self._codec.non_overlap
         video = self._engine.open(spec.prompts, num_frames=spec.num_frames, size=size, non_overlap=overlap)
-        source = cast("FrameSource", _FramesWithMotion(job.sequence.source, spec.frames, self._engine.motion_stream()))
+        pictures = job.sequence.source
+        if self._tracker.reads_files:
+            pictures = cast("FrameSource", PictureFiles(pictures))
+        source = cast("FrameSource", _FramesWithMotion(pictures, spec.frames, self._engine.motion_stream()))
         frames = cast("Iterator[tuple[Image, Any]]", prefetch(source))
         job.passes.append(_OpenPass(job, spec, video, frames, self._rows(spec)))
 
@@ -309,9 +298,6 @@ class TrackingLoop:
         except StoreError:
             raise
         except Exception as error:
-            for open_pass in job.passes:
-                with contextlib.suppress(Exception):  # the first error is the one to report
-                    self._engine.close(open_pass.video)
             self._fail(job.name, error, job)
 
     def _step_failed(self, batch: list[_OpenPass], error: Exception) -> None:
@@ -321,7 +307,8 @@ class TrackingLoop:
         self._engine = None
         alone = len(self._passes()) == 1
         if alone:
-            self._fail(batch[0].job.name, error, batch[0].job)
+            blamed = error.within(batch[0].spec.frames) if isinstance(error, TrackerFailure) else error
+            self._fail(batch[0].job.name, blamed, batch[0].job)
             if not self._open:
                 return
         rows, used = self._lanes.rows, sum(open_pass.rows for open_pass in self._passes())
@@ -335,21 +322,30 @@ class TrackingLoop:
             self._drop(job)
             self._sink.discard(job.name)
         self._report_event("note", f"{len(again)} sequences", reason=reason)
-        if is_out_of_memory(error):
-            release_memory(self._device)
+        if is_out_of_memory(error) and self._tracker.device is not None:
+            assert self._tracker.device is not None
+            release_memory(self._tracker.device)
 
     def _write(self, open_pass: _OpenPass, outputs: list[FrameOutput]) -> bool:
         """Hands final outputs to the tracking mode; False where that ends the pass, and the rest does not count."""
         job, spec = open_pass.job, open_pass.spec
         with writing(self._sink.folder):
             for output in outputs:
-                goes_on = job.mode.add(spec, output, open_pass.seconds.pop(output.frame_index))
+                goes_on = job.mode.add(spec, output, self._seconds(open_pass, output))
                 if job.log is not None:
                     job.log.add(output, **self._where(spec, output))
                 open_pass.written += 1
                 if not goes_on:
                     return False
         return True
+
+    def _seconds(self, open_pass: _OpenPass, output: FrameOutput) -> float:
+        """Of a frame: the tracker's own where it was timed by itself, else its share of the step."""
+        share = open_pass.seconds.pop(output.frame_index)
+        if output.seconds is None:
+            return share
+        open_pass.job.seconds += output.seconds - share
+        return output.seconds
 
     def _where(self, spec: Pass, output: FrameOutput) -> dict[str, int]:
         if self._dataset.info.mode == ONCE:
@@ -363,7 +359,7 @@ class TrackingLoop:
             complete: all its frames were tracked.
         """
         job = open_pass.job
-        last = self._engine.close(open_pass.video)
+        last = self._last_outputs(open_pass, complete)
         if complete and self._write(open_pass, last) and open_pass.written != len(open_pass.spec.frames):
             raise MosamError(
                 f"{job.name}: expected results of {len(open_pass.spec.frames)} frames, got {open_pass.written}"
@@ -374,6 +370,16 @@ class TrackingLoop:
             job.upcoming.extend(job.mode.end(open_pass.spec))
         if not (job.upcoming or job.passes):
             self._finish(job)
+
+    def _last_outputs(self, open_pass: _OpenPass, complete: bool) -> list[FrameOutput]:
+        """Ends the video of a pass; returns what was still open, nothing where the pass is not complete."""
+        if not complete:
+            self._engine.discard(open_pass.video)
+            return []
+        try:
+            return cast("list[FrameOutput]", self._engine.close(open_pass.video))
+        except TrackerFailure as error:
+            raise error.within(open_pass.spec.frames) from error
 
     def _finish(self, job: _SequenceJob) -> None:
         with writing(self._sink.folder):
@@ -401,6 +407,9 @@ class TrackingLoop:
         """Stops reading for a sequence, and forgets it."""
         self._codec.drop(job.name)
         for open_pass in job.passes:
+            if self._engine is not None:  # else it is in an unknown state, and given up
+                with contextlib.suppress(Exception):  # the first error is the one to report
+                    self._engine.discard(open_pass.video)
             open_pass.frames.close()  # type: ignore[attr-defined]  # prefetch gives a generator
         job.passes.clear()
         job.upcoming.clear()

@@ -23,7 +23,7 @@ from mosam.codecs.vot import Regions, VotCodec, name_of_anchor, name_of_pass, wr
 from mosam.errors import DataError, MismatchError
 from mosam.regions.overlap import region_overlaps
 from mosam.regions.trajectory import FAILED, INITIALIZED, UNKNOWN, Region, Special, Trajectory
-from mosam.types import FrameOutput, Prompt
+from mosam.types import FrameOutput, ObjectOutput, Prompt
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Sequence
@@ -129,10 +129,9 @@ class _OneObject:
         """An empty list of regions, to be filled with a pass."""
         return Regions(self._codec, self._options)
 
-    def mask(self, output: FrameOutput) -> np.ndarray | None:
-        """The object's mask (H, W) in an output, None where it has none."""
-        item = output.objects.get(self._object)
-        return None if item is None else item.mask
+    def item(self, output: FrameOutput) -> ObjectOutput | None:
+        """What an output says of the object; None where it has nothing."""
+        return output.objects.get(self._object)
 
     def write(self, name: str, regions: list[Region], seconds: list[float]) -> None:
         """Leaves one trajectory with its times."""
@@ -170,7 +169,7 @@ class Supervised(_OneObject):
         if output.frame_index == 0:
             self._all[frame] = Special(INITIALIZED)
             return True
-        region = self._current.add(self.mask(output))
+        region = self._current.add(self.item(output))
         if self._overlap(region, frame) <= FAILURE_OVERLAP:
             self._all[frame] = Special(FAILED)
             self._failure = frame
@@ -222,7 +221,7 @@ class Multistart(_OneObject):
         if output.frame_index == 0:
             regions.add_code(INITIALIZED)
         else:
-            regions.add(self.mask(output))
+            regions.add(self.item(output))
         return True
 
     def end(self, spec: Pass) -> list[Pass]:

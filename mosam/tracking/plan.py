@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +13,13 @@ from mosam.datasets.select import choose_sequences, split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError
 from mosam.model.family import load_named
-from mosam.policies.base import POLICIES, load_policy, parse_tracker
 from mosam.results.folder import run_folder
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.tracking.events import Progress
+from mosam.tracking.outside.engine import Limits
+from mosam.tracking.outside.load import find_tracker
+from mosam.tracking.outside.tracker import OutsideTracker
 from mosam.tracking.presets import Preset, default_model, default_tracker, preset
 from mosam.tracking.run import RunResult, run
 
@@ -64,6 +66,12 @@ class RunOptions:
     gpus: str | None = option("One process per GPU: all, a number, or a list (0,2).", None)
     launcher: str = option("local, ray[address=HOST:PORT,gpus=1] or slurm[partition=P,jobs=8,gpus=1].", "local")
     compile: bool = shared.COMPILE.field()
+    frame_timeout: float | None = option(
+        "Seconds a tracker of your own may take for an answer.", None, usual="any time; programs 30", least=0.001
+    )
+    sequence_timeout: float | None = option(
+        "Seconds a tracker of your own may take for a pass over a sequence.", None, usual="any time", least=0.001
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class PlannedRun:
 
     options: RunOptions
     dataset: Dataset
-    policy: MemoryPolicy
+    policy: MemoryPolicy | OutsideTracker
     model: str
     preset: Preset
     output: CodecOptions
@@ -82,10 +90,13 @@ class PlannedRun:
     def title(self) -> str:
         """What is run, in a line: `sam2 with random:nano on toy val (2 of 24 sequences)`."""
         subset = f" ({self.dataset.subset})" if self.dataset.subset else ""
-        return f"{self.policy.label} with {self.model} on {self.dataset.name} {self.dataset.split}{subset}"
+        network = f" with {self.model}" if self.model else ""
+        return f"{self.policy.label}{network} on {self.dataset.name} {self.dataset.split}{subset}"
 
-    def load(self, load_model: Callable[..., Backbone]) -> Backbone:
-        """The network, from `mosam.load_model` or one that remembers what it loaded."""
+    def load(self, load_model: Callable[..., Backbone]) -> Backbone | None:
+        """The network, from `mosam.load_model` or one that remembers what it loaded; None where it needs none."""
+        if isinstance(self.policy, OutsideTracker):
+            return None
         return load_model(
             self.model,
             device=self.options.device,
@@ -95,7 +106,7 @@ class PlannedRun:
             compile=self.options.compile,
         )
 
-    def start(self, model: Backbone, progress: Callable[[Progress], None]) -> RunResult:
+    def start(self, model: Backbone | None, progress: Callable[[Progress], None]) -> RunResult:
         """Tracks with that network; `progress` as in `mosam.run`."""
         return run(
             self.dataset,
@@ -128,10 +139,9 @@ def plan_runs(options: RunOptions) -> list[PlannedRun]:
     trackers = [default_tracker()] if options.tracker is None else split_list(options.tracker)
     if not trackers:
         raise MosamError("--tracker: expected at least one name, got none")
-    policies = []
-    for text in trackers:
-        name, values = parse_tracker(text)
-        policies.append(load_policy(POLICIES.load_class(name), **values))
+    limits = Limits(options.frame_timeout, options.sequence_timeout)
+    policies = [find_tracker(text, limits) for text in trackers]
+    _check_use(options, policies)
     labels = [policy.label for policy in policies]
     twice = {label for label in labels if labels.count(label) > 1}
     if twice:
@@ -152,10 +162,11 @@ def choose_dataset(options: RunOptions) -> Dataset:
     )
 
 
-def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> PlannedRun:
+def _plan(options: RunOptions, policy: MemoryPolicy | OutsideTracker, output: CodecOptions) -> PlannedRun:
     dataset = choose_dataset(options)
-    chosen = preset(options.settings, policy.name, dataset.info.task)
-    model = options.model or default_model(dataset.name)
+    own = isinstance(policy, OutsideTracker)
+    chosen = Preset() if own else preset(options.settings, policy.name, dataset.info.task)
+    model = "" if own else options.model or default_model(dataset.name)
     out = run_folder(
         options.results / dataset.name,
         policy.label,
@@ -166,6 +177,27 @@ def _plan(options: RunOptions, policy: MemoryPolicy, output: CodecOptions) -> Pl
         seed=options.seed,
     )
     return PlannedRun(options, dataset, policy, model, chosen, output, out)
+
+
+def _check_use(options: RunOptions, policies: Sequence[MemoryPolicy | OutsideTracker]) -> None:
+    """MosamError for options that say nothing to any of the trackers."""
+    own = [isinstance(policy, OutsideTracker) for policy in policies]
+    if not any(own) and (options.frame_timeout is not None or options.sequence_timeout is not None):
+        raise MosamError("--frame-timeout, --sequence-timeout: are for trackers of your own; leave them out")
+    if not all(own):
+        return
+    label = policies[0].label
+    for name, given in (
+        ("model", options.model is not None),
+        ("precision", options.precision is not None),
+        ("compile", options.compile),
+        ("gpus", options.gpus is not None),
+        ("settings", options.settings != "common"),
+    ):
+        if given:
+            raise MosamError(
+                f"--{name}: {label} is not a policy over one of our networks, so this changes nothing; leave it out"
+            )
 
 
 def remembering(load: Callable[..., Backbone]) -> Callable[..., Backbone]:

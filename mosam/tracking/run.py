@@ -6,11 +6,10 @@ The tracking itself is `mosam.tracking.loop`. Launchers (`mosam.tracking.launch`
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mosam.errors import MismatchError
 from mosam.results.handover import take_over
@@ -22,17 +21,16 @@ from mosam.tracking.events import Progress as Progress
 from mosam.tracking.events import ProgressReporter, Report
 from mosam.tracking.loop import annotation_hash, frames_hash, track_sequences
 from mosam.tracking.modes import ONCE
+from mosam.tracking.outside.tracker import OutsideTracker
 from mosam.tracking.schedule import Job, JobQueue, Lanes, longest_first
+from mosam.tracking.tracker import Tracker, tracker_of
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
     from mosam.datasets.base import Dataset
     from mosam.engine.parity import Parity
     from mosam.model.backbone import Backbone
-    from mosam.model.family import ModelFamily
     from mosam.policies.base import MemoryPolicy
-
-NETWORK_OPTIONS = ("formulas", "resize")  # choices some networks have besides weights and precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,8 @@ class RunResult:
 
 def run(
     dataset: Dataset,
-    model: Backbone,
-    policy: MemoryPolicy,
+    model: Backbone | None,
+    policy: MemoryPolicy | OutsideTracker,
     *,
     out: str | Path,
     max_lanes: int | Literal["auto"] | None = 1,
@@ -72,8 +70,8 @@ def run(
 
     Args:
         dataset: what to track; `Dataset.select` takes some of its sequences.
-        model: the network.
-        policy: the tracker.
+        model: the network; None for a tracker that needs none.
+        policy: the tracker: a memory policy (`mosam.load_policy`), or one of your own (`mosam.load_tracker`).
         out: the run's folder.
         max_lanes: rows of one batch: objects (times hypotheses) tracked together, of as many sequences as that takes,
             the longest first; when one ends the next takes its place. `auto` = what suits the device and its free
@@ -98,12 +96,12 @@ def run(
     for name, value in (("overwrite", overwrite), ("log", log)):
         switch(value, f"run: {name}")
     dataset.require(frames=True)
-    _check_motion(policy)
-    parity = Parity() if parity is None else parity
+    tracker = tracker_of(model, policy, Parity() if parity is None else parity)
+    tracker.check()
     options = CodecOptions(box_from_mask=dataset.info.box_from_mask) if options is None else options
-    settings = describe_settings(dataset, model, policy, parity=parity, options=options)
-    lanes, note = choose_lanes(model, policy, max_lanes)
-    store = open_store(dataset, settings, environment_of(model, lanes), out=out, overwrite=overwrite)
+    settings = describe_settings(dataset, tracker, options=options)
+    lanes, note = tracker.choose_lanes(max_lanes)
+    store = open_store(dataset, settings, environment_of(tracker, lanes), out=out, overwrite=overwrite)
     with store:
         reporter = ProgressReporter(len(dataset), progress)
         take_over(store, dataset, overwrite=overwrite)
@@ -112,7 +110,7 @@ def run(
         jobs = describe_jobs(dataset, find_work(dataset, store, reporter.report), policy, ordered=lanes > 1)
         reporter.expect(jobs)
         queue = JobQueue(jobs) if lanes > 1 else _InOrder(jobs)
-        track_sequences(dataset, model, policy, parity, options, store, Lanes(queue, lanes), reporter.report, log=log)
+        track_sequences(dataset, tracker, options, store, Lanes(queue, lanes), reporter.report, log=log)
         return result_of(dataset, store)
 
 
@@ -124,8 +122,11 @@ def _check_arguments(
     from mosam.engine.parity import Parity
 
     has(dataset, ("info", "require"), "run: dataset", "a dataset (mosam.load_dataset)")
-    has(model, ("weights_hash",), "run: model", "a network (mosam.load_model)")
-    has(policy, ("label", "hypotheses"), "run: policy", "a policy (mosam.load_policy)")
+    has(policy, ("label", "hypotheses"), "run: policy", "a tracker (mosam.load_policy, mosam.load_tracker)")
+    if isinstance(policy, OutsideTracker):
+        instance(model, type(None), "run: model", f"None, for {policy.label} needs no network")
+    else:
+        has(model, ("weights_hash",), "run: model", "a network (mosam.load_model)")
     path_like(out, "run: out")
     if max_lanes is not None and max_lanes != "auto":
         whole(max_lanes, "run: max_lanes", 1)
@@ -195,7 +196,15 @@ def find_work(dataset: Dataset, store: RunStore, report: Report) -> list[str]:
     return left
 
 
-def describe_jobs(dataset: Dataset, names: Iterable[str], policy: MemoryPolicy, *, ordered: bool = True) -> list[Job]:
+class HasRows(Protocol):
+    """A tracker, as far as its jobs are concerned."""
+
+    @property
+    def hypotheses(self) -> int:
+        """Rows of a batch that one object takes."""
+
+
+def describe_jobs(dataset: Dataset, names: Iterable[str], policy: HasRows, *, ordered: bool = True) -> list[Job]:
     """Sequences as jobs.
 
     Args:
@@ -216,26 +225,6 @@ def describe_jobs(dataset: Dataset, names: Iterable[str], policy: MemoryPolicy, 
     return longest_first(jobs) if ordered else jobs
 
 
-def choose_lanes(
-    model: Backbone, policy: MemoryPolicy, max_lanes: int | Literal["auto"] | None, *, free: int | None = None
-) -> tuple[int, str | None]:
-    """Rows of a batch, and a note for the user where they differ from what was asked for.
-
-    Args:
-        model: on its device.
-        policy: the tracker.
-        max_lanes: as for `run`.
-        free: bytes of memory for it; None = all that is free.
-    """
-    from mosam.engine import capacity
-
-    if max_lanes is None:
-        max_lanes = "auto" if model.device.type == "cuda" else 1
-    if max_lanes == 1:
-        return 1, None
-    return capacity.choose_lanes(max_lanes, capacity.measure_capacity(model, policy, free=free))
-
-
 class _InOrder:
     """Jobs one after the other, as they are given."""
 
@@ -247,63 +236,25 @@ class _InOrder:
         return next(self._jobs, None)
 
 
-def describe_settings(
-    dataset: Dataset, model: Backbone, policy: MemoryPolicy, *, parity: Parity, options: CodecOptions
-) -> RunSettings:
+def describe_settings(dataset: Dataset, tracker: Tracker, *, options: CodecOptions) -> RunSettings:
     """What the results of a run depend on, as `run.json` records it and a resumed run compares it."""
+    own = tracker.settings()
     return RunSettings(
         dataset=dataset.name,
         split=dataset.split,
         prompt=dataset.prompt,
         seed=dataset.seed,
-        tracker=policy.label,
-        policy=dataclasses.asdict(policy.config),
-        model=model.name,
-        weights_hash=model.weights_hash,
-        precision=str(model.dtype).removeprefix("torch."),
-        device=model.device.type,
-        network={key: getattr(model, key) for key in NETWORK_OPTIONS if hasattr(model, key)},
-        engine=dataclasses.asdict(parity),
         output={
             "format": dataset.info.result_format,
             **({} if dataset.info.mode == ONCE else {"play": dataset.info.mode}),
             **options.describe(),
         },
-        plugins=origins(dataset, model, policy, *_families(model.name), *_estimators(policy)),
+        **{**own, "plugins": dict(sorted({**origins(dataset), **own["plugins"]}.items()))},
     )
 
 
-def _families(name: str) -> list[ModelFamily]:
-    """The family of a network that goes by a published or random name."""
-    from mosam.model.family import families
-
-    size = name.removeprefix("random:")
-    return [family for family in families() if family.name_of(name) or size in family.random_sizes]
-
-
-def _estimators(policy: MemoryPolicy) -> list[type]:
-    """Classes that estimate the motion a policy reads."""
-    needs = policy.motion()
-    if needs is None:
-        return []
-    from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, find_estimator
-
-    points = [] if needs.sparse == "off" else [find_estimator(POINT_ESTIMATORS, needs.sparse)]
-    return [*points, *([] if needs.dense == "off" else [find_estimator(FLOW_ESTIMATORS, needs.dense)])]
-
-
-def _check_motion(policy: MemoryPolicy) -> None:
-    """Estimators are built once before anything is written, so that a wrong name or missing weights fail at once."""
-    needs = policy.motion()
-    if needs is not None:
-        from mosam.motion.field import build_estimators
-
-        build_estimators(needs.sparse, needs.dense)
-
-
-def environment_of(model: Backbone, max_lanes: int) -> dict[str, Any]:
+def environment_of(tracker: Tracker, max_lanes: int) -> dict[str, Any]:
     """What a run's record says of the machine and of what changes speed but no setting."""
     from mosam.results.environment import describe_environment
 
-    compiled = {"compiled": True} if getattr(model, "compiled", False) else {}
-    return {**describe_environment(), "device": str(model.device), "max_lanes": max_lanes, **compiled}
+    return {**describe_environment(), **tracker.environment(), "max_lanes": max_lanes}

@@ -113,7 +113,7 @@ class Session:
 
     def _answer(self, number: int, regions: Regions, output: FrameOutput) -> Answer:
         item = output.objects.get(number)
-        region = regions.add(None if item is None else item.mask)
+        region = regions.add(item)
         regions.all.clear()  # only the last box matters here
         text = format_text(Trajectory.of([region])).strip()
         return Answer(text, 0.0 if item is None else confidence(item))

@@ -16,7 +16,8 @@ from mosam.engine.engine import Engine
 from mosam.model.checkpoints import load_model
 from mosam.model.sam2 import Sam2Backbone
 from mosam.policies.base import load_policy
-from mosam.tracking.run import choose_lanes, run
+from mosam.tracking.run import run
+from mosam.tracking.tracker import choose_lanes
 from mosam.types import Prompt
 
 SIZE = (96, 128)

@@ -183,7 +183,7 @@ class Laboratory:
                 return scores
         return None
 
-    def _network(self, planned: PlannedRun) -> Backbone:
+    def _network(self, planned: PlannedRun) -> Backbone | None:
         if self._load is None:
             from mosam.model.checkpoints import load_model
             from mosam.tracking.plan import remembering
@@ -191,7 +191,7 @@ class Laboratory:
             self._load = remembering(self.load_model or load_model)
         return planned.load(self._load)
 
-    def _track(self, planned: PlannedRun, network: Backbone) -> tuple[Obstacle, ...]:
+    def _track(self, planned: PlannedRun, network: Backbone | None) -> tuple[Obstacle, ...]:
         if self.view is None:
             result = planned.start(network, lambda event: None)
         else:

@@ -31,7 +31,6 @@ from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot, cor
 from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
     RunResult,
-    choose_lanes,
     describe_jobs,
     environment_of,
     find_work,
@@ -421,8 +420,10 @@ def _worker_main(
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
     try:
         setup = spec.open(slot)
-        lanes, note = choose_lanes(setup.model, setup.policy, max_lanes, free=free_share(setup, slot))
-        environment = environment_of(setup.model, lanes)
+        tracker = setup.tracker
+        tracker.check()
+        lanes, note = tracker.choose_lanes(max_lanes, free=free_share(setup, slot))
+        environment = environment_of(tracker, lanes)
         settings = setup.settings()
     except Exception as error:
         _log.debug("a worker could not start", exc_info=error)
@@ -434,8 +435,7 @@ def _worker_main(
         source = _PipeSource(pipe)
         sink = WorkerResultSink(Path(out), settings, source.token, source.report)
         track_sequences(
-            setup.dataset, setup.model, setup.policy, setup.parity, setup.options, sink, Lanes(source, lanes),
-            _EventPipe(pipe).report, log=log,
+            setup.dataset, tracker, setup.options, sink, Lanes(source, lanes), _EventPipe(pipe).report, log=log,
         )  # fmt: skip
     except StoreError as error:
         with contextlib.suppress(OSError):
@@ -446,7 +446,7 @@ def _worker_main(
 
 def free_share(setup: TrackingSetup, slot: WorkerSlot) -> int | None:
     """Bytes of memory for a worker among others; None = all that is free."""
-    if slot.share >= 1:
+    if slot.share >= 1 or setup.model is None:
         return None
     from mosam.engine.capacity import free_memory
 

@@ -9,12 +9,15 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.datasets.select import split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
 from mosam.policies.base import convert, parse_tracker
 from mosam.system import plugins
 from mosam.tracking.events import Progress
 from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot
+from mosam.tracking.outside.load import elsewhere
+from mosam.tracking.outside.tracker import OutsideTracker
 from mosam.tracking.plan import PlannedRun, RunOptions, plan_runs
 from mosam.tracking.run import RunResult
 
@@ -49,9 +52,14 @@ class PlannedRunSpec:
         options = planned.options
         root = find_root(DATASETS.canonical(options.dataset), options.root)
         model = planned.model
-        if Path(model).exists():
+        if model and Path(model).exists():
             model = str(Path(model).absolute())
-        options = dataclasses.replace(options, root=None if root is None else Path(root).absolute(), model=model)
+        options = dataclasses.replace(
+            options,
+            root=None if root is None else Path(root).absolute(),
+            model=model or None,
+            tracker=None if options.tracker is None else ",".join(map(elsewhere, split_list(options.tracker))),
+        )
         labels = [run.policy.label for run in plan_runs(options)]
         return cls(options, labels.index(planned.policy.label), plugins.named())
 
@@ -70,20 +78,23 @@ class PlannedRunSpec:
         return self.planned.dataset
 
     @property
-    def policy(self) -> MemoryPolicy:
+    def policy(self) -> MemoryPolicy | OutsideTracker:
         """See `mosam.tracking.launch.worker.RunSpec`."""
         return self.planned.policy
 
     def open(self, slot: WorkerSlot) -> TrackingSetup:
         """See `mosam.tracking.launch.worker.RunSpec`."""
         from mosam.datasets.decoders import use_decoder
+
+        use_decoder(self.options.decoder)
+        planned = self.planned
+        if isinstance(planned.policy, OutsideTracker):
+            return TrackingSetup(planned.dataset, None, planned.policy, None, planned.output)
         from mosam.model.checkpoints import load_model
         from mosam.model.threads import limit_threads
 
-        use_decoder(self.options.decoder)
         if slot.device in (None, "cpu"):
             limit_threads(slot.threads)
-        planned = self.planned
         if slot.device is not None:
             planned = dataclasses.replace(planned, options=dataclasses.replace(self.options, device=slot.device))
         model = planned.load(load_model)
@@ -130,7 +141,7 @@ def prepare(
         from mosam.tracking.launch.tasks import run_tasks
 
         return partial(_call, run_tasks, PlannedRunSpec.of(planned), _launcher(name, values, planned.out), shared)
-    slots = local_slots(options)
+    slots = local_slots(options, network=bool(planned.model))
     if len(slots) > 1:
         from mosam.tracking.launch.local import run_workers
 
@@ -144,16 +155,23 @@ def _call(run: Callable[..., RunResult], spec: RunSpec, where: Any, shared: dict
     return run(spec, where, progress=progress, **shared)
 
 
-def local_slots(options: RunOptions) -> list[WorkerSlot]:
-    """Workers on this machine that a command asks for; none = this process alone, as its device says."""
+def local_slots(options: RunOptions, *, network: bool = True) -> list[WorkerSlot]:
+    """Workers on this machine that a command asks for; none = this process alone, as its device says.
+
+    Args:
+        options: of the command.
+        network: whether the tracker has one; without it, no device is looked for.
+    """
     from mosam.tracking.launch.local import cpu_slots, gpu_slots
 
-    if options.gpus is not None:
+    if network and options.gpus is not None:
         from mosam.model.devices import count_gpus
 
         return gpu_slots(options.gpus, count_gpus())
     if options.jobs is None or options.jobs < 2:
         return []
+    if not network:
+        return cpu_slots(options.jobs)
     from mosam.model.devices import choose_device
 
     return cpu_slots(options.jobs) if choose_device(options.device).type == "cpu" else []

@@ -27,7 +27,6 @@ from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot, che
 from mosam.tracking.loop import track_sequences
 from mosam.tracking.run import (
     RunResult,
-    choose_lanes,
     describe_jobs,
     environment_of,
     find_work,
@@ -88,13 +87,15 @@ def do_task(task: TaskSpec) -> str | None:
         setup = _setup(task)
         settings = setup.settings()
         same_settings(task.expected, settings, str(folder))
-        lanes, _ = choose_lanes(setup.model, setup.policy, task.max_lanes)
+        tracker = setup.tracker
+        tracker.check()
+        lanes, _ = tracker.choose_lanes(task.max_lanes)
         _describe(task, setup, settings, lanes)
         left = [job for job in task.jobs if not is_ready(folder, job.name, task.run)]
         attempt = secrets.token_hex(4)
         sink = WorkerResultSink(folder, settings, lambda name: f"{task.run}-{attempt}", lambda *what: None)
         track_sequences(
-            setup.dataset, setup.model, setup.policy, setup.parity, setup.options, sink, Lanes(JobQueue(left), lanes),
+            setup.dataset, tracker, setup.options, sink, Lanes(JobQueue(left), lanes),
             lambda *arguments, **named: None, log=task.log,
         )  # fmt: skip
     except (MosamError, ValueError, OSError) as error:
@@ -115,7 +116,7 @@ def _describe(task: TaskSpec, setup: TrackingSetup, settings: RunSettings, lanes
     target = Path(task.folder) / f"{DESCRIBED}{task.run}"
     if target.exists():
         return
-    described = Described(settings, environment_of(setup.model, lanes))
+    described = Described(settings, environment_of(setup.tracker, lanes))
     Inside(task.folder).write_text(target.name, json.dumps(asdict(described), default=str))
 
 

@@ -17,6 +17,7 @@ from mosam.results.folder import StoreError, writing
 from mosam.results.record import RunSettings
 from mosam.system.files import Inside
 from mosam.tracking.run import describe_settings
+from mosam.tracking.tracker import Tracker, tracker_of
 
 if TYPE_CHECKING:
     from mosam.codecs import CodecOptions
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mosam.engine.parity import Parity
     from mosam.model.backbone import Backbone
     from mosam.policies.base import MemoryPolicy
+    from mosam.tracking.outside.tracker import OutsideTracker
 
 PROBE = ".shared-"  # a file by which a worker knows that it sees the folder of whoever sent it
 PATIENCE = 20.0  # seconds until a network file system shows what another machine wrote
@@ -46,17 +48,22 @@ class WorkerSlot:
 
 @dataclass(frozen=True, slots=True)
 class TrackingSetup:
-    """What `mosam.run` gets, ready in a worker."""
+    """What `mosam.run` gets, ready in a worker; no network where the tracker needs none."""
 
     dataset: Dataset
-    model: Backbone
-    policy: MemoryPolicy
-    parity: Parity
+    model: Backbone | None
+    policy: MemoryPolicy | OutsideTracker
+    parity: Parity | None
     options: CodecOptions
+
+    @property
+    def tracker(self) -> Tracker:
+        """What tracks."""
+        return tracker_of(self.model, self.policy, self.parity)
 
     def settings(self) -> RunSettings:
         """What the results depend on."""
-        return describe_settings(self.dataset, self.model, self.policy, parity=self.parity, options=self.options)
+        return describe_settings(self.dataset, self.tracker, options=self.options)
 
 
 class RunSpec(Protocol):
@@ -67,11 +74,11 @@ class RunSpec(Protocol):
         """The sequences."""
 
     @property
-    def policy(self) -> MemoryPolicy:
+    def policy(self) -> MemoryPolicy | OutsideTracker:
         """The tracker."""
 
     def open(self, slot: WorkerSlot) -> TrackingSetup:
-        """Loads the network there."""
+        """Loads the network there, if there is one."""
 
 
 def cores() -> int:

@@ -1,0 +1,1 @@
+"""Trackers that are no memory policies: classes with `init` and `update`, and programs that speak TraX or `folder`."""
