@@ -40,7 +40,7 @@ class OutsideTracker(ABC):
 
     def __init__(self, name: str, options: Mapping[str, Any], limits: Limits):
         if not _NAME.fullmatch(name):
-            raise MosamError(f"tracker {name!r}: expected a name of letters, digits and _ . : + - and blanks; rename it")
+            raise MosamError(f"tracker {name!r}: expected letters, digits and _ . : + - and blanks; rename it")
         self.name, self.options, self.limits = name, dict(options), limits
 
     @property

@@ -98,7 +98,7 @@ def test_benchmarks_of_files_of_masks_of_resets_and_of_anchors(tmp_path, write):
     rows = list(read_trajectory(tmp_path / "supervised/baseline/a/a_001.txt"))
     assert [row.code for row in rows if isinstance(row, Special)] == [1, 2, 0, 0, 0, 0] * 3 + [1, 2]
     tracker = load_tracker(write(tmp_path), frame_timeout=LONG)
-    write_squares(tmp_path / "anchors", "a", 20, anchors={0: 1, 19: -1})
+    write_squares(tmp_path / "anchors", "a", 20, anchors={0: 1, 19: -1}, kind="mask")
     multistart = load_dataset("vot2022-st", root=tmp_path / "anchors")
     assert track(tracker, tmp_path / "multistart", multistart).failed == {}
     regions = list(read_trajectory(tmp_path / "multistart/baseline/a/a_00000019.bin"))
@@ -307,7 +307,7 @@ def test_what_cannot_start_is_told_before_anything_is_written(tmp_path):
     with pytest.raises(MosamError, match="takes no options here"):
         load_tracker(f"{path}:Square[a=1]")
     path.write_text("[..]\nprotocol = trax\ncommand = true\n")
-    with pytest.raises(MosamError, match=r"tracker '\.\.': expected a name of letters"):
+    with pytest.raises(MosamError, match=r"tracker '\.\.': expected letters"):
         load_tracker(f"{path}:..")
     (tmp_path / "folder.ini").mkdir()
     with pytest.raises(DataError, match="expected a file, got a folder"):
