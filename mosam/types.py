@@ -171,12 +171,36 @@ class MotionNeeds:
         sparse, dense: names of estimators, or `off`.
         points: points of a forecast.
         distractors: also keep a map of distractors (`mosam.motion.distractors`); reads the flow to frame t.
+        tracker: name of a point tracker, or `off`: candidates can be followed back (`mosam.motion.retrace`).
+        frames: how far, and
+        skip_current: from the frame before the current one, as HiM2SAM's program does.
     """
 
     sparse: str
     dense: str
     points: int
     distractors: bool = False
+    tracker: str = "off"
+    frames: int = 0
+    skip_current: bool = False
+
+    @property
+    def forecasts(self) -> bool:
+        """Motion between two frames is read."""
+        return self.sparse != "off" or self.dense != "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Retraced:
+    """How well a mask's points, followed back in time, meet the mask that was shown there.
+
+    Attributes:
+        dice: soft Dice of a heat map of the points and the old mask, in [0, 1].
+        box: IoU of the boxes of the two, in [0, 1].
+    """
+
+    dice: float
+    box: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)

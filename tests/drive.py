@@ -50,6 +50,9 @@ class Side:
     def alternatives(self):
         return self._alternatives
 
+    def together(self):
+        raise AssertionError("one track knows of no others")
+
     def probability(self):
         return 0.9
 

@@ -84,6 +84,11 @@ def build_model(
     return model
 
 
+def point_scores(t: int) -> list[float]:
+    """What a point tracker is made to say of three masks on frame `t`, in [0, 1]."""
+    return [float(score) / 100 for score in np.random.RandomState(1000 + t).randint(0, 101, 3)]
+
+
 @dataclass(frozen=True)
 class Case:
     """One run of an official program.
@@ -98,6 +103,7 @@ class Case:
         iou, presence, shrink: of `build_model`; found by trial so that the run takes every branch.
         options: of the policy, where the program did not run with its defaults.
         network: `mini`, or `sam2.0-mini`.
+        seed: of its weights.
     """
 
     name: str
@@ -111,10 +117,11 @@ class Case:
     holes: bool = True
     options: tuple[tuple[str, Any], ...] = ()
     network: str = "mini"
+    seed: int = 6
 
     def model(self) -> Any:
         """The library model of this case."""
-        return build_model(SEED, self.iou, self.presence, self.shrink, self.network)
+        return build_model(self.seed, self.iou, self.presence, self.shrink, self.network)
 
     @property
     def file(self) -> str:
@@ -136,9 +143,12 @@ class Case:
         return Prompt(1, box=np.array([x, y, columns[-1] + 1 - x, rows[-1] + 1 - y]))
 
 
-SEED = 6
 SAMURAI_IOU, SAMURAI_SHRINK = (60.0, (0.0, -13.3, -11.5, -18.3)), (0.6, 0.9, 0.65, 0.8)
-HIM2SAM = (("codes", "reversed"), ("pointers", "shifted"), ("mark_distance", 0.25), ("stable_frames", 6))
+DEFECTS = (("codes", "reversed"), ("pointers", "shifted"))  # of HiM2SAM's program
+HIM2SAM = (*DEFECTS, ("mark_distance", 0.25), ("stable_frames", 6))
+POINTS = (("points", "lk"), ("clip", "previous"))  # what it says is `point_scores`
+SEED_9 = {"iou": (60.0, (0.0, 7.0, 14.5, 26.0)), "presence": (40.0, -21.4), "shrink": (0.6, 0.7, 0.7, 0.7), "seed": 9}
+SEED_7 = {"iou": (40.0, (0.0, 8.2, -8.0, -8.6)), "presence": (40.0, -16.6), "shrink": (0.6, 1.0, 0.7, 0.8), "seed": 7}
 CASES = (
     Case("samurai-box", "samurai", "box", True, SAMURAI_IOU, (40.0, 22.6), SAMURAI_SHRINK),
     Case("samurai-mask", "samurai", "mask", False, SAMURAI_IOU, (40.0, 23.7), SAMURAI_SHRINK),
@@ -177,5 +187,17 @@ CASES = (
         SAMURAI_SHRINK,
         options=HIM2SAM,
     ),
+    Case(
+        "him2sam-points",
+        "him2sam",
+        "mask",
+        False,
+        (60.0, (0.0, -11.3, -10.2, -17.3)),
+        (40.0, 23.7),
+        SAMURAI_SHRINK,
+        options=HIM2SAM + POINTS,
+    ),
+    Case("him2sam-seed9", "him2sam", "mask", False, options=HIM2SAM + POINTS, **SEED_9),
+    Case("him2sam-default", "him2sam", "mask", False, options=DEFECTS + POINTS, **SEED_7),
     Case("sam2.0-box", "sam2", "box", True, SAMURAI_IOU, (40.0, 33.0), SAMURAI_SHRINK, network="sam2.0-mini"),
 )

@@ -17,6 +17,7 @@ from mosam.engine.parity import Parity
 from mosam.engine.predict import Predictor
 from mosam.engine.records import Video, active, begun
 from mosam.engine.remember import Memorizer
+from mosam.engine.retrace import retracer_of
 from mosam.engine.track import Track
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
@@ -80,8 +81,11 @@ class Engine:
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)
         self._motion, self._motion_side = policy.motion(), max(sizes.mask, MOTION_SIDE)
-        self._predictor = Predictor(self.runner, policy, log=log)
-        self._memorizer = Memorizer(self.runner, policy, self._composer, motion_side=self._motion_side, log=log)
+        retracer = retracer_of(self._motion)
+        self._predictor = Predictor(self.runner, policy, retracer, log=log)
+        self._memorizer = Memorizer(
+            self.runner, policy, self._composer, retracer, motion_side=self._motion_side, log=log
+        )
         self._numbers = itertools.count()
         self._open: set[Video] = set()
 
@@ -165,7 +169,8 @@ class Engine:
         """A stream that estimates the motion this policy reads, for a reader thread; None where it reads none."""
         if self._motion is None:
             return None
-        return MotionStream(MotionSettings(self._motion.sparse, self._motion.dense, self._motion_side))
+        needs = self._motion
+        return MotionStream(MotionSettings(needs.sparse, needs.dense, self._motion_side, needs.frames))
 
     def step(
         self,

@@ -15,6 +15,7 @@ from mosam.engine.records import FrameResult, Video
 from mosam.engine.track import FrameMask, Track
 from mosam.engine.transfer import download, to_host
 from mosam.model.constants import OVERLAP_LOGIT
+from mosam.policies.base import Entry
 from mosam.types import FrameOutput, Mask, ObjectOutput, Size
 
 
@@ -137,9 +138,15 @@ class StepMasks:
 
     def __init__(self, composer: FrameComposer, written: Sequence[FrameResult]):
         self._composer = composer
-        self._visible = [w for w in written if w.entry.kind == "track" and w.entry.area > 0]
+        self._followed = [w for w in written if w.entry.kind == "track"]
+        self._visible = [w for w in self._followed if w.entry.area > 0]
         self._chosen: dict[int, Mask] = {}
         self._alternatives: dict[int, NDArray[np.bool_]] = {}
+
+    def together(self, w: FrameResult) -> tuple[Entry, ...]:
+        """Of the best hypothesis of each object of its video."""
+        best = {id(one.track): one.entry for one in reversed(self._followed) if one.video is w.video}
+        return tuple(reversed(best.values()))
 
     def chosen(self, w: FrameResult) -> Mask:
         """(H, W) bool."""
@@ -193,6 +200,10 @@ class FullSizeMasks:
     def at_network_size(self) -> NDArray[np.bool_]:
         """See `mosam.policies.base.ImageSide`."""
         return self._masks.at_network_size(self._written)
+
+    def together(self) -> tuple[Entry, ...]:
+        """See `mosam.policies.base.ImageSide`."""
+        return self._masks.together(self._written)
 
     def probability(self) -> float:
         """See `mosam.policies.base.ImageSide`."""

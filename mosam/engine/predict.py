@@ -13,6 +13,7 @@ from mosam.engine.candidates import DecodedCandidate, decision_log, decoded_cand
 from mosam.engine.decodes import Decodes
 from mosam.engine.model_runner import Conditioned, ModelRunner
 from mosam.engine.records import FrameResult, Row, Video, by_track
+from mosam.engine.retrace import Retracer
 from mosam.engine.transfer import upload_index
 from mosam.model.backbone import ImageFeatures
 from mosam.model.constants import ABSENT_LOGIT
@@ -28,11 +29,12 @@ class Predictor:
     Args:
         runner: the network and the memories.
         policy: what decides.
+        retracer: lets it follow candidates back, or None.
         log: note what was read and chosen.
     """
 
-    def __init__(self, runner: ModelRunner, policy: MemoryPolicy, *, log: bool):
-        self._runner, self._policy, self._log = runner, policy, log
+    def __init__(self, runner: ModelRunner, policy: MemoryPolicy, retracer: Retracer | None, *, log: bool):
+        self._runner, self._policy, self._retracer, self._log = runner, policy, retracer, log
         self._parity, self._pointers = runner.parity, runner.bank.pointers
         self._motion = policy.motion()
 
@@ -116,6 +118,9 @@ class Predictor:
         groups, guides = by_track(rows), self._guides(rows)
         free = self._free(features, rows, guides)
         offers = [decoded_candidates(free, "free", {i: i for i in members}, members, guides) for members in groups]
+        if self._retracer is not None:
+            pairs = zip(groups, offers, strict=True)
+            offers = [self._retraceable(self._retracer, rows, members, own) for members, own in pairs]
         for members, own in zip(groups, offers, strict=True):
             self._skip_guided_decode(rows, members, own, guides)
         for own, more in zip(offers, self._guided(features, rows, free.top, groups, guides), strict=True):
@@ -126,6 +131,14 @@ class Predictor:
         self._store_chosen_pointers(written)
         return written
 
+    @staticmethod
+    def _retraceable(
+        retracer: Retracer, rows: Sequence[Row], members: Sequence[int], offers: Sequence[DecodedCandidate]
+    ) -> list[DecodedCandidate]:
+        """Candidates of one object, each decode's with a way back."""
+        decodes = [[offer for offer in offers if offer.candidate.hypothesis == h] for h in range(len(members))]
+        return [one for i, own in zip(members, decodes, strict=True) for one in retracer.offer(rows[i], own)]
+
     def _guides(self, rows: Sequence[Row]) -> list[MotionPrompt | None]:
         """The guide of each row's object."""
         guides = {id(row.track): self._guide(row) for row in rows if row.hypothesis == 0}
@@ -133,7 +146,7 @@ class Predictor:
 
     def _guide(self, row: Row) -> MotionPrompt | None:
         """What the policy makes of motion for this object."""
-        if self._motion is None:
+        if self._motion is None or not self._motion.forecasts:
             return None
         needs, video, track = self._motion, row.video, row.track
 

@@ -11,6 +11,7 @@ from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.model_runner import MemoryJob, ModelRunner
 from mosam.engine.output import FrameComposer, FullSizeMasks, StepMasks
 from mosam.engine.records import FrameResult, by_track
+from mosam.engine.retrace import Retracer
 from mosam.engine.track import FrameMask, Hypothesis
 from mosam.engine.transfer import download
 from mosam.model.backbone import ImageFeatures
@@ -26,14 +27,22 @@ class Memorizer:
         runner: the network and the memories.
         policy: what decides.
         composer: makes the full-size masks that a policy may look at.
+        retracer: keeps the last masks for it, or None.
         motion_side: side of the planes kept for motion.
         log: keep what the policy notes.
     """
 
     def __init__(
-        self, runner: ModelRunner, policy: MemoryPolicy, composer: FrameComposer, *, motion_side: int, log: bool
+        self,
+        runner: ModelRunner,
+        policy: MemoryPolicy,
+        composer: FrameComposer,
+        retracer: Retracer | None,
+        *,
+        motion_side: int,
+        log: bool,
     ):
-        self._runner, self._policy, self._composer = runner, policy, composer
+        self._runner, self._policy, self._composer, self._retracer = runner, policy, composer, retracer
         self._bank: MemoryBank = runner.bank
         self._motion, self._motion_side, self._log = policy.motion(), motion_side, log
 
@@ -47,8 +56,12 @@ class Memorizer:
         masks, groups = StepMasks(self._composer, written), by_track(written)
         for members in groups:
             self._advance([written[i] for i in members], masks, features)
-        if self._motion is not None:
-            self._keep_for_motion([written[members[0]] for members in groups], self._motion)
+        best = [written[members[0]] for members in groups]
+        if self._motion is not None and self._motion.forecasts:
+            self._keep_for_motion(best, self._motion)
+        if self._retracer is not None:
+            for w in best:
+                self._retracer.keep(w.track, self._runner.shown(w.low_res[w.index][None, None])[0, 0])
 
     def _encode(self, written: Sequence[FrameResult], features: ImageFeatures) -> None:
         if not written:

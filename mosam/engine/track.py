@@ -65,6 +65,7 @@ class Track:
         hypotheses: best first; empty until the first prompt.
         probability: (side, side) of the object on the previous frame, for motion; None before the first.
         distractors: (side, side) how surely each cell shows what was seen beside it, where the policy asked for it.
+        shown: (mask, mask) logits of the last frames, newest first, where the policy asked for a point tracker.
     """
 
     info: TrackInfo
@@ -72,6 +73,7 @@ class Track:
     hypotheses: list[Hypothesis] = field(default_factory=list)
     probability: NDArray[np.float32] | None = None
     distractors: NDArray[np.float32] | None = None
+    shown: tuple[Tensor, ...] = ()
 
     @property
     def started(self) -> bool:

@@ -1,12 +1,13 @@
-"""What a motion estimator is: two small protocols, and how one is named.
+"""What a motion estimator is: three small protocols, and how one is named.
 
-Motion is estimated between two neighboring pictures without knowing any object, so it is computed once for all objects
-and ahead of time. A trained point tracker or flow network plugs in by name: registered here, or as
-`package.module:Class` of the user's own.
+Motion between two neighboring pictures is estimated without knowing any object, so it is computed once for all objects
+and ahead of time; a point tracker follows given points over several pictures when it is asked to. A trained point
+tracker or flow network plugs in by name: registered here, or as `package.module:Class` of the user's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -57,8 +58,25 @@ class FlowEstimator(Protocol):
         """
 
 
+class PointTracker(Protocol):
+    """Given points over several pictures."""
+
+    def follow(
+        self, clip: Sequence[NDArray[np.uint8]], points: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Where points of the first picture are in every picture.
+
+        Args:
+            clip: T >= 1 RGB pictures (h, w, 3) of one size, in the order of the walk, which may lead back in time.
+            points: (N, 2) x, y in pixels of the first one; pixel centers are whole numbers.
+        Returns:
+            (T, N, 2) float32 places, the first being `points`, and (T, N) bool whether a point is seen there.
+        """
+
+
 POINT_ESTIMATORS: Registry[type[PointEstimator]] = Registry("point estimator", "mosam.motion")
 FLOW_ESTIMATORS: Registry[type[FlowEstimator]] = Registry("flow estimator", "mosam.motion")
+POINT_TRACKERS: Registry[type[PointTracker]] = Registry("point tracker", "mosam.motion")
 
 
 def find_estimator(registry: Registry[T], name: str) -> T:

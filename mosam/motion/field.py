@@ -12,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mosam.errors import MosamError
-from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, FlowEstimator, PointEstimator, find_estimator
+from mosam.motion.base import (
+    FLOW_ESTIMATORS,
+    POINT_ESTIMATORS,
+    POINT_TRACKERS,
+    FlowEstimator,
+    PointEstimator,
+    PointTracker,
+    find_estimator,
+)
 from mosam.types import Image
 
 WORKING_SIDE = 640  # longer side of the picture motion is estimated on; smaller pictures are not enlarged
@@ -28,11 +36,13 @@ class MotionSettings:
         sparse: a point estimator's name, or `off`.
         dense: a flow estimator's name, or `off`.
         side: side of the grid the flow is sampled on.
+        frames: pictures that are kept before the current one, for a point tracker.
     """
 
     sparse: str
     dense: str
     side: int
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,13 +68,17 @@ class Motion:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionPair:
-    """What is known when a frame arrives: the motion from the one before; None on the first frame."""
+    """What is known when a frame arrives: the motion from the one before; None on the first frame.
+
+    `clip` has the working pictures of this frame and those before it, newest first, as many as a point tracker may want.
+    """
 
     current: Motion | None
+    clip: tuple[NDArray[np.uint8], ...] = ()
 
 
 class MotionStream:
-    """Motion along one video; keeps the last working picture and nothing else.
+    """Motion along one video; keeps the last working picture, for a point tracker those before it, and nothing else.
 
     Args:
         settings: estimators to run. They are built on the first frame.
@@ -75,15 +89,15 @@ class MotionStream:
         self._points: PointEstimator | None = None
         self._flow: FlowEstimator | None = None
         self._built = False
-        self._picture: NDArray[np.uint8] | None = None
+        self._clip: tuple[NDArray[np.uint8], ...] = ()  # newest first
 
     def push(self, image: Image) -> MotionPair:
         """Motion that ends at this frame; frames must come in order."""
         self._build()
         picture = _working_picture(image)
-        current = None if self._picture is None else self._between(self._picture, picture)
-        self._picture = picture
-        return MotionPair(current)
+        current = self._between(self._clip[0], picture) if self._clip else None
+        self._clip = (picture, *self._clip)[: 1 + self.settings.frames]
+        return MotionPair(current, self._clip if self.settings.frames else ())
 
     def _build(self) -> None:
         if not self._built:
@@ -119,6 +133,14 @@ def build_estimators(sparse: str, dense: str) -> tuple[PointEstimator | None, Fl
         if estimator is not None and not callable(getattr(estimator, method, None)):
             raise MosamError(f"{name}: expected a class with {method}(previous, current), got {type(estimator)}")
     return points, flow
+
+
+def build_tracker(name: str) -> PointTracker:
+    """A point tracker by name; errors as `build_estimators`."""
+    tracker = find_estimator(POINT_TRACKERS, name)()
+    if not callable(getattr(tracker, "follow", None)):
+        raise MosamError(f"{name}: expected a class with follow(clip, points), got {type(tracker)}")
+    return tracker
 
 
 @lru_cache(maxsize=4)

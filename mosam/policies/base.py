@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from mosam.errors import MosamError, UnknownNameError
 from mosam.registry import Registry
 from mosam.system.option_names import DELETED, present_options
-from mosam.types import Forecast, Mask, MotionNeeds, Size
+from mosam.types import Forecast, Mask, MotionNeeds, Retraced, Size
 
 POLICIES: Registry[type[MemoryPolicy]] = Registry(
     "tracker", "mosam.policies", accepts=lambda item: isinstance(item, type) and issubclass(item, MemoryPolicy)
@@ -206,6 +206,8 @@ class Candidate:
         motion_iou: IoU with the mask that motion expects; None where the guide gave none.
         motion_trust: how far to trust that mask, in [0, 1].
         distractors: mean of the distractor map over its pixels, in [0, 1]; None where there is no map.
+        retraced: follows its points back when called and says how well they meet the mask shown some frames ago; None
+            where the policy's motion names no point tracker.
     """
 
     hypothesis: int
@@ -218,6 +220,7 @@ class Candidate:
     motion_iou: float | None = None
     motion_trust: float = 0.0
     distractors: float | None = None
+    retraced: Callable[[], Retraced] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +245,7 @@ class Choice:
 
 
 class ImageSide(Protocol):
-    """Masks of the finished frame at video size, computed only when asked for."""
+    """Masks of the finished frame at video size, computed only when asked for, and what else is on it."""
 
     def chosen(self) -> Mask:
         """(H, W) the mask that is shown."""
@@ -255,6 +258,9 @@ class ImageSide(Protocol):
 
     def at_network_size(self) -> NDArray[np.bool_]:
         """(1 + K, image, image) the chosen candidate, then the others, at network input size; no hole filling."""
+
+    def together(self) -> tuple[Entry, ...]:
+        """Entries of all objects of the video that are followed on this frame, this one among them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

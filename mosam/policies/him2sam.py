@@ -2,9 +2,11 @@
 
 Source: its program, LouisFinner/HiM2SAM at 9e7d3fc (`sam2_base.py`, configuration `lasot/sam2.1_hiera_l`). A frame is
 marked when the decoder is sure of one of its masks, its area is as before, and another mask shows something far away
-from the chosen one. What the program does beside this is left out: a point tracker (CoTracker3) that has a say in
-doubtful frames. Two defects of it are options: the temporal vectors of the short memory are counted from the wrong end,
-and pointers are counted from the newest short frame instead of the present one.
+from the chosen one. On doubtful frames a point tracker has a say: points of the three masks are followed back over some
+frames and compared with the mask shown there (`points=lk`; the program's CoTracker3 is `points=cotracker`). Three
+defects of the program are options: the temporal vectors of the short memory are counted from the wrong end, pointers
+are counted from the newest short frame instead of the present one, and points of frame t are looked for on the picture
+of frame t - 1 (`clip=previous`); `cotracker-dim` gets pictures of 1/255 the contrast, as there.
 
 Seven of its nine published configurations name a marking method that does not exist, and mark nothing: `method=off`.
 """
@@ -37,7 +39,7 @@ from mosam.policies.base import (
 from mosam.policies.components import largest_component
 from mosam.policies.kalman import BoxTrust
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots
-from mosam.types import Mask
+from mosam.types import Mask, MotionNeeds, Retraced
 
 AREAS = 300  # newest areas that are looked at
 AREA_COUNT = 10  # newest of them that are not 0, whose median is the usual area
@@ -60,6 +62,12 @@ class Him2SamConfig:
         motion_weight: share of the Kalman agreement in the choice.
         stable_frames: good frames in a row before the filter has a say.
         stable_iou: predicted IoU that makes a frame good; below it the filter starts again.
+        points: point tracker that has a say on doubtful frames: `lk`, `cotracker`, `package.module:Class`, or `off`.
+        points_weight: its share in the choice.
+        points_below: a frame is doubtful if its score (before the filter has a say: its predicted IoU) is below this.
+        points_frames: how far points are followed back.
+        points_dice: share of the soft Dice in what the points say; the rest is the IoU of boxes.
+        clip: points start on the picture of the `current` frame, or of the `previous` one as in the program.
         presence: masks are kept where the presence logit is above this (the memory's own test stays at 0).
         memory_iou: a frame is a short memory if its predicted IoU is above this,
         memory_presence: and its presence logit above this.
@@ -79,6 +87,10 @@ class Him2SamConfig:
         "motion_weight": (0, 1),
         "stable_frames": (1, 10_000),
         "stable_iou": (0, 1),
+        "points_weight": (0, 1),
+        "points_below": (0, 1),
+        "points_frames": (1, 100),
+        "points_dice": (0, 1),
         "presence": (-100, 100),
         "memory_iou": (0, 1),
         "memory_presence": (-100, 100),
@@ -96,6 +108,12 @@ class Him2SamConfig:
     motion_weight: float = 0.15
     stable_frames: int = 15
     stable_iou: float = 0.3
+    points: str = "off"
+    points_weight: float = 0.25
+    points_below: float = 0.8
+    points_frames: int = 5
+    points_dice: float = 0.7
+    clip: Literal["current", "previous"] = "current"
     presence: float = -1.0
     memory_iou: float = 0.5
     memory_presence: float = 0.0
@@ -139,15 +157,22 @@ class Him2Sam(MemoryPolicy):
     Config = Him2SamConfig
     about = About(
         memory="a frame marked as distinguishing the object from a distant one, and good frames at a distance",
-        mask="as `samurai`",
-        parameters="HiM2SAM's large LaSOT configuration without its point tracker; `method=off` is what seven of its "
-        "nine configurations do; `codes=reversed,pointers=shifted` reproduce defects of its program",
+        mask="as `samurai`; with `points=lk` or `cotracker`, points followed back have a say on doubtful frames",
+        parameters="HiM2SAM's large LaSOT configuration, its point tracker off; `method=off` is what seven of its nine "
+        "configurations do; `codes=reversed,pointers=shifted,clip=previous` reproduce defects of its program",
     )
     needs_boxes = True
 
     def __init__(self, config: Him2SamConfig):
         super().__init__(config)
         self.presence_threshold = config.presence
+
+    def motion(self) -> MotionNeeds | None:
+        """A point tracker for doubtful frames."""
+        c = self.config
+        if c.points == "off":
+            return None
+        return MotionNeeds("off", "off", 0, tracker=c.points, frames=c.points_frames, skip_current=c.clip == "previous")
 
     def live_features(self, info: TrackInfo) -> int:
         """The prompted frame, marks, and what a walk back in steps of the gap may meet."""
@@ -175,8 +200,8 @@ class Him2Sam(MemoryPolicy):
         return ReadPlan(slots, self._pointers(state, now), track.pointer_span(t))
 
     def choose(self, states: Sequence[Him2SamState], t: int, candidates: Sequence[Candidate]) -> list[Choice]:
-        """As SAMURAI; notes whether the scores allow a mark."""
-        state, config = states[0], self.config
+        """As SAMURAI, points consulted in doubt; notes whether the scores allow a mark."""
+        state, config, log = states[0], self.config, dict[str, object]()
         iou = np.array([candidate.iou for candidate in candidates])
         best, trust = state.trust.choose(
             iou,
@@ -184,9 +209,10 @@ class Him2Sam(MemoryPolicy):
             weight=config.motion_weight,
             stable_frames=config.stable_frames,
             stable_iou=config.stable_iou,
+            doubt=lambda scores, first: self._in_doubt(scores, first, candidates, log),
         )
         state = replace(state, trust=trust, sure=self._sure(iou, best, trust))
-        return [Choice(best, state, log={"motion": trust.agreement, "stable": trust.stable})]
+        return [Choice(best, state, log=log | {"motion": trust.agreement, "stable": trust.stable})]
 
     def memorized(self, state: Him2SamState, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if it is good, and mark it if it tells the object from something far away."""
@@ -203,6 +229,16 @@ class Him2Sam(MemoryPolicy):
         if marked:
             state = replace(state, marks=(*state.marks, entry))
         return replace(self._keep(state, t), log={"marked": marked})
+
+    def _in_doubt(self, scores: np.ndarray, best: int, candidates: Sequence[Candidate], log: dict[str, object]) -> int:
+        """The best candidate again, by scores and points, if it is not good enough by scores alone."""
+        c = self.config
+        if c.points == "off" or (candidates[best].iou >= c.stable_iou and scores[best] >= c.points_below):
+            return best
+        ways = [Retraced(0, 0) if one.retraced is None else one.retraced() for one in candidates]
+        points = np.array([c.points_dice * one.dice + (1 - c.points_dice) * one.box for one in ways])
+        log["points"] = points.tolist()
+        return int((c.points_weight * points + (1 - c.points_weight) * scores).argmax())
 
     def _sure(self, iou: np.ndarray, best: int, trust: BoxTrust) -> bool:
         config, (first, second) = self.config, np.sort(iou)[::-1][:2]

@@ -8,7 +8,7 @@ Source: Wojke et al., DeepSORT, 2017, with the constants of the SAMURAI program 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -96,6 +96,7 @@ class BoxTrust:
         weight: float,
         stable_frames: int,
         stable_iou: float,
+        doubt: Callable[[NDArray[np.float64], int], int] | None = None,
     ) -> tuple[int, BoxTrust]:
         """Highest predicted IoU until the filter is stable, then the mixture with its agreement.
 
@@ -105,6 +106,8 @@ class BoxTrust:
             weight: share of the agreement in the mixture.
             stable_frames: good frames in a row before the filter has a say.
             stable_iou: predicted IoU that makes a frame good; below it the filter starts again.
+            doubt: given the (K,) scores and the index of the best, says again which one is; a filter that has no say
+                yet goes by the first, as in HiM2SAM's program.
         Returns:
             index of the chosen one, and what is known afterwards.
         """
@@ -113,15 +116,19 @@ class BoxTrust:
             return best, BoxTrust(BoxFilter.start(boxes[best]), 1)
         box_filter, stable, agreement = self.box_filter.predict(), self.stable, None
         if stable < stable_frames:
-            best = int(iou.argmax())
+            best = shown = int(iou.argmax())
             good, stable = iou[best] > stable_iou, stable + 1
+            if doubt is not None:
+                shown = doubt(iou, best)
         else:
             motion = np.array([box_filter.agreement(box) for box in boxes])
-            best = int((weight * motion + (1 - weight) * iou).argmax())
+            scores = weight * motion + (1 - weight) * iou
+            best = int(scores.argmax())
+            best = shown = best if doubt is None else doubt(scores, best)
             good, agreement = iou[best] >= stable_iou, float(motion[best])
         if good:
-            return best, BoxTrust(box_filter.update(boxes[best]), stable, agreement)
-        return best, BoxTrust(box_filter, 0, agreement)
+            return shown, BoxTrust(box_filter.update(boxes[best]), stable, agreement)
+        return shown, BoxTrust(box_filter, 0, agreement)
 
 
 def to_measurement(corners: NDArray[np.float64]) -> NDArray[np.float64]:

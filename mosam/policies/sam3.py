@@ -3,15 +3,18 @@
 Source: `sam3_tracker_base.py` of facebookresearch/sam3 at 99d02f2 (`use_memory_selection`, on by default there). A
 frame's score is its predicted IoU times the certainty that the object is there, 0 where it is not. The newest frames
 above a low threshold are read, and the last frame whatever it holds, each with the temporal vector of its rank;
-pointers come from the same frames, also by rank. Any network will do. The program averages scores over the objects of a
-video; here each object has its own.
+pointers come from the same frames, also by rank. Any network will do.
+
+Each object has its own score (`scope=object`). The program has one for all objects of a video (`scope=batch`): it means
+to average them, but multiplies a column of certainties with a row of predicted IoUs, so that the score is the mean
+certainty times the mean IoU.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from mosam.policies.base import (
     POLICIES,
@@ -36,11 +39,13 @@ class Sam3Config:
 
     Attributes:
         threshold: a frame is remembered if its score is above this.
+        scope: each `object` has its own score, or all of a video that are followed have one (`batch`), as the program.
     """
 
     RANGES: ClassVar[Ranges] = {"threshold": (0, 1)}
 
     threshold: float = 0.01
+    scope: Literal["object", "batch"] = "object"
 
     def __post_init__(self) -> None:
         check_ranges(self)
@@ -71,7 +76,7 @@ class Sam3(MemoryPolicy):
     Config = Sam3Config
     about = About(
         memory="the newest frames on which the object was seen, by rank",
-        parameters="SAM 3's own rule, for each object by itself",
+        parameters="SAM 3's own rule, for each object by itself; `scope=batch` is one score for a video, as its program",
     )
 
     def live_features(self, info: TrackInfo) -> int:
@@ -102,7 +107,7 @@ class Sam3(MemoryPolicy):
     def memorized(self, state: Sam3State, t: int, entry: Entry, image_side: ImageSide) -> Update:
         """Remember the frame if its score is above the threshold."""
         seen = state.seen
-        if score(entry) > self.config.threshold:
+        if score(*(image_side.together() if self.config.scope == "batch" else (entry,))) > self.config.threshold:
             seen = self.newest((*seen, entry), state.track.pointers - 1)
         return self._keep(replace(state, seen=seen, last=entry))
 
@@ -113,14 +118,16 @@ class Sam3(MemoryPolicy):
         return Update(state, state.conditioning + slots, state.conditioning + readable)
 
 
-def score(entry: Entry) -> float:
-    """How surely the object was seen and its mask is right, in [0, 1].
+def score(*entries: Entry) -> float:
+    """How surely objects were seen and their masks are right, in [0, 1].
 
     >>> round(score(Entry(3, "track", 2.0, 0.9, 50)), 3)
     0.685
+    >>> round(score(Entry(3, "track", 2.0, 0.9, 50), Entry(3, "track", -1.0, 0.5, 0)), 3)
+    0.267
     """
-    presence = 2 / (1 + math.exp(-entry.object_score)) - 1 if entry.object_score > 0 else 0.0
-    return presence * entry.iou
+    presence = [2 / (1 + math.exp(-entry.object_score)) - 1 if entry.object_score > 0 else 0.0 for entry in entries]
+    return sum(presence) * sum(entry.iou for entry in entries) / len(entries) ** 2
 
 
 def _readable(state: Sam3State) -> tuple[Entry, ...]:

@@ -125,9 +125,11 @@ class NetworkTracker:
         """See `Tracker.check`: estimators of motion are built once, so that a wrong name fails now."""
         needs = self.policy.motion()
         if needs is not None:
-            from mosam.motion.field import build_estimators
+            from mosam.motion.field import build_estimators, build_tracker
 
             build_estimators(needs.sparse, needs.dense)
+            if needs.tracker != "off":
+                build_tracker(needs.tracker)
 
     def settings(self) -> dict[str, Any]:
         """See `Tracker.settings`."""
@@ -209,7 +211,8 @@ def _estimators(policy: MemoryPolicy) -> list[type]:
     needs = policy.motion()
     if needs is None:
         return []
-    from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, find_estimator
+    from mosam.motion.base import FLOW_ESTIMATORS, POINT_ESTIMATORS, POINT_TRACKERS, find_estimator
 
-    points = [] if needs.sparse == "off" else [find_estimator(POINT_ESTIMATORS, needs.sparse)]
-    return [*points, *([] if needs.dense == "off" else [find_estimator(FLOW_ESTIMATORS, needs.dense)])]
+    found: list[type] = [] if needs.sparse == "off" else [find_estimator(POINT_ESTIMATORS, needs.sparse)]
+    found += [] if needs.dense == "off" else [find_estimator(FLOW_ESTIMATORS, needs.dense)]
+    return found + ([] if needs.tracker == "off" else [find_estimator(POINT_TRACKERS, needs.tracker)])

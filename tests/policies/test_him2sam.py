@@ -1,13 +1,20 @@
 """HiM2SAM's memory: the program's walk over all frames, and what marks a frame."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from drive import Offer, Side, drive, pointers, slots
+from fake_model import FakeBackbone
+from him2sam_points import Standing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mosam.engine.engine import Engine
 from mosam.policies.base import load_policy
 from mosam.policies.him2sam import reach_from
+from mosam.policies.kalman import BoxTrust
+from mosam.types import Prompt, Retraced
 
 SIZE = (40, 60)
 BOX = (10.0, 10.0, 30.0, 40.0)
@@ -59,6 +66,83 @@ def test_a_frame_is_marked_when_another_mask_shows_something_far_away(other, mar
     assert marks == ([2, 7, 12] if marked else [])  # the first frame has no usual area, then five apart
     if marked:
         assert (7, 6) in slots(steps[-1].plans[0]), "the newest mark has the vector of prompted frames"
+
+
+def chosen(policy, ious, points, frames=3, presence=4.0):
+    """The masks taken on frames 1 ... with these predicted IoUs, and these Dice of points; all boxes are equal."""
+    asked, choose = [], policy.choose
+
+    def with_points(states, t, candidates):
+        def way(k):
+            return lambda: asked.append((t, k)) or Retraced(points[k], 0.0)
+
+        return choose(states, t, [replace(one, retraced=way(k)) for k, one in enumerate(candidates)])
+
+    policy.choose = with_points
+    steps = drive(policy, lambda t, trace: Offer(ious, presence), frames)
+    return [step.choices[0].candidate for step in steps], asked
+
+
+@pytest.mark.parametrize(
+    ("ious", "points", "taken"),
+    [
+        ((0.85, 0.7, 0.1), (0.0, 1.0, 0.0), [0, 0, 0]),  # no doubt: nobody is asked
+        ((0.75, 0.7, 0.1), (0.0, 1.0, 0.0), [0, 1, 1]),  # 0.25 x 0.7 makes up for 0.75 x 0.05
+        ((0.75, 0.4, 0.1), (0.0, 1.0, 0.0), [0, 0, 0]),  # but not for 0.75 x 0.35
+        ((0.2, 0.15, 0.1), (0.0, 0.0, 1.0), [0, 2, 0]),  # the filter starts again, and its first frame asks nobody
+    ],
+)
+def test_points_have_a_say_on_doubtful_frames(ious, points, taken):
+    policy = load_policy("him2sam", points="lk", method="off", stable_frames=5)
+    candidates, asked = chosen(policy, ious, points)
+    assert candidates == taken
+    doubtful = {2} if ious[0] == 0.2 else {2, 3} if ious[0] < 0.8 else set()
+    assert {t for t, _ in asked} == doubtful
+
+
+def test_before_it_has_a_say_the_filter_goes_by_the_mask_that_the_scores_prefer():
+    boxes = [np.array(box) for box in ((10.0, 10.0, 30.0, 40.0), (100.0, 100.0, 160.0, 200.0), (0.0, 0.0, 5.0, 5.0))]
+    trust = BoxTrust().choose(np.array([0.9, 0.2, 0.1]), boxes, weight=0.15, stable_frames=5, stable_iou=0.3)[1]
+    shown, after = trust.choose(
+        np.array([0.7, 0.6, 0.1]), boxes, weight=0.15, stable_frames=5, stable_iou=0.3, doubt=lambda scores, best: 1
+    )
+    assert shown == 1
+    assert after.agreement is None
+    assert after.box_filter.agreement(boxes[0]) > 0.9
+    stable = replace(after, stable=5)
+    shown, after = stable.choose(
+        np.array([0.7, 0.6, 0.1]), boxes, weight=0.15, stable_frames=5, stable_iou=0.3, doubt=lambda scores, best: 1
+    )
+    assert (shown, after.agreement) == (1, 0.0)
+    assert after.box_filter.agreement(boxes[0]) < 0.5, "from then on by the mask that is shown"
+
+
+def test_points_off_asks_for_no_motion():
+    assert load_policy("him2sam").motion() is None
+    needs = load_policy("him2sam", points="lk", points_frames=3, clip="previous").motion()
+    assert (needs.tracker, needs.frames, needs.skip_current, needs.forecasts) == ("lk", 3, True, False)
+
+
+def test_the_engine_follows_masks_back_through_the_pictures_of_the_video():
+    """A tracker that lets points stand: on a clip that stands, every mask is found where it was."""
+    policy = load_policy("him2sam", points="him2sam_points:Standing", points_below=1, stable_frames=3)
+    Standing.lengths = []
+    engine = Engine(FakeBackbone(), policy, log=True)
+    plane = np.zeros((24, 32), dtype=bool)
+    plane[4:12, 8:20] = True
+    video = engine.open([Prompt(1, mask=plane), Prompt(2, 2, mask=plane)], size=(24, 32), num_frames=9)
+    picture = np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8)
+    said = []
+    for _ in range(9):
+        engine.step({video: picture})
+        said += [(o.frame_index, i, one.log.get("points")) for o in engine.drain(video) for i, one in o.objects.items()]
+    engine.close(video)
+    asked = [(t, i) for t, i, points in said if points is not None]
+    assert asked[0] == (2, 1)
+    assert (4, 2) in asked, "the first frame of a filter asks nobody"
+    assert max(Standing.lengths) == 6, "the current picture and five before it"
+    assert min(Standing.lengths) >= 3
+    assert all(0 <= score <= 1 for _, _, points in said for score in points or ())
 
 
 def test_reach_is_the_directed_hausdorff_distance():

@@ -1,10 +1,10 @@
-"""SAMURAI, SAM2Long, DAM4SAM and RCMS against stored numbers of their own programs: memories, choices and masks."""
+"""SAMURAI, SAM2Long, DAM4SAM, RCMS and HiM2SAM against stored numbers of their own programs."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from policy_cases import CASES, FRAMES, SIZE, Case
 from mosam.engine.engine import Engine
 from mosam.model.sam2 import Sam2Backbone
 from mosam.policies.base import Candidate, Choice, ReadPlan, load_policy
+from mosam.types import Retraced
 
 FOLDER = Path(__file__).parents[1] / "parity"
 TOLERANCE = 1e-3  # of logits up to 40
@@ -77,6 +78,10 @@ def ours(name: str) -> Run:
         return plan
 
     def recorded_choose(states, t, candidates):
+        if "points" in dict(case.options):
+            said = policy_cases.point_scores(t)
+            ways = [partial(Retraced, said[one.index], said[one.index]) for one in candidates]
+            candidates = [replace(one, retraced=way) for one, way in zip(candidates, ways, strict=True)]
         choices = choose(states, t, candidates)
         run.offers.append(list(candidates))
         run.choices.append(choices)
@@ -146,8 +151,9 @@ def test_the_same_memories_are_read(name):
             for pointer, frame, position in zip(plan.pointers, frames[:count], positions[:count], strict=True):
                 if not np.isnan(position):  # SAM 2.0 has no code of it
                     assert pointer.position / (plan.span - 1) == pytest.approx(position, abs=1e-6), t
-                if frame == ABSENT_POINTER:
-                    assert pointer.entry.object_score <= threshold
+                if frame == ABSENT_POINTER:  # with other seeds also in the decoder pass of the mask that is given
+                    prompt = pointer.entry.kind == "prompt" and case_of(name).seed != 6
+                    assert prompt or pointer.entry.object_score <= threshold
                 else:
                     assert pointer.entry.frame == frame, t
 
@@ -215,11 +221,12 @@ def test_the_runs_are_not_empty(name):
     stored = official(name)
     presence = stored["presence"][:, 0]
     absent = np.flatnonzero(presence <= 0) + 1
-    assert 3 <= len(absent) <= 40
+    assert 3 <= len(absent) <= 40 or name == "him2sam-default"
     slots = stored["slots"][:, 0, :, 0]
     newest_gap = [t for t in range(8, FRAMES) if not set(range(t - 6, t)) <= set(slots[t - 1])]
     assert name.startswith(("rcms", "sam2.0")) or len(newest_gap) > 5, "memory is filtered"
-    assert (stored["pointer_frames"][:, 0] == 0).any(axis=1).all(), "the prompt has a pointer of its own"
+    own = (stored["pointer_frames"][:, 0] == 0).any(axis=1)
+    assert own.all() or case_of(name).seed != 6, "the prompt has a pointer of its own"
     if name.startswith("samurai"):
         chosen = stored["candidate"]
         assert len(set(chosen.tolist())) == 3
@@ -239,11 +246,18 @@ def test_the_runs_are_not_empty(name):
         assert len(ours(name).choices[1]) == 1, "equal pathways after the first sure frame"
     if name.startswith("dam4sam"):
         assert len(stored["promoted"]) >= 4
-    if name == "him2sam":
+    if name.startswith("him2sam"):
         marked = [o.frame_index for o in ours(name).outputs[1:] if o.objects[1].log.get("marked")]
         assert marked == stored["promoted"].tolist()
-        assert len(marked) >= 3
+        assert len(marked) >= (1 if name == "him2sam-default" else 3)
         assert any((slots == 6).sum() == 2 for slots in stored["slots"][:, 0, :, 1]), "a mark is read"
+    if "points" in dict(case_of(name).options):
+        run = ours(name)
+        asked = [t for t in range(1, FRAMES) if "points" in run.choices[t - 1][0].log]
+        assert asked == stored["asked"].tolist()
+        assert len(asked) > 5
+        changed = [t for t in asked if run.choices[t - 1][0].candidate != np.argmax([c.iou for c in run.offers[t - 1]])]
+        assert len(changed) > (0 if case_of(name).seed == 6 else 2), "points decide"
     if name.startswith("rcms"):
         slots = stored["slots"][:, 0]
         assert (slots[-1][:, 0] != NO_FRAME).sum() == 11, "the prompted frame, four promoted ones and the last six"

@@ -30,6 +30,7 @@ OTHERS = [
     "mosam[pool_rule=window]",
     "mosam[pointers=sam2,pix_mode=remask]",
     "mosam[pool=7,topk=6]",
+    "him2sam[points=lk,short_gap=0]",
 ]
 
 
