@@ -199,5 +199,17 @@ CASES = (
     ),
     Case("him2sam-seed9", "him2sam", "mask", False, options=HIM2SAM + POINTS, **SEED_9),
     Case("him2sam-default", "him2sam", "mask", False, options=DEFECTS + POINTS, **SEED_7),
+    Case("rcms-default", "rcms", "mask", False, (60.0, (0.0, -10.3, -8.5, -15.3)), (40.0, 22.6), (0.2, 0.3, 0.2, 0.3)),
+    Case(
+        "rcms-seed7",
+        "rcms",
+        "mask",
+        False,
+        (40.0, (0.0, 12.7, -2.5, -2.6)),
+        (40.0, -16.7),
+        (0.2, 0.3, 0.3, 0.3),
+        options=(("quality", 0.45),),
+        seed=7,
+    ),
     Case("sam2.0-box", "sam2", "box", True, SAMURAI_IOU, (40.0, 33.0), SAMURAI_SHRINK, network="sam2.0-mini"),
 )

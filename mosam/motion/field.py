@@ -70,7 +70,7 @@ class Motion:
 class MotionPair:
     """What is known when a frame arrives: the motion from the one before; None on the first frame.
 
-    `clip` has the working pictures of this frame and those before it, newest first, as many as a point tracker may want.
+    `clip` has the working pictures of this frame and those before it, newest first, as many as a point tracker wants.
     """
 
     current: Motion | None

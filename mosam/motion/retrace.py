@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mosam.motion.base import PointTracker
 from mosam.types import Retraced
 
-SIDE = 1024
+SIDE = 1 << 10  # of the program's grid; the network's own pictures may have another
 POINTS = 100
 LEAST_AREA = 100  # of the union
 LEAST_INSIDE = 10  # pixels of the union away from its edge

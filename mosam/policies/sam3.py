@@ -76,7 +76,7 @@ class Sam3(MemoryPolicy):
     Config = Sam3Config
     about = About(
         memory="the newest frames on which the object was seen, by rank",
-        parameters="SAM 3's own rule, for each object by itself; `scope=batch` is one score for a video, as its program",
+        parameters="SAM 3's own rule, for each object by itself; `scope=batch` is one score a video, as its program",
     )
 
     def live_features(self, info: TrackInfo) -> int:
