@@ -21,6 +21,8 @@ from mosam.types import Retraced
 FOLDER = Path(__file__).parents[1] / "parity"
 TOLERANCE = 1e-3  # of logits up to 40
 NO_FRAME, ABSENT_POINTER = -1, -2
+# where the decoder pass of the mask that is given says that the object is absent, so that its pointer says so too
+PROMPT_ABSENT = {"him2sam-seed9", "him2sam-default", "rcms-seed7", "rcms-default"}
 
 
 @dataclass
@@ -112,7 +114,14 @@ def case_of(name: str) -> Case:
     return next(case for case in CASES if case.name == name)
 
 
-ALL = [case.name for case in CASES]
+SLOW = {"him2sam-default", "rcms-default", "rcms-seed7"}  # of `make test-slow`
+
+
+def some(names):
+    return [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in names]
+
+
+ALL = some(case.name for case in CASES)
 
 
 def decodes(run: Run, t: int, count: int) -> list[int]:
@@ -151,8 +160,8 @@ def test_the_same_memories_are_read(name):
             for pointer, frame, position in zip(plan.pointers, frames[:count], positions[:count], strict=True):
                 if not np.isnan(position):  # SAM 2.0 has no code of it
                     assert pointer.position / (plan.span - 1) == pytest.approx(position, abs=1e-6), t
-                if frame == ABSENT_POINTER:  # with other seeds also in the decoder pass of the mask that is given
-                    prompt = pointer.entry.kind == "prompt" and case_of(name).seed != 6
+                if frame == ABSENT_POINTER:
+                    prompt = pointer.entry.kind == "prompt" and name in PROMPT_ABSENT
                     assert prompt or pointer.entry.object_score <= threshold
                 else:
                     assert pointer.entry.frame == frame, t
@@ -168,7 +177,7 @@ def test_the_decoder_says_the_same(name):
             assert offers[0].object_score == pytest.approx(stored["presence"][t - 1, theirs], abs=TOLERANCE), t
 
 
-@pytest.mark.parametrize("name", [case.name for case in CASES if case.policy != "sam2long"])
+@pytest.mark.parametrize("name", some(case.name for case in CASES if case.policy != "sam2long"))
 def test_the_same_candidate_is_chosen(name):
     run = ours(name)
     chosen = [offers[choices[0].candidate].index for offers, choices in zip(run.offers, run.choices, strict=True)]
@@ -226,7 +235,7 @@ def test_the_runs_are_not_empty(name):
     newest_gap = [t for t in range(8, FRAMES) if not set(range(t - 6, t)) <= set(slots[t - 1])]
     assert name.startswith(("rcms", "sam2.0")) or len(newest_gap) > 5, "memory is filtered"
     own = (stored["pointer_frames"][:, 0] == 0).any(axis=1)
-    assert own.all() or case_of(name).seed != 6, "the prompt has a pointer of its own"
+    assert own.any() != (name in PROMPT_ABSENT), "the prompt has a pointer of its own"
     if name.startswith("samurai"):
         chosen = stored["candidate"]
         assert len(set(chosen.tolist())) == 3
