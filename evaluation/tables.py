@@ -15,7 +15,7 @@ from mosam.evaluation.protocols.base import column_of, columns_of, protocols_cal
 from mosam.evaluation.scores import Scores
 
 __all__ = [  # with what is laid out elsewhere
-    "ALL", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_sequence",
+    "ALL", "FORMATS", "Column", "Table", "attribute_table", "by_attribute", "by_score", "by_sequence",
     "choose_rows", "column_of", "compare", "comparison", "main_column", "profile_table", "render", "require_comparable",
     "sequence_table", "tabulate", "tracker_name",
 ]  # fmt: skip
@@ -24,6 +24,7 @@ SIZES = ("nano", "tiny", "small", "base-plus", "large")  # LaTeX groups the rows
 NAMED = 5  # sequences that a note names
 BY = ("tracker", "attribute", "sequence")
 ALL = "all"
+ALL_SEQUENCES = "all sequences"
 
 
 def tabulate(
@@ -195,13 +196,37 @@ def main_column(values: Collection[str], protocol: str) -> Column | None:
     return next((column for column in (*main, *own) if column.name in values), None)
 
 
-def profile_table(item: Scores) -> Table | None:
-    """One tracker by attribute, a row each and one for all sequences; None without attributes or profile columns."""
-    chosen = {name: column for name, column in columns_of(item.protocol).items() if column.profile}
-    chosen = {name: column for name, column in chosen.items() if name in item.overall}
-    if not (item.attributes and chosen):
+def by_score(scores: Iterable[Scores]) -> list[Scores]:
+    """The scores, the best by the protocol's main number first; undefined ones last, equal ones as they were."""
+    items = require_comparable(scores)
+    column = main_column({name for item in items for name in item.overall}, items[0].protocol)
+    if column is None:
+        return items
+
+    def place(item: Scores) -> float:
+        value = item.overall.get(column.name, math.nan)
+        return math.inf if math.isnan(value) else value if column.lower else -value
+
+    return sorted(items, key=place)
+
+
+def profile_table(scores: Iterable[Scores]) -> Table | None:
+    """Attributes, a row each and one for all sequences: the numbers of one tracker, or the main number of several.
+
+    Returns:
+        None without attributes, or without a number to show.
+    """
+    items = require_comparable(scores)
+    chosen = {name: column for name, column in columns_of(items[0].protocol).items() if column.profile}
+    chosen = {name: column for name, column in chosen.items() if any(name in item.overall for item in items)}
+    attributes = sorted({name for item in items for name in item.attributes})
+    if not (attributes and chosen):
         return None
-    values = {**dict(sorted(item.attributes.items())), "all sequences": item.overall}
+    if len(items) > 1:
+        main = main_column(chosen, items[0].protocol) or next(iter(chosen.values()))
+        return _attributes_of_several(items, attributes, main)
+    [item] = items
+    values = {**dict(sorted(item.attributes.items())), ALL_SEQUENCES: item.overall}
     lines = [
         Line(
             (name,),
@@ -212,6 +237,23 @@ def profile_table(item: Scores) -> Table | None:
     ]
     title = f"{tracker_name(item)} by attribute ({_title([item])})"
     return assemble(title, ("Attribute", *(column.title for column in chosen.values())), lines)
+
+
+def _attributes_of_several(items: Sequence[Scores], attributes: Sequence[str], column: Column) -> Table:
+    rows = {name: [item.attributes.get(name, {}) for item in items] for name in attributes}
+    rows[ALL_SEQUENCES] = [item.overall for item in items]
+    whole = _whole(items)
+    lines = [
+        Line(
+            (name,),
+            tuple(column.cells([values.get(column.name, math.nan) for values in own], whole=whole)),
+            group="" if name in attributes else "all",
+        )
+        for name, own in rows.items()
+    ]
+    same = len({item.model for item in items}) == 1
+    names = [item.tracker if same else tracker_name(item) for item in items]
+    return assemble(f"{column.title} by attribute ({_title(items)})", ("Attribute", *names), lines)
 
 
 def sequence_table(scores: Iterable[Scores], value: str) -> Table:

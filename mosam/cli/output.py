@@ -82,7 +82,7 @@ def show_scores(
     paired: bool = False,
     apart: bool = False,
 ) -> None:
-    """Prints the table, with `profile` one by attribute too where the benchmark has one, and writes the scores.
+    """Prints the table, the best first, with `profile` one by attribute too, and writes the scores.
 
     Args:
         scores: one of each tracker.
@@ -99,8 +99,11 @@ def show_scores(
     groups = list({item.protocol: None for item in scores}) if apart else [None] * bool(scores)
     shown = [[item for item in scores if group in (None, item.protocol)] for group in groups]
     if shown:
-        print("\n\n".join(tables.tabulate(items, intervals=intervals, differences=paired) for items in shown))
-    for item in scores if profile else ():
-        table = tables.profile_table(item)
+        # differences are from the first tracker named, which stays first
+        shown = [items if paired else tables.by_score(items) for items in shown]
+        how: dict[str, Any] = {"intervals": intervals, "differences": paired, "mark": len(scores) > 1}
+        print("\n\n".join(tables.tabulate(items, **how) for items in shown))
+    for items in shown if profile else ():
+        table = tables.profile_table(items)
         if table is not None:
-            print(f"\n{tables.render(table, 'text')}")
+            print(f"\n{tables.render(table, 'text', mark=len(items) > 1)}")

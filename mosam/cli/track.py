@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,6 +52,7 @@ def evaluate(options: RunOptions, scoring: ScoreOptions, shown: Shown) -> int:
     _check_protocol(options, scoring.protocol)
     scoring = replace(scoring, intervals=scoring.intervals or shown.paired)
     rates, scores, failed = scoring.rates, [], False
+    folders: list[Path] = []
     for planned, result in _track(options):
         failed = failed or bool(result.failed)
         data = planned.dataset
@@ -61,11 +63,23 @@ def evaluate(options: RunOptions, scoring: ScoreOptions, shown: Shown) -> int:
             note(f"{result.path}: not scored, {len(result.failed)} sequences failed (--allow-missing scores the rest)")
         else:
             scores += [score_folder(result.path, data, scoring, rate) for rate in rates]
+            folders.append(result.path)
     if scores or shown.json is not None:
         show_scores(
             scores, shown.json, profile=True, intervals=scoring.intervals, paired=shown.paired, apart=len(rates) > 1
         )
+    if folders:
+        note(_what_next(folders))
     return FAILED if failed else DONE
+
+
+def _what_next(folders: list[Path]) -> str:
+    """Where results and scores are, and what can be made of them."""
+    places = " ".join(shlex.quote(str(folder)) for folder in folders)
+    return f"""results and scores: {places}
+next: mosam table {places} --ci
+      mosam plot all {places} --out plots
+      mosam report {places} --out report.html"""
 
 
 @command(RunOptions, table=COMMANDS)
@@ -175,17 +189,22 @@ def paper(which: WhichTables, options: PaperOptions) -> int:
 
 def _track(options: RunOptions) -> Iterator[tuple[PlannedRun, RunResult]]:
     """Does what was asked for, one tracker after the other, and shows how it goes."""
-    from mosam.commands.progress import progress_view
-    from mosam.datasets.decoders import use_decoder
-    from mosam.model.checkpoints import load_model
-    from mosam.tracking.launch.start import check_options, prepare
-    from mosam.tracking.plan import plan_runs, remembering
+    from mosam.commands.progress import progress_view, waiting
 
-    use_decoder(options.decoder)
-    check_options(options)
-    load = remembering(load_model)
-    for planned in plan_runs(options):
-        go = prepare(planned, load)
+    network = f"network {options.model}" if options.model else "the network"
+    with waiting(f"loading benchmark {options.dataset} and {network} ..."):  # importing torch takes seconds
+        from mosam.datasets.decoders import use_decoder
+        from mosam.model.checkpoints import load_model
+        from mosam.tracking.launch.start import check_options, prepare
+        from mosam.tracking.plan import plan_runs, remembering
+
+        use_decoder(options.decoder)
+        check_options(options)
+        load = remembering(load_model)
+        runs = plan_runs(options)
+    for planned in runs:
+        with waiting(f"loading {network} ..."):
+            go = prepare(planned, load)
         with progress_view() as view:
             view.note(f"{planned.title} -> {planned.out}")
             result = go(view)

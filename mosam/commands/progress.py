@@ -171,6 +171,19 @@ def progress_view() -> PlainProgress | LiveProgress:
 
 
 @contextlib.contextmanager
+def waiting(text: str) -> Iterator[None]:
+    """A line on a terminal while something takes seconds and has no progress to show; gone afterwards."""
+    live = sys.stderr.isatty()
+    if live:
+        print(printable(text), end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if live:
+            print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
 def scoring_view(name: str, total: int) -> Iterator[Callable[[str], None]]:
     """A bar while results are scored, on a terminal; nothing elsewhere.
 

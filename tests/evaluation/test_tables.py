@@ -159,17 +159,35 @@ def test_a_new_protocol_needs_no_other_edit(monkeypatch):
                           attributes={"blur": overall}) for name, steps in (("a", 12.0), ("b", 7.0))]  # fmt: skip
     assert "Tracker  Hits [%]  Speed [frames/s]\n" in tables.tabulate(scores)
     assert "**7**" in tables.tabulate(scores, columns=["steps"], format="markdown", mark=True)
-    assert tables.profile_table(scores[0]).header == ("Attribute", "Hits [%]", "Speed [frames/s]")
+    assert tables.profile_table(scores[:1]).header == ("Attribute", "Hits [%]", "Speed [frames/s]")
     assert tables.main_column(overall, "made-up").name == "hits"
     assert FIGURES["sequences"](scores).axes[0].get_ylabel() == "Hits [%]"
 
 
 def test_profile_of_one_tracker():
     scores = make_scores(attributes={"FM": {"success_auc": 0.25, "fps": 20.0}, "ARC": {"success_auc": 0.5}})
-    lines = tables.render(tables.profile_table(scores), "csv").split("\n")
+    lines = tables.render(tables.profile_table([scores]), "csv").split("\n")
     header = "Attribute,AUC [%],P [%],Speed [frames/s]"
     assert lines == [header, "ARC,50.0,,", "FM,25.0,,20.0", "all sequences,12.3,100.0,12.3"]
-    assert tables.profile_table(make_scores()) is None
+    assert tables.profile_table([make_scores()]) is None
+
+
+def test_profile_of_several_trackers_has_a_column_for_each():
+    items = [
+        make_scores("near", attributes={"FM": {"success_auc": 0.25}, "ARC": {"success_auc": 0.5}}),
+        make_scores("far", attributes={"FM": {"success_auc": 0.5}}),
+    ]
+    table = tables.profile_table(items)
+    assert table.header == ("Attribute", "near", "far")
+    assert table.rows == (("ARC", "50.0", "-"), ("FM", "25.0", "50.0"), ("all sequences", "12.3", "12.3"))
+    assert table.ranks[1] == (0, 2, 1)
+    assert table.title.startswith("AUC [%] by attribute (")
+
+
+def test_the_best_is_first():
+    values = {"a": 0.2, "b": math.nan, "c": 0.7, "d": 0.2}
+    items = [make_scores(name, overall={"success_auc": value}) for name, value in values.items()]
+    assert [item.tracker for item in tables.by_score(items)] == ["c", "a", "d", "b"]
 
 
 def test_attributes():
