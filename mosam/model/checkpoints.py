@@ -297,15 +297,15 @@ def _load_published(family: ModelFamily, name: str, *, local_only: bool) -> _Loa
     """A published network: from the hub's folder, or the file of the official program where only that is there."""
     repository = family.repositories[name]
     if name in family.files:
-        own = _load_file(hub_file(name, local_only=local_only))
+        own = _load_file(hub_file(name, local_only=local_only), name)
         return replace(own, name=name, source=f"hub: {repository}, {family.files[name]}", license=family.license)
     file = None if cached_folder(repository) else find_file(name)
     if file is not None:
-        return replace(_load_file(file), name=name, license=family.license)
-    return replace(_load_folder(hub_folder(repository, local_only=local_only), repository), name=name)
+        return replace(_load_file(file, name), name=name, license=family.license)
+    return replace(_load_folder(hub_folder(repository, local_only=local_only), repository, name), name=name)
 
 
-def _load_folder(folder: Path, name: str) -> _Loaded:
+def _load_folder(folder: Path, name: str, wanted: str | None = None) -> _Loaded:
     """A folder with `config.json` and `model.safetensors` as the library writes them."""
     missing = [file for file in HUB_FILES if not (folder / file).is_file()]
     if missing:
@@ -315,6 +315,7 @@ def _load_folder(folder: Path, name: str) -> _Loaded:
     if family is None:
         known, kind = ", ".join(family.title for family in families()), config.get("model_type")
         raise MismatchError(f"{folder}: expected a model of {known}, got {kind!a:.60}; use a checkpoint of these")
+    _check_wanted(wanted, family, family.size_of_config(config), folder)
     module = family.read_folder(folder)
     license = family.license if name.startswith("facebook/") else "unknown"
     source = f"hub: {name}, revision {folder.name[:12]}" if folder.parent.name == "snapshots" else f"folder {folder}"
@@ -331,6 +332,8 @@ def _load_ours(path: Path, name: str) -> _Loaded:
     for file in (path, described):
         if not file.is_file():
             hint = f"; use {RANDOM_PREFIX}{SHIPPED} for random weights" if name == SHIPPED else ""
+            if (path.parent / "config.json").is_file():
+                hint = f"; use --model {path.parent}"
             raise MissingDataError(f"{name}: expected trained weights in {file}, got no such file{hint}")
     record = read_json(described, _Described, unknown=True)
     network = Network.from_json(record.network, str(described))
@@ -347,12 +350,25 @@ def _load_ours(path: Path, name: str) -> _Loaded:
     return _Loaded(name, MODELS[SHIPPED_FAMILY](), model.eval(), source, record.license)
 
 
-def _load_file(path: Path) -> _Loaded:
+def _load_file(path: Path, wanted: str | None = None) -> _Loaded:
     """A checkpoint file of an official program."""
     weights = _read_file(path)
-    own = [family for family in families() if family.fits_weights(weights)] or [MODELS[SHIPPED_FAMILY]()]
-    module, size = own[0].from_weights(weights, path)
-    return _Loaded(path.stem, own[0], module, f"file {path} ({size})", "unknown")
+    family = next((family for family in families() if family.fits_weights(weights)), MODELS[SHIPPED_FAMILY]())
+    size = family.size_of(weights, path)
+    _check_wanted(wanted, family, size, path)
+    module = family.from_weights(weights, size, path)
+    return _Loaded(path.stem, family, module, f"file {path} ({size})", "unknown")
+
+
+def _check_wanted(wanted: str | None, family: ModelFamily, size: str | None, path: Path) -> None:
+    """MismatchError where a published network was asked for, and these are the weights of another."""
+    if wanted is None or size == wanted or (size is None and wanted in family.repositories):
+        return
+    known = size in family.repositories
+    title = f"{family.title} ({size})" if size else family.title
+    raise MismatchError(
+        f"{path}: expected the weights of {wanted}, but this looks like {title}; use --model {size if known else path}"
+    )
 
 
 def _read_file(path: Path) -> dict[str, Any]:
@@ -368,11 +384,27 @@ def _read_file(path: Path) -> dict[str, Any]:
     except Exception as error:  # an unpickler of damaged bytes raises whatever comes up: a dozen kinds are known
         expected = "expected a SAM 2 checkpoint (a torch file of weights)"
         raise DataError(path, f"{expected}, got: {reason(error)}") from error
-    weights = content.get("model") if isinstance(content, dict) else None
-    if not isinstance(weights, dict):
-        raise MismatchError(f"{path}: expected a SAM 2 checkpoint with a 'model' entry, got another torch file")
+    weights = _weights_in(content, path)
     check_tensors(weights, where=path)
     return weights
+
+
+def _weights_in(content: object, path: Path) -> dict[str, Any]:
+    """The weights in what a torch file holds: its `model` entry, or all of it."""
+    import torch
+
+    if isinstance(content, dict):
+        weights = content.get("model", content)
+        flat = isinstance(weights, dict) and not any(isinstance(value, dict) for value in weights.values())
+        if flat and (weights is not content or any(isinstance(value, torch.Tensor) for value in weights.values())):
+            return weights
+        inside = [name for name, value in content.items() if isinstance(name, str) and isinstance(value, dict)]
+        if inside:
+            raise MismatchError(
+                f"{path}: expected a SAM 2 checkpoint with a 'model' entry, got its weights in {inside[0]!a:.40}; "
+                f"save them as {{'model': ...}}"
+            )
+    raise MismatchError(f"{path}: expected a SAM 2 checkpoint with a 'model' entry, got another torch file")
 
 
 @dataclass(frozen=True, slots=True)

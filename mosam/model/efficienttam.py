@@ -3,7 +3,8 @@
 It differs from SAM 2.1 in a plain vision transformer of one level, so that the decoder gets no finer features, and in
 having neither a vector for absent objects nor a time code of pointers. Two of its variants attend to the means of two
 by two cells as soon as there is more than one memory. With a bias, means are weighted by it, so that a hidden cell has
-no part in them; that is ours, its program knows no bias.
+no part in them, and a row all of whose slots but one are hidden is treated as a row of one slot; that is ours, its
+program knows no bias.
 
 Source: Xiong et al., EfficientTAM, 2024; yformer/EfficientTAM at abcd061.
 """
@@ -11,6 +12,7 @@ Source: Xiong et al., EfficientTAM, 2024; yformer/EfficientTAM at abcd061.
 from __future__ import annotations
 
 import math
+from dataclasses import fields, replace
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +20,7 @@ import torch
 from torch import Tensor
 
 from mosam.model.attention import LibraryModule, attend_to_memory
-from mosam.model.backbone import BackboneSizes
+from mosam.model.backbone import BackboneSizes, ImageFeatures, MemoryRead
 from mosam.model.library import build as build_library
 from mosam.model.networks import STRIDE, Network, library_config
 from mosam.model.plain_vit import PlainVit
@@ -57,6 +59,18 @@ class EfficientTamBackbone(Sam2Backbone):
             self._attend_to_memory = _attend_to_sums if model.variant.pooling == 1 else _attend_to_shifted
         return super()._read_sizes(model)
 
+    def attend(self, features: ImageFeatures, rows: Tensor, read: MemoryRead) -> Tensor:
+        """See `Backbone`; rows that see one slot only are attended to by themselves, as their cells are not merged."""
+        seen = _seen_slots(read) if self.model.variant.pooling else None
+        if seen is None or not (alone := seen.sum(dim=1) == 1).any():
+            return super().attend(features, rows, read)
+        several, one = (~alone).nonzero()[:, 0], alone.nonzero()[:, 0]
+        parts = [(one, _only_slot(_rows_of(read, one), seen[one].int().argmax(dim=1)))]
+        if len(several):
+            parts.append((several, _rows_of(read, several)))
+        attended = torch.cat([super(EfficientTamBackbone, self).attend(features, rows[i], part) for i, part in parts])
+        return attended[torch.cat([i for i, _ in parts]).argsort()]
+
     def _encode(self, pixels: Tensor) -> tuple[Tensor, ...]:
         with self._compute():
             return (self._pyramid(self.model.vision_encoder, pixels)[-1].float(),)
@@ -66,6 +80,37 @@ class EfficientTamBackbone(Sam2Backbone):
         decoder = self.model.mask_decoder
         x = decoder.activation(decoder.upscale_layer_norm(decoder.upscale_conv1(image)))
         return decoder.activation(decoder.upscale_conv2(x))  # type: ignore[no-any-return]
+
+
+def _seen_slots(read: MemoryRead) -> Tensor | None:
+    """(R, S) whether a row sees anything of a slot; None where every row sees all."""
+    slots, tokens = read.memory.shape[1:3]
+    if read.bias is None or slots <= 1:
+        return None
+    return ~read.bias[:, : slots * tokens].unflatten(1, (slots, tokens)).isneginf().all(dim=2)
+
+
+def _rows_of(read: MemoryRead, rows: Tensor) -> MemoryRead:
+    """Some rows of what is read."""
+    values = (getattr(read, field.name) for field in fields(read))
+    return MemoryRead(*(None if value is None else value[rows] for value in values))  # type: ignore[arg-type]
+
+
+def _only_slot(read: MemoryRead, slot: Tensor) -> MemoryRead:
+    """Of each row (R,) one slot, and all pointers."""
+    slots, tokens = read.memory.shape[1:3]
+    each = torch.arange(len(slot), device=slot.device)
+    bias = read.bias
+    if bias is not None:
+        cells = bias[:, : slots * tokens].unflatten(1, (slots, tokens))
+        bias = torch.cat((cells[each, slot], bias[:, slots * tokens :]), dim=1)
+    return replace(
+        read,
+        memory=read.memory[each, slot][:, None],
+        temporal=read.temporal[each, slot][:, None],
+        slot_scale=None if read.slot_scale is None else read.slot_scale[each, slot][:, None],
+        bias=bias,
+    )
 
 
 def _levels(encoder: LibraryModule, pixels: Tensor) -> list[Tensor]:

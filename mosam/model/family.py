@@ -99,8 +99,20 @@ class ModelFamily(ABC):
         """Whether the weights of a file of the official program are of this kind."""
 
     @abstractmethod
-    def from_weights(self, weights: dict[str, Tensor], where: Path) -> tuple[Any, str]:
-        """The module of such weights, and its size in words.
+    def size_of(self, weights: Mapping[str, Tensor], where: Path) -> str:
+        """The size that such weights are of, as `random_sizes` names it; nothing is allocated.
+
+        Raises:
+            MismatchError: none that is known; `where` is named.
+        """
+
+    def size_of_config(self, config: Mapping[str, Any]) -> str | None:
+        """The size that a folder with this `config.json` of the kind is of; None where it does not tell."""
+        return None
+
+    @abstractmethod
+    def from_weights(self, weights: dict[str, Tensor], size: str, where: Path) -> Any:
+        """The module of such weights of a size.
 
         Raises:
             MismatchError: other weights; `where` is named.

@@ -14,25 +14,35 @@ from mosam.model.family import ModelFamily, Shape
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mosam.model.meta_format import MetaNames
+
 
 class LibraryFamily(ModelFamily):
-    """Weights come from folders of the library; files of the official program are refused by name.
+    """Weights come from folders of the library, or files of the official program.
 
     Class attributes:
         model: name of the library's class.
         kinds: values of `model_type` in a folder's `config.json`.
-        own_prefix: of the names of weights that only the official program's file has.
+        own_prefixes: of the names of weights that only the official program's file has.
+        mark: a weight of that file whose length along the first axis tells the size.
+        marks: that length -> size.
         shapes: of all `random_sizes`.
     """
 
     model: ClassVar[str]
     kinds: ClassVar[tuple[str, ...]]
-    own_prefix: ClassVar[str]
+    own_prefixes: ClassVar[tuple[str, ...]]
+    mark: ClassVar[str]
+    marks: ClassVar[Mapping[int, str]]
     shapes: ClassVar[Mapping[str, Shape]]
 
     @abstractmethod
     def config(self, size: str) -> Any:
         """The library's configuration of a named size."""
+
+    @abstractmethod
+    def names(self) -> MetaNames:
+        """The names of weights in the official program's file."""
 
     def shape(self, size: str, *, count: bool = False) -> Shape:
         """See `ModelFamily.shape`."""
@@ -64,12 +74,25 @@ class LibraryFamily(ModelFamily):
 
     def fits_weights(self, weights: Mapping[str, Tensor]) -> bool:
         """See `ModelFamily.fits_weights`."""
-        return any(name.startswith(self.own_prefix) for name in weights)
+        return any(name.startswith(self.own_prefixes) for name in weights)
 
-    def from_weights(self, weights: dict[str, Tensor], where: Path) -> tuple[Any, str]:
+    def size_of(self, weights: Mapping[str, Tensor], where: Path) -> str:
+        """See `ModelFamily.size_of`."""
+        found = weights.get(self.mark)
+        if found is None or found.ndim == 0:
+            raise MismatchError(f"{where}: expected the weights of {self.title}, got no {self.mark}")
+        if len(found) not in self.marks:
+            known = " or ".join(f"{length} ({size})" for length, size in self.marks.items())
+            raise MismatchError(f"{where}: expected {self.mark} of length {known}, got {len(found)}")
+        return self.marks[len(found)]
+
+    def from_weights(self, weights: dict[str, Tensor], size: str, where: Path) -> Any:
         """See `ModelFamily.from_weights`."""
-        name, repository = next(iter(self.repositories.items()))
-        raise MismatchError(
-            f"{where}: expected a folder of the transformers library, got a file of {self.title}'s own program; use "
-            f"--model {name} ({repository})"
-        )
+        from mosam.model.library import build
+        from mosam.model.meta_format import from_meta
+        from mosam.model.state import fill
+
+        module = build(self.config(size), self.model)
+        own = from_meta(weights, module.state_dict(), where=str(where), names=self.names())
+        fill(module, own, where=str(where), title=self.title)
+        return module.eval()

@@ -1,13 +1,16 @@
 """Names of the weights in Meta's checkpoint files and in the `transformers` modules, in both directions.
 
-A Meta file is `{"model": state_dict}`, all fp32. It has the same tensors as the library's model but for two: four
-tables of one point embedding each are one table of four there, and the random Fourier matrix is stored twice there.
+A Meta file is `{"model": state_dict}`, all fp32. It has the same tensors as the library's model but for a few: four
+tables of one point embedding each are one table of four there, the random Fourier matrix is stored twice there, and
+projections that one matrix of the file holds have one each there. The rules here are those of SAM 2; `MetaNames` is
+where another program of the family differs.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -23,8 +26,10 @@ FOURIER_COPIES = (
     "prompt_encoder.shared_embedding.positional_embedding",
 )
 
+Rules = tuple[tuple[str, str], ...]
+
 # Library name -> Meta name: every rule is applied, in this order.
-RULES: tuple[tuple[str, str], ...] = (
+RULES: Rules = (
     (r"^memory_temporal_positional_encoding$", "maskmem_tpos_enc"),
     (r"^no_memory_embedding$", "no_mem_embed"),
     (r"^no_memory_positional_encoding$", "no_mem_pos_enc"),
@@ -63,51 +68,99 @@ RULES: tuple[tuple[str, str], ...] = (
     (r"\.mlp\.proj_in\.", ".mlp.layers.0."),
     (r"\.mlp\.proj_out\.", ".mlp.layers.1."),
 )
-_COMPILED = tuple((re.compile(pattern), target) for pattern, target in RULES)
+_PART = re.compile(r"#(\d)/(\d)$")
 
 
-def meta_name(name: str) -> str:
-    """Meta's name of a library weight; not defined for the point table, which is four weights there."""
-    if name in FOURIER_COPIES:
-        return FOURIER
-    for pattern, target in _COMPILED:
-        name = pattern.sub(target, name)
+@dataclass(frozen=True, slots=True)
+class MetaNames:
+    """How the program of a network names weights, where it differs from SAM 2.
+
+    Attributes:
+        title: of the network, for errors.
+        before: rules that are applied before `RULES`.
+        after: rules that are applied after them.
+
+    The name that a rule makes may end in `#1/3`: the second of three equal parts, along the first axis, of that weight.
+    """
+
+    title: str = "SAM 2"
+    before: Rules = ()
+    after: Rules = ()
+
+    def place(self, name: str) -> tuple[str, int, int]:
+        """Meta's name of a library weight, which part of that weight it is, and of how many.
+
+        Not defined for the point table, which is four weights there.
+        """
+        if name in FOURIER_COPIES:
+            return _apply(self.after, FOURIER), 0, 1
+        name = _apply(self.before + RULES + self.after, name)
+        part = _PART.search(name)
+        return (name[: part.start()], int(part[1]), int(part[2])) if part else (name, 0, 1)
+
+    def points(self) -> list[str]:
+        """Meta's names of the four point embeddings."""
+        return [_apply(self.after, f"sam_prompt_encoder.point_embeddings.{kind}.weight") for kind in range(POINT_KINDS)]
+
+
+SAM2_NAMES = MetaNames()
+
+
+def _apply(rules: Rules, name: str) -> str:
+    for pattern, target in rules:
+        name = re.sub(pattern, target, name)
     return name
 
 
-def _point_names() -> list[str]:
-    return [f"sam_prompt_encoder.point_embeddings.{kind}.weight" for kind in range(POINT_KINDS)]
+def meta_name(name: str, names: MetaNames = SAM2_NAMES) -> str:
+    """Meta's name of a library weight; not defined for the point table, which is four weights there."""
+    return names.place(name)[0]
 
 
-def meta_names(names: Iterable[str]) -> list[str]:
+def meta_names(own: Iterable[str], names: MetaNames = SAM2_NAMES) -> list[str]:
     """All Meta names of a library state dict's names, sorted."""
-    found = {meta_name(name) for name in names if name != POINT_TABLE}
-    return sorted(found | set(_point_names()))
+    found = {meta_name(name, names) for name in own if name != POINT_TABLE}
+    return sorted(found | set(names.points()))
 
 
-def from_meta(weights: Mapping[str, Tensor], names: Iterable[str], *, where: str) -> dict[str, Tensor]:
+def from_meta(
+    weights: Mapping[str, Tensor], own: Iterable[str], *, where: str, names: MetaNames = SAM2_NAMES
+) -> dict[str, Tensor]:
     """Meta weights under the library's names.
 
     Args:
         weights: content of a Meta file's `model` entry.
-        names: keys of the library model's state dict.
+        own: keys of the library model's state dict.
         where: the file, for the error.
+        names: of the program.
     Raises:
-        MismatchError: keys are missing or unexpected; the first of each are named.
+        MismatchError: keys are missing or unexpected, of which the first are named; a weight that is no table.
     """
-    names = list(names)
-    expected = meta_names(names)
-    check_keys(set(weights), set(expected), where=where)
-    shapes = {tuple(weights[name].shape) for name in _point_names()}
+    own = list(own)
+    check_keys(set(weights), set(meta_names(own, names)), where=where, title=names.title)
+    shapes = {tuple(weights[name].shape) for name in names.points()}
     if len(shapes) > 1 or len(min(shapes)) != 2:
         raise MismatchError(
             f"{where}: expected point embeddings of one shape, got {', '.join(map(str, sorted(shapes)))}"
         )
-    points = torch.cat([weights[name] for name in _point_names()])
-    return {name: points if name == POINT_TABLE else weights[meta_name(name)] for name in names}
+    points = torch.cat([weights[name] for name in names.points()])
+    return {name: points if name == POINT_TABLE else _part(weights, *names.place(name), where) for name in own}
 
 
-def to_meta_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _part(weights: Mapping[str, Tensor], name: str, index: int, count: int, where: str) -> Tensor:
+    """One of equal parts of a weight."""
+    whole = weights[name]
+    if count == 1:
+        return whole
+    if whole.ndim == 0 or len(whole) % count:
+        raise MismatchError(
+            f"{where}: expected {name} of {count} equal parts, got shape {tuple(whole.shape)}; the checkpoint is of "
+            "another model"
+        )
+    return whole.chunk(count)[index]
+
+
+def to_meta_state_dict(weights: Mapping[str, Tensor], names: MetaNames = SAM2_NAMES) -> dict[str, Tensor]:
     """Library weights under Meta's names, as `{"model": ...}` of a Meta checkpoint file; inverse of `from_meta`.
 
     Raises:
@@ -119,8 +172,17 @@ def to_meta_state_dict(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "to_meta_state_dict: expected one random Fourier matrix, got two different ones; copy "
             f"{FOURIER_COPIES[0]} into {FOURIER_COPIES[1]}"
         )
-    points = dict(zip(_point_names(), weights[POINT_TABLE].split(1), strict=True))
-    return {meta_name(name): value for name, value in weights.items() if name != POINT_TABLE} | points
+    parts: dict[str, dict[int, Tensor]] = {}
+    for own, value in weights.items():
+        if own != POINT_TABLE:
+            name, index, _ = names.place(own)
+            parts.setdefault(name, {})[index] = value
+    points = dict(zip(names.points(), weights[POINT_TABLE].split(1), strict=True))
+    whole = {
+        name: found[0] if len(found) == 1 else torch.cat([found[i] for i in sorted(found)])
+        for name, found in parts.items()
+    }
+    return whole | points
 
 
 def check_keys(found: set[str], expected: set[str], *, where: str, title: str = "SAM 2") -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from mosam.model.meta_format import FOURIER_COPIES
 
 NORM_SPREAD = 0.1  # of the scale (around 1) and shift (around 0) of normalizations, and of all biases
+BATCH_NORM_SCALE = 0.8  # of batch norms, which divide by 1 here, not by a spread: at 1 a deep encoder grows without end
 VECTOR_STD = 0.2  # of embeddings and free vectors: token tables, position tables, no-object vectors
 BLOCK_SCALE_STD = 0.3  # of the scale of a memory encoder block
 MATRIX_GAIN = 1.0  # std of a matrix is this / sqrt(inputs)
@@ -27,14 +28,14 @@ def draw_weights(model: nn.Module, seed: int) -> None:
     differently elsewhere. The two copies of the random Fourier matrix are made equal, as in trained models.
     """
     generator = np.random.RandomState(seed)
-    norms = {
-        id(p) for m in model.modules() if isinstance(m, (nn.LayerNorm, nn.BatchNorm2d)) for p in (m.weight, m.bias)
-    }
+    norms = {id(p) for m in model.modules() if isinstance(m, nn.LayerNorm) for p in (m.weight, m.bias)}
+    batch = {id(p) for m in model.modules() if isinstance(m, nn.BatchNorm2d) for p in (m.weight, m.bias)}
     state = dict(model.named_parameters()) | {name: model.get_buffer(name) for name in FOURIER_COPIES}
     with torch.no_grad():
         for name in sorted(state):
             value = state[name]
-            std, mean = _spread(name, value, is_norm=id(value) in norms)
+            std, mean = _spread(name, value, is_norm=id(value) in norms | batch)
+            mean *= BATCH_NORM_SCALE if id(value) in batch else 1
             drawn = (generator.random_sample(tuple(value.shape)) * 2 - 1) * (std * math.sqrt(3)) + mean
             value.copy_(torch.from_numpy(drawn.astype(np.float32)))
         state[FOURIER_COPIES[1]].copy_(state[FOURIER_COPIES[0]])

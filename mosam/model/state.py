@@ -38,23 +38,26 @@ def check_tensors(weights: dict[Any, Any], *, where: Path) -> None:
         if not isinstance(name, str) or not name.isprintable():
             raise DataError(where, f"expected weights by name, got {ascii(name)[:60]}")
         plain = isinstance(value, torch.Tensor) and value.layout == torch.strided and value.device.type == "cpu"
-        if not plain or not value.is_floating_point():
+        if not plain or not (value.is_floating_point() or value.is_complex() or value.dtype == torch.int64):
             raise DataError(where, f"{name[:80]}: expected an array of numbers, got another {type(value).__name__}")
 
 
-def fill(model: Any, weights: dict[str, Tensor], *, where: str) -> None:
+def fill(model: Any, weights: dict[str, Tensor], *, where: str, title: str = "SAM 2") -> None:
     """Copy weights into a model, strictly."""
-    check_shapes(weights, model, where=where)
+    check_shapes(weights, model, where=where, title=title)
     model.load_state_dict(weights)
 
 
-def check_shapes(weights: dict[str, Tensor], model: Any, *, where: str) -> None:
-    """MismatchError unless weights have the names and shapes of a model's."""
+def check_shapes(weights: dict[str, Tensor], model: Any, *, where: str, title: str = "SAM 2") -> None:
+    """MismatchError unless weights have the names, shapes and kinds of numbers of a model's."""
     from mosam.model.meta_format import check_keys
 
     own = model.state_dict()
-    check_keys(set(weights), set(own), where=where)
+    check_keys(set(weights), set(own), where=where, title=title)
     for name, value in weights.items():
+        if value.is_floating_point() != own[name].is_floating_point():
+            kind = str(own[name].dtype).removeprefix("torch.")
+            raise MismatchError(f"{where}: expected {name} of {kind}, got {str(value.dtype).removeprefix('torch.')}")
         if value.shape != own[name].shape:
             raise MismatchError(
                 f"{where}: expected {name} of shape {tuple(own[name].shape)}, got {tuple(value.shape)}; "

@@ -182,7 +182,7 @@ def test_what_is_known_without_weights(no_network):
     assert [model.name for model in list_models()] == ["nano", *published_names()]
 
 
-def test_the_hub_cache_is_used_without_network(folder, no_network, tmp_path):
+def test_the_hub_cache_is_used_without_network(folder, no_network, tmp_path, monkeypatch):
     snapshot = tmp_path / "models--facebook--sam2.1-hiera-tiny" / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (snapshot.parents[1] / "refs").mkdir()
@@ -190,6 +190,9 @@ def test_the_hub_cache_is_used_without_network(folder, no_network, tmp_path):
     for file in checkpoints.HUB_FILES:
         (snapshot / file).write_bytes((folder / file).read_bytes())
     assert fetch_model("tiny") == snapshot
+    with pytest.raises(MismatchError, match=r"weights of tiny, but this looks like SAM 2\.1 \(nano\); use --model"):
+        load_model("tiny")
+    monkeypatch.setattr(checkpoints, "_check_wanted", lambda *_: None)
     model = model_info("sam2.1-hiera-tiny")
     assert (model.name, model.source) == ("tiny", "hub: facebook/sam2.1-hiera-tiny, revision abc")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,9 @@ def test_a_published_file_is_taken_from_the_cache_of_the_hub(tmp_path, monkeypat
     weights = to_meta_state_dict(load_model("random:efficienttam-mini", device="cpu").model.state_dict())
     torch.save({"model": weights}, tmp_path / "efficienttam_s_1.pt")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda repository, file, **_: str(tmp_path / file))
+    with pytest.raises(MismatchError, match=r"but this looks like EfficientTAM \(efficienttam-mini-1\)"):
+        load_model("efficienttam-s-1", device="cpu")
+    monkeypatch.setattr("mosam.model.checkpoints._check_wanted", lambda *_: None)
     found = load_model("efficienttam-s-1", device="cpu")
     assert (found.name, found.model.variant.pooling) == ("efficienttam-s-1", 1)
 
@@ -237,6 +241,34 @@ def test_rows_do_not_touch_each_other(model):
             assert torch.allclose(alone[0], together[i], atol=1e-5)
             mine = model.decode(alone, features, rows[i : i + 1], model.no_prompt(1), outputs="all").masks
             assert torch.allclose(mine[0], masks[i], atol=1e-4 * float(masks.abs().max()))
+
+
+def test_a_row_among_longer_rows_is_what_it_is_alone(model):
+    """Rows that lack slots and pointers have them hidden; a row of one slot is not merged, whatever is beside it."""
+    sizes, lengths = model.sizes, (1, 3, 2, 1)
+    pixels = torch.from_numpy(np.random.RandomState(0).standard_normal((1, 3, 128, 128)).astype(np.float32))
+    read = a_read(sizes, 4, 3)
+    parts, slots = model.tokens_per_pointer, torch.zeros(4, 3, sizes.tokens)
+    pointers = torch.zeros(4, 3, parts)
+    for row, length in enumerate(lengths):
+        slots[row, length:], pointers[row, length:] = -torch.inf, -torch.inf
+    slots[3, 0], slots[3, 2] = -torch.inf, 0.0  # the one slot is the last
+    scale = torch.tensor([[0.9, 1.1, 1.0]]).expand(4, -1)
+    padded = replace(read, bias=torch.cat((slots.flatten(1), pointers.flatten(1)), dim=1), slot_scale=scale)
+    with torch.inference_mode():
+        features = model.encode(pixels)
+        together = model.attend(features, torch.zeros(4, dtype=torch.int64), padded)
+        for row, length in enumerate(lengths):
+            which = [2] if row == 3 else list(range(length))
+            one = MemoryRead(
+                memory=read.memory[row : row + 1, which],
+                temporal=read.temporal[row : row + 1, which],
+                pointers=read.pointers[row : row + 1, :length],
+                positions=read.positions[row : row + 1, :length],
+                slot_scale=scale[row : row + 1, which],
+            )
+            alone = model.attend(features, torch.zeros(1, dtype=torch.int64), one)
+            assert torch.allclose(alone[0], together[row], atol=1e-5)
 
 
 def test_half_precision_stays_close(model):

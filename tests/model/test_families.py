@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mosam.engine.engine import Engine
-from mosam.errors import MismatchError, MosamError
+from mosam.errors import MosamError
 from mosam.model.checkpoints import list_models, load_model, model_info
 from mosam.model.families.sam2_1 import Sam21
 from mosam.model.family import MODELS, families
@@ -153,13 +153,6 @@ def test_sizes_that_cannot_be_are_refused(name, words):
     with pytest.raises(MosamError) as caught:
         load_model(name, device="cpu")
     assert words in str(caught.value)
-
-
-def test_a_program_file_of_a_network_that_is_read_from_the_hub_says_so(tmp_path):
-    path = tmp_path / "edgetam.pt"
-    torch.save({"model": {"spatial_perceiver.latents": torch.zeros(3)}}, path)
-    with pytest.raises(MismatchError, match="use --model edgetam"):
-        load_model(str(path), device="cpu")
 
 
 def test_cells_cannot_be_dropped_from_a_memory_that_has_none():

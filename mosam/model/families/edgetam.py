@@ -9,6 +9,7 @@ from mosam.model.library_family import LibraryFamily
 
 if TYPE_CHECKING:
     from mosam.model.backbone import Backbone
+    from mosam.model.meta_format import MetaNames
 
 SMALL = "edgetam-mini"
 LIBRARY = (5, 24)
@@ -24,7 +25,9 @@ class EdgeTam(LibraryFamily):
     random_sizes = ("edgetam", SMALL)
     model = "EdgeTamVideoModel"
     kinds = ("edgetam_video",)
-    own_prefix = "spatial_perceiver."
+    own_prefixes = ("spatial_perceiver.",)
+    mark = "spatial_perceiver.latents"
+    marks = {256: "edgetam", 16: SMALL}  # noqa: RUF012
     shapes = {"edgetam": Shape(1024, 64, 256), SMALL: Shape(256, 16, 128)}  # noqa: RUF012
 
     def backbone(self, module: Any, **options: Any) -> Backbone:
@@ -32,6 +35,12 @@ class EdgeTam(LibraryFamily):
         from mosam.model.edgetam import EdgeTamBackbone
 
         return EdgeTamBackbone(module, **options)
+
+    def names(self) -> MetaNames:
+        """See `LibraryFamily.names`."""
+        from mosam.model.edgetam import NAMES
+
+        return NAMES
 
     def config(self, size: str) -> Any:
         """The library's configuration: that of the published network, or a small one."""
@@ -72,5 +81,5 @@ class EdgeTam(LibraryFamily):
             memory_encoder_hidden_size=width,
             mask_downsampler_embed_dim=width,
             memory_fuser_embed_dim=width,
-            memory_fuser_intermediate_dim=256 if small else 1024,
+            memory_fuser_intermediate_dim=4 * width,
         )

@@ -132,17 +132,21 @@ class EfficientTam(ModelFamily):
         """See `ModelFamily.fits_weights`."""
         return POSITIONS in weights and "image_encoder.neck.convs.0.conv_1x1.weight" in weights
 
-    def from_weights(self, weights: dict[str, Tensor], where: Path) -> tuple[Any, str]:
+    def size_of(self, weights: Mapping[str, Tensor], where: Path) -> str:
+        """See `ModelFamily.size_of`: the weights tell the channels, the name of the file the rest."""
+        size, kind = _size_of(weights, where), _kind_of(where.stem)
+        return size + kind if size + kind in VARIANTS else size
+
+    def from_weights(self, weights: dict[str, Tensor], size: str, where: Path) -> Any:
         """See `ModelFamily.from_weights`."""
         from mosam.model.efficienttam import build
-        from mosam.model.meta_format import from_meta
+        from mosam.model.meta_format import MetaNames, from_meta
         from mosam.model.state import fill
 
-        size = _size_of(weights, where)
-        size = size + _kind_of(where.stem) if size + _kind_of(where.stem) in VARIANTS else size
         module = build(VARIANTS[size])
-        fill(module, from_meta(weights, module.state_dict(), where=str(where)), where=str(where))
-        return module.eval(), size
+        names = MetaNames(self.title)
+        fill(module, from_meta(weights, module.state_dict(), where=str(where), names=names), where=str(where))
+        return module.eval()
 
     def backbone(self, module: Any, **options: Any) -> Backbone:
         """See `ModelFamily.backbone`."""

@@ -82,19 +82,38 @@ class Sam21(ModelFamily):
         """See `ModelFamily.fits_weights`."""
         return "no_obj_embed_spatial" in weights
 
-    def from_weights(self, weights: dict[str, Tensor], where: Path) -> tuple[Any, str]:
+    def size_of(self, weights: Mapping[str, Tensor], where: Path) -> str:
+        """See `ModelFamily.size_of`."""
+        from mosam.model.meta_format import network_of
+
+        return self.prefix + network_of(weights, where=str(where))[0]
+
+    def size_of_config(self, config: Mapping[str, Any]) -> str | None:
+        """See `ModelFamily.size_of_config`."""
+        encoder = part_of(part_of(config, "vision_config"), "backbone_config")
+        found = encoder.get("hidden_size"), encoder.get("blocks_per_stage")
+        sizes = (size for size, network in NETWORKS.items() if (network.channels[0], list(network.blocks)) == found)
+        return next((self.prefix + size for size in sizes), None)
+
+    def from_weights(self, weights: dict[str, Tensor], size: str, where: Path) -> Any:
         """See `ModelFamily.from_weights`."""
         from mosam.model.library import build
-        from mosam.model.meta_format import from_meta, network_of
+        from mosam.model.meta_format import MetaNames, from_meta
         from mosam.model.state import fill
 
-        size, _ = network_of(weights, where=str(where))
-        module = build(self.config(self.prefix + size))
-        fill(module, from_meta(weights, module.state_dict(), where=str(where)), where=str(where))
-        return module.eval(), self.prefix + size
+        module = build(self.config(size))
+        names = MetaNames(self.title)
+        fill(module, from_meta(weights, module.state_dict(), where=str(where), names=names), where=str(where))
+        return module.eval()
 
     def backbone(self, module: Any, **options: Any) -> Backbone:
         """See `ModelFamily.backbone`."""
         from mosam.model.sam2 import Sam2Backbone
 
         return Sam2Backbone(module, **options)
+
+
+def part_of(values: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A table within a table that somebody else wrote; empty where there is none."""
+    found = values.get(name)
+    return found if isinstance(found, Mapping) else {}

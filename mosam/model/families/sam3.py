@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mosam.model.family import MODELS, Shape
 from mosam.model.library_family import LibraryFamily
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mosam.model.backbone import Backbone
+    from mosam.model.meta_format import MetaNames
 
 SMALL = "sam3-mini"
 PATCH = 14
@@ -25,7 +29,9 @@ class Sam3(LibraryFamily):
     access = "ask for access on https://huggingface.co/facebook/sam3, log in with `hf auth login`"
     model = "Sam3TrackerVideoModel"
     kinds = ("sam3_tracker_video", "sam3_video")  # the tracker, or the whole model that holds it
-    own_prefix = "tracker."
+    own_prefixes = ("tracker.", "detector.")
+    mark = "detector.backbone.vision_backbone.trunk.patch_embed.proj.weight"
+    marks = {1024: "sam3", 64: SMALL}  # noqa: RUF012
     shapes = {"sam3": Shape(1008, 72, 256), SMALL: Shape(224, 16, 128)}  # noqa: RUF012
 
     def backbone(self, module: Any, **options: Any) -> Backbone:
@@ -33,6 +39,18 @@ class Sam3(LibraryFamily):
         from mosam.model.sam3 import Sam3Backbone
 
         return Sam3Backbone(module, **options)
+
+    def names(self) -> MetaNames:
+        """See `LibraryFamily.names`."""
+        from mosam.model.sam3 import NAMES
+
+        return NAMES
+
+    def from_weights(self, weights: dict[str, Tensor], size: str, where: Path) -> Any:
+        """See `ModelFamily.from_weights`: the tracker of a file that also holds the detector."""
+        from mosam.model.sam3 import tracker_weights
+
+        return super().from_weights(tracker_weights(weights, where=str(where)), size, where)
 
     def config(self, size: str) -> Any:
         """The library's configuration: that of the published network, or a small one."""
@@ -66,5 +84,5 @@ class Sam3(LibraryFamily):
             memory_encoder_hidden_size=width,
             mask_downsampler_embed_dim=width,
             memory_fuser_embed_dim=width,
-            memory_fuser_intermediate_dim=256,
+            memory_fuser_intermediate_dim=4 * width,
         )
