@@ -139,7 +139,7 @@ class DelayedCodec:
     Attributes:
         codec: reads the format.
         realtime: the demanded rate.
-        timing: frames and seconds by sequence, where the format holds no times: every frame then took their mean.
+        timing: frames and seconds by sequence, where there are no times of frames: every frame then took their mean.
     """
 
     codec: Codec

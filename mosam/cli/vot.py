@@ -12,7 +12,7 @@ from mosam.cli.output import note
 from mosam.system import options as shared
 from mosam.system.options import option
 from mosam.vot.service import KEEP_FOR, Order
-from mosam.vot.setup import InitOptions
+from mosam.vot.setup import PROTOCOL, InitOptions, check_protocol
 
 COMMANDS: dict[str, click.Command] = {}
 
@@ -29,18 +29,25 @@ def init(options: InitOptions) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """How long a network waits for work."""
+class Serving:
+    """How the toolkit is talked to, and how long a network waits for work."""
 
+    protocol: str = PROTOCOL.field(default="trax", usual=None)
     keep: float = KEEP_FOR.field()
 
 
-@command(Order, Waiting, table=COMMANDS)
-def track(order: Order, waiting: Waiting) -> None:
+@command(Order, Serving, table=COMMANDS)
+def track(order: Order, serving: Serving) -> None:
     """Be the tracker process that the VOT toolkit starts, as `mosam vot init` registers it."""
+    check_protocol(serving.protocol)
+    if serving.protocol == "folder":
+        from mosam.vot.folder_process import track_folder
+
+        track_folder(order, Path.cwd(), keep=serving.keep)
+        return
     from mosam.vot.trax_process import track
 
-    track(order, keep=waiting.keep)
+    track(order, keep=serving.keep)
 
 
 @dataclass(frozen=True, slots=True)

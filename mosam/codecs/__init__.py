@@ -15,6 +15,7 @@ from mosam.codecs.base import (
     ResultWriter,
     may_be_result,
     paths_of,
+    times_path,
 )
 from mosam.codecs.images import (
     LARGEST_LABEL,
@@ -45,6 +46,7 @@ __all__ = [
     "paths_of",
     "read_labels",
     "read_table",
+    "times_path",
     "voc_palette",
     "write_labels",
 ]

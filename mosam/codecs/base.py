@@ -134,6 +134,14 @@ def paths_of(result_format: str, name: str) -> tuple[str, ...]:
     return CODECS[result_format].paths(cast("Sequence", _Named(name)))
 
 
+def times_path(name: str) -> str:
+    """Where seconds a frame are beside results whose format has no place for them, as the GOT-10k toolkit has it.
+
+    They are no part of the results: a server does not get them, and they do not enter the hash in `run.json`.
+    """
+    return f"times/{name}_time.txt"
+
+
 # What formats call the files in a sequence's folder; masks have the names of frames, which are anybody's.
 _RESULT_FILE = re.compile(r"(\d+/)?([^/]+\.(png|bin|value)|([^/]+_)?(\d+|times?)\.txt)")
 

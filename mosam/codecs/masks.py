@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mosam.codecs.base import CODECS, CodecOptions, FrameWriter, MaskResult, ResultWriter
+from mosam.codecs.base import CODECS, CodecOptions, FrameWriter, MaskResult, ResultWriter, times_path
+from mosam.codecs.boxes import write_times
 from mosam.codecs.images import label_ids, labels_of_masks, masks_of_labels, read_labels, write_labels
+from mosam.codecs.text import read_table
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.types import FrameOutput, Mask, Size
 
@@ -111,8 +113,9 @@ class LabelMapCodec:
         raise MismatchError(f"{folder}: expected box files, got masks; choose a protocol for masks")
 
     def read_times(self, folder: Path, sequence: Sequence) -> NDArray[np.float64] | None:
-        """Always None: the format has no times."""
-        return None
+        """See `Codec.read_times`; the format has none, `times_path` is beside the results."""
+        path = folder / times_path(sequence.name)
+        return read_table(path)[:, 0] if path.is_file() else None
 
     def read_masks(self, folder: Path, sequence: Sequence) -> MaskResult:
         """See `Codec.read_masks`."""
@@ -127,6 +130,9 @@ class _LabelMapWriter(FrameWriter):
 
     def write(self, output: FrameOutput) -> None:
         self._frames.write(output)
+
+    def close(self) -> None:
+        _write_times(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,15 @@ class _ObjectMaskWriter(FrameWriter):
             mask = masks.get(object_id, np.zeros(size, dtype=bool))
             name = f"{self.sequence.frame_names[output.frame_index]}.png"
             write_labels(self.folder / self.sequence.name / object_folder(object_id) / name, mask.astype(np.uint8))
+
+    def close(self) -> None:
+        _write_times(self)
+
+
+def _write_times(writer: FrameWriter) -> None:
+    path = writer.folder / times_path(writer.sequence.name)
+    path.parent.mkdir(exist_ok=True)
+    write_times(path, writer.seconds)
 
 
 CODECS.register("davis")(LabelMapCodec())

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from mosam.codecs import times_path
 from mosam.errors import MismatchError, MosamError
 from mosam.results.folder import content_hash, hidden_name, writing
 from mosam.results.frame_log import log_path
@@ -180,7 +181,8 @@ def _outcome(store: RunStore, ready: str) -> Outcome | None:
 def _intact(store: RunStore, ready: str, name: str, record: SequenceRecord) -> list[str]:
     """The result files of a sequence in a ready folder; none where they are not what its record says, or links."""
     try:
-        kinds = {path: store.inside.kind(f"{ready}/{path}") for path in (*store.paths(name), log_path(name))}
+        beside = (log_path(name), times_path(name))
+        kinds = {path: store.inside.kind(f"{ready}/{path}") for path in (*store.paths(name), *beside)}
         paths = [path for path in store.paths(name) if kinds[path] in ("file", "folder")]
         intact = record.hash is not None and content_hash(store.folder / ready, paths, links=False) == record.hash
     except (PathError, OSError):  # what cannot be read is done again

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mosam.codecs import may_be_result, paths_of
+from mosam.codecs import may_be_result, paths_of, times_path
 from mosam.errors import DataError, MismatchError, MissingDataError
 from mosam.results.folder import LOCK, PARTIAL, StoreError, content_hash, hidden_name, writing
 from mosam.results.frame_log import log_path
@@ -132,7 +132,7 @@ class RunStore:
         self.record = dataclasses.replace(self.record, sequences=kept)
         self._write()
         with writing(self.folder):
-            for relative in paths:
+            for relative in (*paths, times_path(name)):
                 self.inside.remove(relative)
 
     def commit(
@@ -153,7 +153,9 @@ class RunStore:
             if digest is None:
                 missing = [p for p in paths if not (self.folder / partial / p).exists()]
                 raise FileNotFoundError(f"{name}: the result writer left no {', '.join(missing)}")
-            for relative in [*paths, *unhashed]:
+            times = times_path(name)  # of formats that have no place for them
+            beside = [*unhashed, *([times] if self.inside.kind(f"{partial}/{times}") == "file" else [])]
+            for relative in [*paths, *beside]:
                 self.inside.move(f"{partial}/{relative}", relative)
         record = dataclasses.replace(record, status="done", hash=digest)
         self._add(name, record)
@@ -266,7 +268,8 @@ class RunStore:
         settings = self.record.settings if old is None else old.settings
         asked = {*self._names, *(self.record.selection or ()), *((old and old.selection) or ())}
         names = asked if old is None else {*old.sequences, *(n for n in asked if self._is_open(n))}
-        own = {path for name in names for path in (*paths_of(str(settings.output.get("format")), name), log_path(name))}
+        kind = str(settings.output.get("format"))
+        own = {path for name in names for path in (*paths_of(kind, name), log_path(name), times_path(name))}
         for path in own:  # PathError before anything is removed, should the record name what is not inside
             self.inside.kind(path)
         foreign = self._foreign(own)

@@ -10,17 +10,19 @@ from mosam.codecs import CodecOptions
 from mosam.datasets.select import split_list
 from mosam.errors import MosamError
 from mosam.system import options as shared
-from mosam.system.options import option
+from mosam.system.options import Option, option
 from mosam.tracking.presets import default_model, preset
 from mosam.vot.service import BOX_FROM_MASK, KEEP_FOR, PROMPT, Order, online_policy
 from mosam.vot.session import PROMPTS
-from mosam.vot.stacks import STACKS, Stack, find_stack
-from mosam.vot.trax_process import require_trax
+from mosam.vot.stacks import OLD, STACKS, Stack, find_stack
+from mosam.vot.trax_process import has_trax, require_trax
 from mosam.vot.workspace import Workspace, init_workspace, stack_of
 
 if TYPE_CHECKING:
     from mosam.datasets.base import Dataset
 
+PROTOCOLS = ("trax", "folder")
+PROTOCOL = Option("How the toolkit talks to trackers: trax, folder (0.9.0).", None, complete=",".join(PROTOCOLS))
 ANY_DATASET = "vot2022-st"  # all of VOT are read alike; this one reads the sequences of a stack that is none of them
 
 
@@ -37,6 +39,7 @@ class InitOptions:
     precision: str | None = shared.PRECISION.field()
     sequences: str | None = shared.SEQUENCES.field()
     limit: int | None = shared.LIMIT.field()
+    protocol: str | None = PROTOCOL.field(usual="trax; folder where vot-trax is missing")
     prompt: str = PROMPT.field()
     settings: str = shared.SETTINGS.field()
     seed: int = shared.SEED.field()
@@ -53,7 +56,7 @@ def init(options: InitOptions) -> Workspace:
     if name is None:
         raise MosamError(f"--stack: expected one of {', '.join(STACKS)}, or a file, got none")
     stack = find_stack(name, inside=options.workspace)
-    require_trax()
+    protocol = choose_protocol(options.protocol, stack)
     if options.prompt not in PROMPTS:
         raise MosamError(f"--prompt: expected one of {', '.join(PROMPTS)}, got {options.prompt!r}")
     try:
@@ -81,7 +84,31 @@ def init(options: InitOptions) -> Workspace:
     ]
     dataset = None if options.root is None else _dataset(stack, options)
     results = None if options.results is None else _runs(stack, options, dataset)
-    return init_workspace(options.workspace, stack, orders, keep=options.keep, dataset=dataset, results=results)
+    return init_workspace(
+        options.workspace, stack, orders, keep=options.keep, protocol=protocol, dataset=dataset, results=results
+    )
+
+
+def check_protocol(name: str) -> None:
+    """MosamError where there is no such protocol."""
+    if name not in PROTOCOLS:
+        raise MosamError(f"--protocol: expected one of {', '.join(PROTOCOLS)}, got {name!r}")
+
+
+def choose_protocol(name: str | None, stack: Stack) -> str:
+    """How the toolkit talks to our trackers: as asked for, else TraX if the package for it is there.
+
+    Raises:
+        MosamError: an unknown one, one that the stack's toolkit does not know, or no package for TraX.
+    """
+    if name is not None:
+        check_protocol(name)
+    if name == "folder" and stack.toolkit == OLD and stack.path is None:
+        raise MosamError(f"--protocol folder: {stack.name} is run by vot-toolkit {OLD}, which knows TraX alone")
+    if name == "folder" or (name is None and stack.toolkit != OLD and not has_trax()):
+        return "folder"
+    require_trax()
+    return "trax"
 
 
 def _check_model(name: str) -> None:

@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 from mosam.errors import MissingDataError, MosamError
 from mosam.system.files import read_regular
 from mosam.system.typed import from_data, parse_json
+from mosam.vot.folder_process import ERRORS_VARIABLE
 from mosam.vot.workspace import TRACKERS, read_trackers
 
 _BAD = ("encountered an error", "interrupted by tracker error", "Unable to", "not found", "No trackers resolved")
@@ -48,8 +50,21 @@ def run_toolkit(command: Sequence[str], arguments: Sequence[str]) -> None:
     Raises:
         MosamError: it failed, or said that a tracker or an analysis did.
     """
+    with tempfile.TemporaryDirectory() as folder:
+        errors = Path(folder) / "errors"
+        said, code = _run([*command, *arguments], {**os.environ, ERRORS_VARIABLE: str(errors)})
+        reason = read_regular(errors).decode(errors="replace").strip() if errors.is_file() else ""
+    lines = [line.strip() for line in re.split(r"[\r\n]+", _COLORS.sub("", said.decode(errors="replace")))]
+    complaints = [line for line in lines if any(word in line for word in _BAD)]
+    if code or complaints:
+        last = (complaints or [line for line in lines if line] or [f"exit code {code}"])[0 if complaints else -1]
+        raise MosamError(f"vot {arguments[0]}: {' '.join((last[:_SHOWN], reason)).strip()}")
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str]) -> tuple[bytes, int]:
+    """What a process says, which is also shown, and its exit code."""
     process = subprocess.Popen(
-        [*command, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
     )
     assert process.stdout is not None
     said = b""
@@ -57,12 +72,7 @@ def run_toolkit(command: Sequence[str], arguments: Sequence[str]) -> None:
         sys.stderr.buffer.write(chunk)
         sys.stderr.buffer.flush()
         said += chunk
-    code = process.wait()
-    lines = [line.strip() for line in re.split(r"[\r\n]+", _COLORS.sub("", said.decode(errors="replace")))]
-    complaints = [line for line in lines if any(word in line for word in _BAD)]
-    if code or complaints:
-        last = (complaints or [line for line in lines if line] or [f"exit code {code}"])[0 if complaints else -1]
-        raise MosamError(f"vot {arguments[0]}: {last[:_SHOWN]}")
+    return said, process.wait()
 
 
 def evaluate(

@@ -34,6 +34,15 @@ def require_trax() -> None:
         ) from None
 
 
+def has_trax() -> bool:
+    """Whether the package that speaks TraX is installed."""
+    try:
+        require_trax()
+    except MosamError:
+        return False
+    return True
+
+
 def track(order: Order, *, keep: float) -> None:
     """Serves the toolkit until it says that it is enough.
 

@@ -61,6 +61,7 @@ def init_workspace(
     orders: Sequence[Order],
     *,
     keep: float,
+    protocol: str = "trax",
     dataset: Dataset | None = None,
     results: Mapping[str, Path] | None = None,
 ) -> Workspace:
@@ -73,6 +74,7 @@ def init_workspace(
         stack: what it runs.
         orders: our trackers, started by the toolkit.
         keep: seconds for which the process with the network outlives the tracker process.
+        protocol: how the toolkit talks to them, `trax` or `folder`.
         dataset: sequences on disk to link to; None = those in the workspace, else the toolkit downloads the stack's.
         results: runs of ours to copy in, by label; the toolkit then analyses them as they are.
     Raises:
@@ -87,7 +89,7 @@ def init_workspace(
         )
     sections: dict[str, dict[str, str]] = {}
     for order in orders:
-        section = _section(order, keep)
+        section = _section(order, keep, protocol)
         if sections.setdefault(identifier(order.tracker), section) != section:
             raise MosamError(f"--tracker: expected names that differ, got two for {identifier(order.tracker)}")
     for label in results or {}:
@@ -123,19 +125,17 @@ def _is_workspace(root: Path) -> bool:
     return (root / CONFIG).is_file() or (root / SEQUENCES).is_dir()
 
 
-def _section(order: Order, keep: float) -> dict[str, str]:
+def _section(order: Order, keep: float, protocol: str) -> dict[str, str]:
     words = [sys.executable, "-m", "mosam", "vot", "track"]
     defaults = {field.name: field.default for field in dataclasses.fields(order)}
     for name, value in dataclasses.asdict(order).items():
         if value != defaults[name]:
             words += [f"--{name.replace('_', '-')}", str(value)]
+    words += ["--protocol", protocol] if protocol != "trax" else []
     words += ["--keep", f"{keep:g}"]
-    return {
-        "label": order.tracker,
-        "protocol": "trax",
-        "command": shlex.join(words),
-        "timeout": str(TIMEOUT),
-    }
+    section = {"label": order.tracker, "protocol": protocol, "command": shlex.join(words)}
+    # for folders the toolkit takes 30 seconds a frame, which is enough, and trips over a number from this file
+    return section | ({"timeout": str(TIMEOUT)} if protocol == "trax" else {})
 
 
 def _check(root: Path, stack: Stack, dataset: Dataset | None) -> dict[str, object]:

@@ -115,7 +115,7 @@ def test_tracking_waits_for_a_slow_disk(tmp_path, monkeypatch):
             writer.add(output, 0.1)
         assert time.perf_counter() - started > 0.02 * (9 - 2 - 2)  # two wait, one is being written
         writer.finish()
-    assert len(files(tmp_path)) == 9
+    assert len(files(tmp_path / "bird")) == 9
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 2), (4, 2), (8, 4), (64, MAX_THREADS)])

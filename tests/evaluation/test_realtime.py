@@ -167,6 +167,32 @@ def test_the_mean_of_a_record_where_the_format_holds_no_times(tmp_path):
         assert masks.read(frame).keys() == set(np.unique(masks.labels(frame))) - {0}
 
 
+def test_a_run_of_masks_has_times_of_its_frames(tmp_path, monkeypatch, capsys):
+    """They lie beside the results, and decide what is late."""
+    monkeypatch.chdir(tmp_path)
+    data = load_dataset("davis2017", root=make_tree("davis2017", tmp_path / "tree", frames=8, sequences=1, scale=8))
+    (video,) = data
+    common = ["davis2017", "--root", "tree"]
+    run = ["run", *common, "--tracker", "sam2", "--model", "random:mini", "--device", "cpu"]
+    assert run_command(run) == 0
+    folder = Path(capsys.readouterr().out.strip())
+    path = folder / "times" / f"{video}_time.txt"
+    assert len(path.read_text().split()) == 8
+    assert min(map(float, path.read_text().split())) > 0
+    assert CODECS[data.info.result_format].read_times(folder, data[video]).shape == (8,)
+
+    def in_time():
+        capsys.readouterr()
+        out = tmp_path / "scores.json"
+        assert run_command(["score", *common, "--results", str(folder), "--realtime", "10", "--json", str(out)]) == 0
+        return load_scores(out)[0].overall["in_time"]
+
+    path.write_text("0.01\n" * 8)
+    assert in_time() == 1.0
+    path.write_text("".join(f"{one}\n" for one in [0.01, SLOW, *[0.01] * 6]))  # two frames are late, whatever the mean
+    assert in_time() == 6 / 8
+
+
 def test_benchmarks_that_keep_some_frames(tmp_path):
     data = load_dataset("sav", root=make_tree("sav", tmp_path, frames=6, sequences=1, scale=8))
     sequence = data[next(iter(data))]

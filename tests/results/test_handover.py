@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from launch_fakes import NAMES, FakeRunSpec, results, undisturbed
 
+from mosam.codecs import times_path
 from mosam.errors import DataError
 from mosam.results.folder import content_hash, hidden_name
 from mosam.results.frame_log import log_path
@@ -46,7 +47,7 @@ def go(folder, **options):
     return result, {name: [e.sequence for e in events if e.event == name] for name in ("kept", "done", "note")}
 
 
-def leave(folder, plain, name="s03", token="7-1", *, change=None, log=None):
+def leave(folder, plain, name="s03", token="7-1", *, change=None, log=None, times=None):
     """A finished sequence as a worker leaves it, with its outcome changed; returns the ready folder."""
     setup = FakeRunSpec().open(None)
     sink = WorkerResultSink(folder, setup.settings(), lambda name: token, lambda *what: None)
@@ -56,6 +57,9 @@ def leave(folder, plain, name="s03", token="7-1", *, change=None, log=None):
     if log is not None:
         (partial / log_path(name)).parent.mkdir()
         (partial / log_path(name)).write_text(log)
+    if times is not None:
+        (partial / times_path(name)).parent.mkdir()
+        (partial / times_path(name)).write_text(times)
     annotation = setup.dataset.select([name]).annotation_hash()
     sink.commit(name, [f"{name}.txt", f"{name}_time.txt"], SequenceRecord("done", 3, 0.3, annotation=annotation))
     ready = folder / place_of(READY, name, token)
@@ -76,12 +80,13 @@ def hidden(folder):
 
 def test_one_process_takes_over_what_workers_left(places, plain):
     run, _ = places
-    leave(run, plain, log="line\n")
+    leave(run, plain, log="line\n", times="0.25\n")
     (run / f"{WORK}s04@7-2").mkdir()
     (run / f"{WORK}s04@7-2" / "s04.txt").write_text("half")
     result, events = go(run)
     assert events["kept"] == ["s03"]
     assert (run / log_path("s03")).read_text() == "line\n"
+    assert (run / times_path("s03")).read_text() == "0.25\n"
     assert results(run) == plain
     assert hidden(run) == []
     assert result.done == tuple(NAMES)

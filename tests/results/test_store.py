@@ -73,6 +73,22 @@ def test_results_appear_only_when_whole(tmp_path):
         assert not folder.exists()
 
 
+def test_times_beside_results_come_and_go_with_them_and_are_not_in_their_hash(tmp_path):
+    with RunStore(tmp_path, settings()) as store:
+        digest = write(store, "a").hash
+        assert not (tmp_path / "times").exists()
+        for seconds in ("0.1", "0.2"):
+            folder = store.partial("a")
+            (folder / "a").mkdir()
+            (folder / "a" / "0.txt").write_text("x")
+            (folder / "times").mkdir()
+            (folder / "times" / "a_time.txt").write_text(seconds)
+            assert store.commit("a", ["a"], SequenceRecord("done")).hash == digest
+            assert (tmp_path / "times" / "a_time.txt").read_text() == seconds
+        store.forget("a", ["a"])
+        assert not list((tmp_path / "times").iterdir())
+
+
 def test_commit_replaces_older_files_of_the_sequence(tmp_path):
     with RunStore(tmp_path / "run", settings()) as store:
         write(store, "a", "old")
@@ -284,11 +300,15 @@ def test_a_lock_that_is_none_is_not_written_to(tmp_path, kind):
     assert kind != "text" or lock.read_text() == "my own notes"
 
 
-@pytest.mark.parametrize("extra", ["notes.txt", "d", "a.txt", "log/mine.txt", "log/d.jsonl", "masks/0.png"])
+@pytest.mark.parametrize(
+    "extra", ["notes.txt", "d", "a.txt", "log/mine.txt", "log/d.jsonl", "times/d_time.txt", "masks/0.png"]
+)
 def test_overwriting_removes_only_what_the_record_names(tmp_path, extra):
     three(tmp_path)
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "a.jsonl").write_text("")
+    (tmp_path / "times").mkdir()
+    (tmp_path / "times" / "a_time.txt").write_text("0.1\n")
     (tmp_path / "scores.json").write_text("{}")
     (tmp_path / "scores@davis2017.json").write_text("{}")
     (tmp_path / extra).parent.mkdir(exist_ok=True)

@@ -144,6 +144,57 @@ def test_our_runner_writes_what_the_toolkit_gets_from_our_trackers(workspaces, t
             )
 
 
+def test_what_the_toolkit_gets_in_folders_is_what_it_gets_over_trax(tmp_path, monkeypatch):
+    """Of three objects, of which one comes late; in folders, our side needs no vot-trax."""
+    from mosam.cli import run_command
+
+    environment = toolkit_environment("0.9.0")
+    tree = make_tree("vots2023", tmp_path / "tree", split="val", sequences=2, frames=12)
+    late = tree / "toy1" / "groundtruth_2.txt"
+    late.write_text("".join(["0\n"] * 4 + late.read_text().splitlines(keepends=True)[4:]))
+    (tmp_path / "made.yaml").write_text(f"title: made\nexperiments:\n  baseline:{EXPERIMENTS['several']}")
+    given = ["--root", str(tree), "--stack", str(tmp_path / "made.yaml"), "--model", "nano", "--tracker", "sam2"]
+    for protocol in ("trax", "folder"):
+        if protocol == "folder":
+            monkeypatch.setitem(sys.modules, "trax", None)
+        root = str(tmp_path / protocol)
+        assert run_command(["vot", "init", root, *given, "--sequences", "toy1", "--protocol", protocol]) == 0
+        assert run_command(["vot", "evaluate", root, "--toolkit", str(environment)]) == 0
+    assert numbers_of(tmp_path / "folder") == numbers_of(tmp_path / "trax")
+    files = sorted((tmp_path / "folder" / "results").rglob("*.bin"))
+    assert [path.name for path in files] == [f"toy1_{number}_001.bin" for number in (1, 2, 3)]
+    for path in files:
+        assert path.read_bytes() == (tmp_path / "trax" / path.relative_to(tmp_path / "folder")).read_bytes()
+
+
+def test_the_main_stack_of_vots2026_runs(tmp_path):
+    """Its own stack has no analysis: results are sent in."""
+    toolkit_environment("0.9.0")
+    tree = make_tree("vots2026", tmp_path / "tree", sequences=1, frames=6)
+    done = make(
+        *("vot", f"WORKSPACE={tmp_path / 'ws'}", "STACK=vots2026/main", f"ROOT={tree}", "TRACKER=sam2", "MODEL=nano"),
+        "ARGS=--protocol folder",
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    files = list((tmp_path / "ws" / "results" / "sam2" / "baseline").rglob("*.bin"))
+    assert len(files) == len(load_dataset("vots2026", root=tree)["toy0"].object_ids)
+
+
+def test_a_tracker_that_fails_in_a_folder_says_why(workspaces, tmp_path):
+    made = workspaces("several", "0.9.0")
+    shutil.copytree(made.tree, tmp_path / "tree")
+    for path in (tmp_path / "tree").rglob("00000005.jpg"):
+        path.write_bytes(b"no picture")
+    stack = str(made.root / "stack.yaml")
+    command = [sys.executable, "-m", "mosam", "vot"]
+    given = ["--root", str(tmp_path / "tree"), "--stack", stack, "--model", "nano", "--tracker", "sam2"]
+    subprocess.run([*command, "init", str(tmp_path / "ws"), *given, "--protocol", "folder"], check=True)
+    command += ["evaluate", str(tmp_path / "ws"), "--toolkit", made.environment]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "00000005.jpg" in done.stderr.strip().splitlines()[-1]
+
+
 def nearly_equal(a, b, *, pixels):
     """Objects of one sequence share a batch, in which rounding depends on their number: measured 6 pixels of 469."""
     if not pixels or len(a) != len(b):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import configparser
 import shlex
+import sys
 
 import pytest
 import yaml
@@ -62,6 +63,26 @@ def test_a_workspace_of_sequences_on_disk(mosam, tmp_path):
     assert words[1:7] == ["-m", "mosam", "vot", "track", "--tracker", "mosam[stride=3]"]
     assert "sam2long[emit=online]" in trackers(tmp_path)["sam2long"]["command"]
     assert (section["protocol"], section["label"], int(section["timeout"])) == ("trax", "mosam[stride=3]", 600)
+
+
+def test_the_toolkit_may_talk_in_folders(mosam, tmp_path, monkeypatch):
+    assert init(mosam, "--protocol", "folder", stack="vots2026/main")[0] == 0
+    section = trackers(tmp_path)["sam2"]
+    assert section["protocol"] == "folder"
+    assert shlex.split(section["command"])[-4:] == ["--protocol", "folder", "--keep", "60"]
+    for words, options, message in (
+        (("--protocol", "folder"), {}, "--protocol folder: vot2022/shortterm is run by vot-toolkit 0.7.4"),
+        (("--protocol", "pipe"), {}, "--protocol: expected one of trax, folder, got 'pipe'"),
+    ):
+        assert message in init(mosam, *words, **options)[2]
+
+
+def test_without_the_package_for_trax_new_stacks_are_run_in_folders(mosam, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trax", None)
+    assert init(mosam, stack="vots2026/main")[0] == 0
+    assert trackers(tmp_path)["sam2"]["protocol"] == "folder"
+    for words, options in (((), {}), (("--protocol", "trax"), {"stack": "vots2026/main"})):
+        assert "which is not here" in init(mosam, *words, **options)[2]
 
 
 def test_all_trackers_are_registered_unless_some_are_named(mosam, tmp_path):
