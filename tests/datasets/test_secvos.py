@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 from trees import label_map, stems, write_frames, write_labels, write_text
@@ -25,6 +27,37 @@ def test_an_object_starts_where_it_shows(tmp_path):
     assert sequence.frames_out == (0, 1, 2, 3)
     assert sequence.truth.object_ids == (1, 2)
     np.testing.assert_array_equal(sequence.prompts[1].mask, sequence.truth.read(2)[2])
+
+
+def test_shots(tmp_path):
+    one(tmp_path)
+    scenes = {"a": {"first_segment": ["0", "1"], "second_segment": [2, 2], "remain_segments": [], "scenes": 3}}
+    write_text(tmp_path / "scene_info.json", json.dumps(scenes))
+    dataset = load_dataset("secvos", root=tmp_path)
+    assert dataset["a"].truth.shots == {"first": frozenset({0, 1}), "second": frozenset({2})}
+    assert [path.name for path in dataset.shared_files()] == ["video_id.txt", "scene_info.json"]
+    for other in ({"b": {}}, {"a": {}}, {"a": {"second_segment": [1, 3]}}):
+        write_text(tmp_path / "scene_info.json", json.dumps(other))
+        shots = load_dataset("secvos", root=tmp_path)["a"].truth.shots
+        assert shots["first"] == frozenset(range(4))  # all of it, as in the official program
+        assert set(shots) == {"first", *(["second"] if "second_segment" in other.get("a", {}) else [])}
+
+
+@pytest.mark.parametrize(
+    ("scenes", "said"),
+    [
+        ({"a": 3}, "expected shots of a, got int"),
+        ({"a": {"first_segment": [1]}}, r"expected the first and last frame of a shot of a, got \[1\]"),
+        ({"a": {"second_segment": ["x", 2]}}, "expected the first and last frame of a shot of a"),
+        ({"a": {"remain_segments": "12"}}, "expected the first and last frame of a shot of a, got 12"),
+        ([], "expected a JSON object"),
+    ],
+)
+def test_bad_shots(tmp_path, scenes, said):
+    one(tmp_path)
+    write_text(tmp_path / "scene_info.json", json.dumps(scenes))
+    with pytest.raises(DataError, match=rf"scene_info\.json: {said}"):
+        load_dataset("secvos", root=tmp_path)["a"]
 
 
 def test_an_object_that_never_shows(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mosam.commands.fetch.plan import Piece, Plan, is_archive, make_plan
 from mosam.commands.fetch.transfer import PART, Watch, in_words, require_room, transfer
+from mosam.commands.progress import count
 from mosam.datasets.base import DATA_VARIABLE, DATASETS, Dataset, DatasetInfo, find_root
 from mosam.datasets.unpack import unpack
 from mosam.errors import DataError, MissingDataError, MosamError, UnknownNameError
@@ -88,11 +89,11 @@ def describe(wish: Wish, plan: Plan) -> list[str]:
     size = "of unknown length" if plan.bytes is None else in_words(plan.bytes)
     disk = wish.info.obtain.gigabytes if wish.split == wish.info.default_split else None
     room = "about as much" if disk is None else f"about {in_words(disk * 1e9)}"
-    count = sum(len(piece.files) for piece in plan.pieces)
+    files = count(sum(len(piece.files) for piece in plan.pieces), "file")
     return [
         f"{wish.info.title}, {wish.split}: {wish.info.obtain.steps}",
         f"license: {wish.info.license} ({wish.info.source})",
-        f"download: {size} in {count} files; on disk: {room}",
+        f"download: {size} in {files}; on disk: {room}",
         f"to: {wish.root}",
     ]
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -102,13 +103,26 @@ def _download(file: RemoteFile, part: Path, watch: Watch | None) -> None:
 def _get(file: RemoteFile, opened: BinaryIO, have: int, watch: Watch | None) -> None:
     from huggingface_hub.file_download import http_get
 
-    http_get(
-        file.url,
-        _Watched(opened, file, watch),  # type: ignore[arg-type]
-        resume_size=have,
-        headers={"User-Agent": "mosam", "Accept-Encoding": "identity", **file.headers},
-        tqdm_class=_silent(),
-    )
+    with _quiet():
+        http_get(
+            file.url,
+            _Watched(opened, file, watch),  # type: ignore[arg-type]
+            resume_size=have,
+            headers={"User-Agent": "mosam", "Accept-Encoding": "identity", **file.headers},
+            tqdm_class=_silent(),
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a line for each of its tries; what ends them is told."""
+    log = logging.getLogger("huggingface_hub.file_download")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 class _Watched:

@@ -140,6 +140,30 @@ def test_sav(tmp_path, kind):
         check(expected[object_folder(i)], values)
 
 
+@pytest.mark.parametrize("kind", SIZES)
+def test_shots(tmp_path, kind):
+    masks: list[dict[int, np.ndarray]] = [{} for _ in range(FRAMES)]
+    listed = {}
+    for i, true, predicted in object_masks(make_clip(kind)):
+        listed[i] = tuple(true)
+        for t, mask in true.items():
+            masks[t][i] = mask.astype(bool)
+        write_maps(tmp_path / "clip" / object_folder(i), predicted)
+    truth = Truth(masks, listed=listed)
+    whole = score("sav", truth, tmp_path, codec="sav")
+    assert score("secvos", truth, tmp_path, codec="sav") == whole  # without shots
+    truth.shots = {"first": frozenset(range(5)), "second": frozenset(range(5, 10)), "remain": frozenset(range(10, 14))}
+    result = score("secvos", truth, tmp_path, codec="sav")
+    assert whole.values.items() <= result.values.items()
+    for shot, expected in official()["secvos"][kind].items():
+        assert {object_folder(i) for i in result.objects} == set(expected)
+        for i, values in result.objects.items():
+            j, f = expected[object_folder(i)]
+            check({f"j_{shot}": j, f"f_{shot}": f, f"jf_{shot}": (j + f) / 2}, values)
+        mean = np.mean(list(expected.values()))  # the official program's, of all objects
+        assert result.values[f"jf_{shot}"] == pytest.approx(mean, abs=TOLERANCE)
+
+
 MOSE = ("j_mean", "f_mean", "f_classic", "j_away", "f_away", "j_back", "f_back")
 
 
