@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.system.processes import map_in_processes
 
+DEEPEST = 3  # folders between that of a tracker and its results
 LISTED = 10  # missing sequences that an error names
 NAMED = 5  # sequences that a note names
 T = TypeVar("T")
@@ -136,10 +137,12 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
     Args:
         path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
             tracker. A run is known by `run.json`, other results by files named after sequences of the dataset, which
-            may lie one folder deeper or, where there are no others, in zips; a zip may be named too.
+            may lie some folders deeper (`<tracker>/<parameters>`) or, where there are no others, in zips; a zip may be
+            named too.
         dataset: whose results to look for; runs of other datasets and splits are passed over.
     Returns:
-        (tracker, folder), sorted by folder; the tracker of a run is its policy with options, else the folder's name.
+        (tracker, folder), sorted by folder; the tracker of a run is its policy with options, else the folder's name;
+        where a folder holds several results deeper, it is the way to each.
     Raises:
         MissingDataError: nothing there.
         MismatchError: `path` itself is a run of another benchmark, split or seed.
@@ -159,7 +162,8 @@ def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str,
     folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
     folders = [folder for folder in folders if not _is_the_benchmark(folder, dataset)]
     runs = [run for folder in folders if (run := _recognize(folder, dataset)) is not None]
-    runs = runs or _look_deeper(root, folders, dataset)
+    runs = sorted([*runs, *_look_deeper(folders, dataset, {folder for _, folder in runs})], key=lambda run: str(run[1]))
+    runs = runs or _look_into_zips(root, dataset)
     if not runs:
         raise MissingDataError(
             f"{root}: expected results of {dataset.name} {dataset.split}, found none; give a run's folder, a folder of "
@@ -176,12 +180,35 @@ def is_run(folder: Path) -> bool:
     return isinstance(folder, Path) and (folder / RECORD).is_file()
 
 
-def _look_deeper(root: Path, folders: Iterable[Path], dataset: Dataset) -> list[tuple[str, Path]]:
-    """TrackerResults one folder below each tracker's, and in zips."""
-    found = []
+def _look_deeper(folders: Iterable[Path], dataset: Dataset, known: set[Path]) -> list[tuple[str, Path]]:
+    """Results some folders below those that are none themselves, without what is known."""
+    found: dict[Path, str] = {}
     for folder in folders:
-        inside = [place for place in _subfolders(folder) if _holds_results(place, dataset)]
-        found += [(folder.name if len(inside) == 1 else f"{folder.name}/{place.name}", place) for place in inside]
+        if folder in known or is_run(folder):
+            continue
+        inside = [run for run in _below(folder, dataset, DEEPEST) if run[1] not in known]
+        others = [place for tracker, place in inside if not is_run(place)]
+        for tracker, place in inside:
+            way = folder.name if len(others) == 1 else "/".join([folder.name, *place.relative_to(folder).parts])
+            found.setdefault(place, tracker if is_run(place) else way)
+    return [(tracker, place) for place, tracker in found.items()]
+
+
+def _below(folder: Path, dataset: Dataset, levels: int) -> Iterator[tuple[str, Path]]:
+    """Results below a folder; nothing is looked for below results, the benchmark itself or a run of another."""
+    for place in _subfolders(folder):
+        if _is_the_benchmark(place, dataset):
+            continue
+        found = _recognize(place, dataset)
+        if found is not None:
+            yield found
+        elif levels > 1 and not is_run(place):
+            yield from _below(place, dataset, levels - 1)
+
+
+def _look_into_zips(root: Path, dataset: Dataset) -> list[tuple[str, Path]]:
+    """Results in the zips of a folder."""
+    found = []
     for path in sorted(root.glob("*.zip")) if isinstance(root, Path) else ():
         for place in possible_roots(open_tree(path)):
             if _holds_results(cast("Path", place), dataset):

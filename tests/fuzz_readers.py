@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fuzz_mutations import (
@@ -56,11 +57,19 @@ from mosam.results.frame_log import read_frame_log
 from mosam.results.record import RunRecord, RunSettings, SequenceRecord, read_record
 from mosam.system.files import Inside
 from mosam.system.typed import parse_json
+from mosam.tracking.outside.registry_files import load_program
 from mosam.vot.toolkit import describe_analysis
 from mosam.vot.workspace import read_trackers, stack_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 STACK = b"registry: [./trackers.ini]\nstack: vot2022/shortterm\nsequences: sequences\n"
+
+
+OWN_TRACKERS: tuple[tuple[Any, ...], ...] = (
+    ("ini", b"[ncc]\nprotocol = traxpython\ncommand = ncc\npaths = a:b\nenv_MODE = fast 50%%\ntimeout = 30\n"),
+    ("toml", b'[ncc]\nprotocol = "folder"\ncommand = ["ncc", "a b"]\n[ncc.env]\nMODE = "fast"\n', (mutate_toml,)),
+    ("yaml", b"ncc:\n  protocol: trax\n  command: ncc 'a b'\n  env: {MODE: fast}\n  paths: [a, b]\n"),
+)
 
 
 class OneFile:
@@ -377,6 +386,10 @@ def _record_readers(folder: Path) -> tuple[Reader, ...]:
             "config.yaml",
         ),
         Reader("VOT trackers", from_file("trackers.ini", read_trackers), (ini,), "trackers.ini"),
+        *(
+            Reader(f"trackers to run, {kind}", from_file(f"own.{kind}", load_program), (text,), f"own.{kind}", *how)
+            for kind, text, *how in OWN_TRACKERS
+        ),
     )
 
 

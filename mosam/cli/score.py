@@ -51,7 +51,7 @@ def score(which: WhichResults, options: ScoreOptions) -> None:
     data = choose_sequences(
         which.dataset, which.root, which.split, sequences=which.sequences, limit=which.limit, seed=which.seed
     )
-    folders = found(which.results, data, which.tracker)
+    folders = found(which.results, data, which.tracker, note)
     intervals = options.intervals
     options = replace(options, intervals=intervals or which.paired)
     if options.realtime is not None and (which.explain or which.parquet is not None):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mosam.commands.progress import scoring_view
 from mosam.datasets.select import choose_runs, split_list
 from mosam.evaluation.cache import cache_folder
-from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.evaluate import evaluate, find_runs, is_run
 from mosam.evaluation.realtime import RealTime, parse_realtime
 from mosam.evaluation.scores import Scores, save_scores
 from mosam.results.folder import SCORES
@@ -61,9 +61,16 @@ def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions, rate: Re
     return scores
 
 
-def found(results: Path, dataset: Dataset, tracker: str | None) -> list[Path]:
-    """Folders of results below a folder, or of the trackers named."""
-    return choose_runs(find_runs(results, dataset), split_list(tracker))
+def found(
+    results: Path, dataset: Dataset, tracker: str | None, tell: Callable[[str], None] = lambda line: None
+) -> list[Path]:
+    """Folders of results below a folder, or of the trackers named; `tell` hears what was taken for a tracker's."""
+    runs = find_runs(results, dataset)
+    chosen = choose_runs(runs, split_list(tracker))
+    for name, folder in runs:
+        if folder in chosen and folder != results and not is_run(folder):
+            tell(f"{folder}: taken for results of {name}")
+    return chosen
 
 
 def explained(folders: Iterable[Path], dataset: Dataset, options: ScoreOptions) -> str:

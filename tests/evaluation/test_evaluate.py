@@ -247,6 +247,28 @@ def test_results_one_folder_deeper_are_found(tmp_path, cups):
     assert evaluate(tmp_path / "all" / "atom", cups).overall["precision"] == 1
 
 
+def test_results_in_any_folders_below_are_found_and_named_by_the_way(tmp_path, cups):
+    write(tmp_path / "all" / "atom" / "default_000")
+    write(tmp_path / "all" / "atom" / "default_001")
+    write(tmp_path / "all" / "dimp" / "tracking_results" / "dimp50" / "x_000")
+    write(tmp_path / "all" / "flat")
+    ours = write(tmp_path / "all" / "mine" / "2026" / "mosam-nano")
+    write_record(ours)
+    other = write(tmp_path / "all" / "mine" / "2026" / "sam2-nano")
+    write_record(other, dataset="plates")
+    write(other / "inside")  # of a run of another benchmark: nobody's
+    (tmp_path / "all" / "a" / "b" / "c" / "d").mkdir(parents=True)
+    write(tmp_path / "all" / "a" / "b" / "c" / "d" / "e")  # too deep
+    runs = find_runs(tmp_path / "all", cups)
+    assert [(name, folder.relative_to(tmp_path / "all").as_posix()) for name, folder in runs] == [
+        ("atom/default_000", "atom/default_000"),
+        ("atom/default_001", "atom/default_001"),
+        ("dimp", "dimp/tracking_results/dimp50/x_000"),
+        ("flat", "flat"),
+        ("mosam[stride=3]", "mine/2026/mosam-nano"),
+    ]
+
+
 @pytest.mark.parametrize("inside", ["", "atom/", "atom/otb/"])
 def test_results_in_a_zip_are_scored_as_those_in_a_folder(tmp_path, cups, inside):
     plain = evaluate(write(tmp_path / "x" / "plain"), cups)

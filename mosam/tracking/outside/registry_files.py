@@ -36,7 +36,7 @@ def split_form(text: str) -> tuple[str, str | None]:
     return (file, name) if sign else (text, None)
 
 
-def load_program(text: str) -> Program:
+def load_program(text: str | os.PathLike[str]) -> Program:
     """The tracker that `FILE:NAME` means; the name can be left out where the file has one tracker.
 
     Raises:
@@ -44,7 +44,7 @@ def load_program(text: str) -> Program:
         DataError: it is no such file, or says something that cannot be.
         UnknownNameError: it has no tracker of that name.
     """
-    file, name = split_form(text)
+    file, name = split_form(os.fspath(text))
     path = Path(file)
     sections = read_sections(path)
     if name is None and len(sections) == 1:
