@@ -44,6 +44,7 @@ def evaluate(
     cache: Path | None = None,
     resample: bool = False,
     realtime: RealTime | None = None,
+    tracker: str | None = None,
 ) -> Scores:
     """Scores of one tracker.
 
@@ -60,6 +61,7 @@ def evaluate(
         cache: folder of scores made before (see `evaluation.cache`); None = score anew and keep nothing.
         resample: also resample the sequences for numbers that are not means over them (`Scores.resamples`).
         realtime: score what the results would be at this rate (see `evaluation.realtime`); None = as they are.
+        tracker: its name in the scores; None = as `find_runs` calls it.
     Raises:
         MissingDataError: no results there, or results of some sequences are missing or short (they are named); no times
             to simulate a rate with.
@@ -86,7 +88,8 @@ def evaluate(
     chosen.check_suits(dataset)
     if realtime is not None:
         check_realtime(dataset)
-    tracker, folder, record = find_run(path, dataset)
+    own, folder, record = find_run(path, dataset)
+    tracker = own if tracker is None else tracker
     names = _wanted(dataset, record, folder)
     dataset.select(names).require()
 

@@ -51,7 +51,8 @@ def score(which: WhichResults, options: ScoreOptions) -> None:
     data = choose_sequences(
         which.dataset, which.root, which.split, sequences=which.sequences, limit=which.limit, seed=which.seed
     )
-    folders = found(which.results, data, which.tracker, note)
+    runs = found(which.results, data, which.tracker, note)
+    folders = [folder for _, folder in runs]
     intervals = options.intervals
     options = replace(options, intervals=intervals or which.paired)
     if options.realtime is not None and (which.explain or which.parquet is not None):
@@ -60,7 +61,7 @@ def score(which: WhichResults, options: ScoreOptions) -> None:
         print(explained(folders, data, options))
         return
     rates = options.rates
-    scores = [score_folder(folder, data, options, rate) for rate in rates for folder in folders]
+    scores = [score_folder(folder, data, options, rate, tracker=name) for rate in rates for name, folder in runs]
     if which.parquet is not None:
         _write_frames(which.parquet, data, list(zip(folders, scores, strict=True)), options.jobs)
     show_scores(scores, which.json, intervals=intervals, paired=which.paired, apart=len(rates) > 1)

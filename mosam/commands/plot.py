@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +127,7 @@ def load_tracked(
     chosen = [run for run in runs if not rows or run[0] in rows or run[1].name in rows]
     if not chosen:
         raise UnknownNameError("row", rows[0], {tracker for tracker, _ in runs})
-    return dataset, name, [read_tracked(folder, dataset, name) for _, folder in chosen]
+    return dataset, name, [replace(read_tracked(folder, dataset, name), tracker=tracker) for tracker, folder in chosen]
 
 
 def _draw_sequence(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:

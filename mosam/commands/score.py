@@ -42,7 +42,9 @@ class ScoreOptions:
         return (None,) if self.realtime is None else parse_realtime(self.realtime)
 
 
-def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions, rate: RealTime | None = None) -> Scores:
+def score_folder(
+    folder: Path, dataset: Dataset, options: ScoreOptions, rate: RealTime | None = None, *, tracker: str | None = None
+) -> Scores:
     """Scores of one tracker, at a frame rate or as it is, kept beside its results where those are a run of ours."""
     with scoring_view(folder.name, len(dataset)) as view:
         scores = evaluate(
@@ -55,6 +57,7 @@ def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions, rate: Re
             cache=cache_folder() if options.cached else None,
             resample=options.intervals,
             realtime=rate,
+            tracker=tracker,
         )
     if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
         save_scores(folder / (SCORES if rate is None else f"{Path(SCORES).stem}@{rate}.json"), scores)
@@ -63,14 +66,15 @@ def score_folder(folder: Path, dataset: Dataset, options: ScoreOptions, rate: Re
 
 def found(
     results: Path, dataset: Dataset, tracker: str | None, tell: Callable[[str], None] = lambda line: None
-) -> list[Path]:
-    """Folders of results below a folder, or of the trackers named; `tell` hears what was taken for a tracker's."""
+) -> list[tuple[str, Path]]:
+    """Trackers below a folder with their results, or those named; `tell` hears what was taken for a tracker's."""
     runs = find_runs(results, dataset)
     chosen = choose_runs(runs, split_list(tracker))
+    runs = [(name, folder) for name, folder in runs if folder in chosen]
     for name, folder in runs:
-        if folder in chosen and folder != results and not is_run(folder):
+        if folder != results and not is_run(folder):
             tell(f"{folder}: taken for results of {name}")
-    return chosen
+    return runs
 
 
 def explained(folders: Iterable[Path], dataset: Dataset, options: ScoreOptions) -> str:

@@ -119,3 +119,14 @@ def test_values_that_are_wrong_are_still_one_line(data, capsys):
     assert score(data, "--limit", "0") == WRONG
     assert "--limit" in capsys.readouterr().err
     assert score(data, "--limit", "2") == DONE
+
+
+def test_what_lies_deeper_is_named_by_its_tracker_and_said(data, capsys):
+    for tracker in ("good", "bad"):
+        (data / "results" / tracker).rename(data / f"{tracker}_000")
+        (data / "results" / tracker).mkdir()
+        (data / f"{tracker}_000").rename(data / "results" / tracker / "param_000")
+    assert score(data) == DONE
+    shown = capsys.readouterr()
+    assert [line.split()[0] for line in shown.out.splitlines() if line.startswith(("good", "bad"))] == ["bad", "good"]
+    assert f"{data / 'results/bad/param_000'}: taken for results of bad" in shown.err

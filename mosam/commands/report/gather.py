@@ -135,8 +135,8 @@ class Gatherer:
                 f"{path}: expected scores or runs of ours, found none; name the --dataset of somebody's results"
             )
         dataset = self.places.open(self.dataset, self.split)
-        for _, folder in find_runs(path, dataset):
-            yield Entry(evaluate(folder, dataset, jobs=self.jobs), folder)
+        for tracker, folder in find_runs(path, dataset):
+            yield Entry(evaluate(folder, dataset, jobs=self.jobs, tracker=tracker), folder)
 
     def _score(self, folder: Path, record: RunRecord) -> Entry:
         settings = record.settings
