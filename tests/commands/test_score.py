@@ -128,5 +128,6 @@ def test_what_lies_deeper_is_named_by_its_tracker_and_said(data, capsys):
         (data / f"{tracker}_000").rename(data / "results" / tracker / "param_000")
     assert score(data) == DONE
     shown = capsys.readouterr()
-    assert [line.split()[0] for line in shown.out.splitlines() if line.startswith(("good", "bad"))] == ["bad", "good"]
+    first = [line.partition(" ")[0] for line in shown.out.splitlines()]
+    assert [word for word in first if word in ("bad", "good")] == ["bad", "good"]
     assert f"{data / 'results/bad/param_000'}: taken for results of bad" in shown.err

@@ -14,7 +14,7 @@ from mosam.system.arguments import instance
 from mosam.tracking.outside.classes import TRACKERS, ClassTracker, is_tracker_class
 from mosam.tracking.outside.engine import Limits
 from mosam.tracking.outside.programs import PROTOCOLS, Program, ProgramTracker
-from mosam.tracking.outside.registry_files import is_form, load_program, seconds_of, split_form, words_of
+from mosam.tracking.outside.registry_files import is_file, is_form, load_program, seconds_of, split_form, words_of
 from mosam.tracking.outside.tracker import OutsideTracker
 
 REGISTRIES: tuple[Registry[Any], ...] = (POLICIES, TRACKERS)
@@ -110,7 +110,7 @@ def _typed_program(protocol: str, values: dict[str, Any]) -> Program:
 
 def _absolute(word: str) -> str:
     path = Path(word)
-    return str(path.absolute()) if not word.startswith("-") and path.is_file() else word
+    return str(path.absolute()) if not word.startswith("-") and is_file(path) else word
 
 
 def _take_none(name: str, values: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -102,7 +103,8 @@ def _hashes(words: Sequence[str]) -> dict[str, str]:
     found = {}
     for word in words:
         path = Path(word)
-        if path.is_absolute() and path.is_file() and path.stat().st_size <= _HASHED_BYTES:
+        there = path.is_absolute() and os.path.isfile(path)  # noqa: PTH113  # Path raises for a name no file can have
+        if there and path.stat().st_size <= _HASHED_BYTES:
             found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

@@ -112,6 +112,8 @@ def program_of(name: str, section: Mapping[str, Any], path: Path) -> Program:
     if linked:
         before = environment.get("LD_LIBRARY_PATH") or os.environ.get("LD_LIBRARY_PATH")
         environment["LD_LIBRARY_PATH"] = os.pathsep.join([*([before] if before else []), *linked])
+    if any("\0" in text for text in (*words, *environment, *environment.values())):
+        raise DataError(path, f"[{name}] expected text without NUL, got one")
     convert = own.pop("convert", None)
     if convert is not None and convert not in CONVERSIONS:
         raise DataError(path, f"[{name}] convert: expected {' or '.join(CONVERSIONS)}, got {convert!r}")
@@ -153,7 +155,7 @@ def _environment(own: dict[str, Any], where: str) -> dict[str, str]:
 def _paths(value: Any, path: Path) -> list[str]:
     """Folders, relative ones to the file's."""
     words = value if isinstance(value, list) else str(value).split(os.pathsep)
-    return [str((path.absolute().parent / word.strip()).resolve()) for word in words if str(word).strip()]
+    return [os.path.normpath(path.absolute().parent / str(word).strip()) for word in words if str(word).strip()]
 
 
 def _python(command: str, interpreter: Any, paths: list[str]) -> list[str]:
@@ -168,7 +170,13 @@ def _python(command: str, interpreter: Any, paths: list[str]) -> list[str]:
 def _beside(word: str, path: Path) -> str:
     """A word of a command; absolute where it names a file beside the file that it is in, for programs run elsewhere."""
     file = path.absolute().parent / word
-    return str(file) if not word.startswith("-") and os.sep not in word[:1] and file.is_file() else word
+    there = not word.startswith("-") and os.sep not in word[:1] and is_file(file)
+    return str(file) if there else word
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for what no file can be called."""
+    return os.path.isfile(path)  # noqa: PTH113  # Path raises for a name no file can have
 
 
 def seconds_of(value: Any, where: str) -> float | None:
