@@ -64,11 +64,11 @@ def choose_sequences(
     return found if names is None and limit is None else found.select(names, limit=limit)
 
 
-def choose_runs(runs: list[tuple[str, Path]], wanted: list[str]) -> list[Path]:
-    """Folders of the trackers that were asked for.
+def choose_runs(runs: list[tuple[str, Path]], wanted: list[str]) -> list[tuple[str, Path]]:
+    """The trackers that were asked for, with their folders.
 
     Args:
-        runs: (tracker, folder), as `mosam.evaluation.evaluate.find_runs` gives them.
+        runs: (tracker, folder), as `mosam.evaluation.finding.find_runs` gives them.
         wanted: names of trackers or of folders; empty = all.
     Raises:
         UnknownNameError: a name that is not among them.
@@ -77,4 +77,4 @@ def choose_runs(runs: list[tuple[str, Path]], wanted: list[str]) -> list[Path]:
     for name in wanted:
         if name not in known:
             raise UnknownNameError("tracker", name, known, where="--tracker")
-    return [folder for tracker, folder in runs if not wanted or tracker in wanted or folder.name in wanted]
+    return [(name, folder) for name, folder in runs if not wanted or name in wanted or folder.name in wanted]

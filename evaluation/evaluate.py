@@ -1,4 +1,4 @@
-"""From raw results on disk to scores: finds them, reads one sequence at a time, brings the sequences together.
+"""From raw results on disk to scores: reads one sequence at a time, brings the sequences together.
 
 Anybody's results are scored: those of a run of ours (a folder with `run.json`) and those of other programs, laid out as
 the benchmark has it. Nothing here needs a GPU or imports torch.
@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar, cast
 
 from mosam.codecs import CODECS, Codec
-from mosam.datasets.archives import open_tree, possible_roots
 from mosam.datasets.base import Dataset
 from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.evaluation.cache import keep, load_kept, score_key
 from mosam.evaluation.columns import TIMING
+from mosam.evaluation.finding import find_run
 from mosam.evaluation.protocols.base import Protocol, SequenceScore, ShortResultError, TrackerResults, parse_protocol
 from mosam.evaluation.realtime import RealTime, check_realtime, delayed, in_time
 from mosam.evaluation.scores import Scores
-from mosam.results.record import RECORD, RunRecord, read_record
+from mosam.results.record import RunRecord
 from mosam.system.arguments import callback, has, instance, path_like, switch, whole
 from mosam.system.processes import map_in_processes
 
-DEEPEST = 3  # folders between that of a tracker and its results
 LISTED = 10  # missing sequences that an error names
 NAMED = 5  # sequences that a note names
 T = TypeVar("T")
@@ -113,161 +112,8 @@ def evaluate(
     return found_scores
 
 
-def find_run(path: str | os.PathLike[str], dataset: Dataset) -> tuple[str, Path, RunRecord | None]:
-    """The only tracker below a folder.
-
-    Args:
-        path, dataset: see `find_runs`.
-    Returns:
-        tracker, folder, and the record of a run of ours.
-    Raises:
-        MissingDataError, MismatchError: as `find_runs`; also of several trackers.
-        DataError: a damaged `run.json`.
-    """
-    found = find_runs(path, dataset)
-    if len(found) > 1:
-        trackers = ", ".join(name for name, _ in found)
-        raise MismatchError(
-            f"{path}: expected results of one tracker, got {len(found)} ({trackers}); choose one of them"
-        )
-    tracker, folder = found[0]
-    return tracker, folder, read_record(folder) if is_run(folder) else None
-
-
-def find_runs(path: str | os.PathLike[str], dataset: Dataset) -> list[tuple[str, Path]]:
-    """Results of a benchmark below a folder, by tracker.
-
-    Args:
-        path: a run's folder; a folder of runs or of trackers (`R/<dataset>`, anybody's); `R` itself; or a folder of one
-            tracker. A run is known by `run.json`, other results by files named after sequences of the dataset, which
-            may lie some folders deeper (`<tracker>/<parameters>`) or, where there are no others, in zips; a zip may be
-            named too.
-        dataset: whose results to look for; runs of other datasets and splits are passed over.
-    Returns:
-        (tracker, folder), sorted by folder; the tracker of a run is its policy with options, else the folder's name;
-        where a folder holds several results deeper, it is the way to each.
-    Raises:
-        MissingDataError: nothing there.
-        MismatchError: `path` itself is a run of another benchmark, split or seed.
-    """
-    if not hasattr(path, "iterdir"):
-        path_like(path, "find_runs: path")
-    has(dataset, ("info", "has_truth"), "find_runs: dataset", "a dataset (mosam.load_dataset)")
-    root = cast("Path", open_tree(path))  # what is in a zip is read by the same methods
-    if not root.is_dir():
-        raise MissingDataError(f"{root}: expected a folder of results, found nothing")
-    if is_run(root):
-        record = read_record(root)
-        _check_record(record, dataset, root)
-        return [(record.settings.tracker, root)]
-    if _holds_results(root, dataset):
-        return [(root.resolve().name if isinstance(root, Path) else root.stem, root)]
-    folders = [folder for parent in (root, root / dataset.name) for folder in _subfolders(parent)]
-    folders = [folder for folder in folders if not _is_the_benchmark(folder, dataset)]
-    runs = [run for folder in folders if (run := _recognize(folder, dataset)) is not None]
-    runs = sorted([*runs, *_look_deeper(folders, dataset, {folder for _, folder in runs})], key=lambda run: str(run[1]))
-    runs = runs or _look_into_zips(root, dataset)
-    if not runs:
-        raise MissingDataError(
-            f"{root}: expected results of {dataset.name} {dataset.split}, found none; give a run's folder, a folder of "
-            f"runs, or files named after its sequences ({next(iter(dataset), 'none')} ...), in a folder or zip"
-        )
-    return runs
-
-
-# ---------------------------------------------------------------------------------------------- finding
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a folder is a run of ours; a zip is not, whatever it holds."""
-    return isinstance(folder, Path) and (folder / RECORD).is_file()
-
-
-def _look_deeper(folders: Iterable[Path], dataset: Dataset, known: set[Path]) -> list[tuple[str, Path]]:
-    """Results some folders below those that are none themselves, without what is known."""
-    found: dict[Path, str] = {}
-    for folder in folders:
-        if folder in known or is_run(folder):
-            continue
-        inside = [run for run in _below(folder, dataset, DEEPEST) if run[1] not in known]
-        others = [place for tracker, place in inside if not is_run(place)]
-        for tracker, place in inside:
-            way = folder.name if len(others) == 1 else "/".join([folder.name, *place.relative_to(folder).parts])
-            found.setdefault(place, tracker if is_run(place) else way)
-    return [(tracker, place) for place, tracker in found.items()]
-
-
-def _below(folder: Path, dataset: Dataset, levels: int) -> Iterator[tuple[str, Path]]:
-    """Results below a folder; nothing is looked for below results, the benchmark itself or a run of another."""
-    for place in _subfolders(folder):
-        if _is_the_benchmark(place, dataset):
-            continue
-        found = _recognize(place, dataset)
-        if found is not None:
-            yield found
-        elif levels > 1 and not is_run(place):
-            yield from _below(place, dataset, levels - 1)
-
-
-def _look_into_zips(root: Path, dataset: Dataset) -> list[tuple[str, Path]]:
-    """Results in the zips of a folder."""
-    found = []
-    for path in sorted(root.glob("*.zip")) if isinstance(root, Path) else ():
-        for place in possible_roots(open_tree(path)):
-            if _holds_results(cast("Path", place), dataset):
-                found.append((path.stem, cast("Path", place)))
-                break
-    return found
-
-
-def _recognize(folder: Path, dataset: Dataset) -> tuple[str, Path] | None:
-    if is_run(folder):
-        settings = read_record(folder).settings
-        mine = (
-            settings.dataset == dataset.name and settings.split == dataset.split and _same_seed(settings.seed, dataset)
-        )
-        return (settings.tracker, folder) if mine else None
-    return (folder.name, folder) if _holds_results(folder, dataset) else None
-
-
-def _holds_results(folder: Path, dataset: Dataset) -> bool:
-    return not _codec(dataset).listed(folder).isdisjoint(dataset)
-
-
-def _is_the_benchmark(folder: Path, dataset: Dataset) -> bool:
-    """Whether a folder is the benchmark itself, whose annotation is named as results are."""
-    own = getattr(dataset, "root", None)
-    if not isinstance(folder, Path) or not isinstance(own, Path):
-        return False
-    return folder.resolve() == own.resolve() or folder.resolve() in own.resolve().parents
-
-
-def _subfolders(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
 def _codec(dataset: Dataset) -> Codec:
     return CODECS[dataset.info.result_format]
-
-
-def _check_record(record: RunRecord, dataset: Dataset, folder: Path) -> None:
-    settings = record.settings
-    if (settings.dataset, settings.split) != (dataset.name, dataset.split):
-        raise MismatchError(
-            f"{folder}: expected a run on {dataset.name} {dataset.split}, got one on {settings.dataset} "
-            f"{settings.split}; name that dataset and --split"
-        )
-    if not _same_seed(settings.seed, dataset):
-        raise MismatchError(
-            f"{folder}: expected a run with seed {dataset.seed}, got seed {settings.seed}, which is another "
-            f"{dataset.name}; repeat with --seed {settings.seed}"
-        )
-
-
-def _same_seed(seed: int, dataset: Dataset) -> bool:
-    return not dataset.generated or seed == dataset.seed
 
 
 def _wanted(dataset: Dataset, record: RunRecord | None, folder: Path) -> list[str]:

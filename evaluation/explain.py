@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from mosam.codecs import CODECS
 from mosam.errors import MosamError
 from mosam.evaluation.columns import TIMING
-from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.explain_regions import gather, region_values
+from mosam.evaluation.finding import find_runs
 from mosam.evaluation.layouts import MISSING, Cell, Line, Table, assemble, render
 from mosam.evaluation.protocols.base import PROTOCOLS, Mean, TrackerResults, parse_protocol, pooled
 from mosam.evaluation.protocols.boxes import box_truth

@@ -19,7 +19,8 @@ import numpy as np
 from mosam.codecs import CODECS
 from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MosamError
-from mosam.evaluation.evaluate import carry, find_run, raised
+from mosam.evaluation.evaluate import carry, raised
+from mosam.evaluation.finding import find_run
 from mosam.evaluation.framewise import ObjectFrames, read_object_frames
 from mosam.evaluation.protocols.base import TrackerResults
 from mosam.results.folder import writing

@@ -21,7 +21,7 @@ from mosam.codecs.vot import name_of_anchor
 from mosam.datasets.base import BoxTruth
 from mosam.datasets.region_truth import RegionTruth
 from mosam.errors import MissingDataError
-from mosam.evaluation.evaluate import find_run
+from mosam.evaluation.finding import find_run
 from mosam.evaluation.metrics.precision import center_error
 from mosam.evaluation.protocols.base import ShortResultError, TrackerResults
 from mosam.evaluation.protocols.masks import frame_jf, read_pair

@@ -29,7 +29,7 @@ def interval(scores: Scores, name: str) -> Interval | None:
         F, LVOS' mean of seen and unseen) and was scored without resampling (`Scores.resamples`).
     """
     names = list(scores.sequences)
-    found = bootstrap_interval(_values(scores, name, names), weights=_weights(scores, name, names))
+    found = bootstrap_interval(sequence_values(scores, name, names), weights=sequence_weights(scores, name, names))
     overall = scores.overall.get(name, math.nan)
     if abs(found.value - overall) <= SAME * max(1.0, abs(overall)):
         return found
@@ -53,18 +53,31 @@ def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
         gap = scores.overall[name] - base.overall[name]
         return percentile_interval(gap, np.array(scores.resamples[name]) - np.array(base.resamples[name]))
     names = [sequence for sequence in scores.sequences if sequence in base.sequences]
-    weights, others = _weights(scores, name, names), _weights(base, name, names)
+    weights, others = sequence_weights(scores, name, names), sequence_weights(base, name, names)
     if not names or not np.array_equal(weights, others) or interval(scores, name) is None:
         return None
     if interval(base, name) is None:
         return None
-    found = bootstrap_difference(_values(scores, name, names), _values(base, name, names), weights=weights)
+    found = bootstrap_difference(sequence_values(scores, name, names), sequence_values(base, name, names), weights=weights)
     return None if math.isnan(found.value) else found
 
 
-def _values(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
-    return np.array([scores.sequences[sequence].get(name, math.nan) for sequence in sequences], dtype=np.float64)
+def is_mean(scores: Scores, name: str) -> bool:
+    """Whether an overall number is a weighted mean over the sequences."""
+    names = list(scores.sequences)
+    values, weights = sequence_values(scores, name, names), sequence_weights(scores, name, names)
+    known = ~np.isnan(values) & (weights > 0)
+    if not known.any():
+        return False
+    overall = scores.overall.get(name, math.nan)
+    return bool(abs(np.average(values[known], weights=weights[known]) - overall) <= SAME * max(1.0, abs(overall)))
 
 
-def _weights(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
-    return np.array([scores.counts.get(sequence, {}).get(name, 1.0) for sequence in sequences], dtype=np.float64)
+def sequence_values(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
+    """(N,) a value of some sequences; NaN where a sequence has none."""
+    return np.array([scores.sequences.get(one, {}).get(name, math.nan) for one in sequences], dtype=np.float64)
+
+
+def sequence_weights(scores: Scores, name: str, sequences: list[str]) -> NDArray[np.float64]:
+    """(N,) what the sequences weigh in the mean."""
+    return np.array([scores.counts.get(one, {}).get(name, 1.0) for one in sequences], dtype=np.float64)

@@ -83,7 +83,8 @@ class Scores:
         Raises:
             DataError: not scores, or of a later schema.
         """
-        schema = from_data(_Schema, data, where, unknown=True).schema
+        head = {key: data[key] for key in ("schema",) if key in data} if isinstance(data, Mapping) else data
+        schema = from_data(_Schema, head, where).schema
         if schema > SCHEMA:
             raise DataError(where, f"expected scores of schema {SCHEMA}, got {schema}; update mosam")
         stored = from_data(_Stored, data, where)
@@ -178,7 +179,7 @@ def _number(value: float | None) -> float:
 
 
 def _values(data: _Numbers) -> dict[str, float]:
-    return {name: _number(value) for name, value in data.items()}
+    return {name: math.nan if value is None else value for name, value in data.items()}
 
 
 def _nested(data: Mapping[_Key, _Numbers]) -> dict[_Key, dict[str, float]]:

@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation.columns": {"evaluation.layouts", "evaluation.metrics"},
     "evaluation.failures": BASE | {"evaluation.metrics"},
     "evaluation.intervals": BASE | {"evaluation.scores", "evaluation.metrics"},
+    "evaluation.significance": BASE | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals"},
     "evaluation.tables": BASE
     | {"evaluation.scores", "evaluation.metrics", "evaluation.intervals", "evaluation.layouts"}
     | {"evaluation", "evaluation.columns"},
@@ -65,13 +66,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     | {"evaluation.explain_regions", "evaluation.columns"},
 }
 # The roof: what a command does, and the commands themselves. Scoring, tables and pages get by without the network.
-WITHOUT_NETWORK = {"commands.score", "commands.submit", "commands.plot", "commands.report"}
+WITHOUT_NETWORK = {
+    "commands.score", "commands.submit", "commands.plot", "commands.report", "commands.gather", "commands.page",
+    "commands.board",
+}  # fmt: skip
 TOP = {"commands", "vot", "cli", "__init__", "__main__"}
 ONLY_IN = {
     "torch": {"model", "engine", "motion", "commands.doctor"},
     "torchvision": {"model", "motion"},
     "transformers": {"model"},
-    "matplotlib": {"evaluation.figures", "commands.report"},
+    "matplotlib": {"evaluation.figures", "commands.report", "commands.page"},
     "click": {"cli"},
     "rich": {"commands.progress"},
     "trax": {"vot"},

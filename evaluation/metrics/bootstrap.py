@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 REPEATS = 10_000
 REPEATS_ANEW = 1_000  # where a number has to be computed anew for each draw
 LEVEL = 0.95
+_KEPT = 4_000_000  # counts of draws that stay in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,26 @@ def percentile_interval(value: float, drawn: NDArray[np.float64], *, level: floa
 
 def _resample(values: NDArray[np.float64], repeats: int, seed: int) -> NDArray[np.float64]:
     """(repeats,) sums over draws with replacement; equal seeds draw the same sequences."""
+    return np.concatenate([counts @ values for counts in _draws(len(values), repeats, seed)])
+
+
+def _draws(count: int, repeats: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """(repeats, count) how often each of some sequences is drawn, in blocks; kept where that is little."""
+    if repeats * count <= _KEPT:
+        yield from _kept_draws(count, repeats, seed)
+    else:
+        yield from _new_draws(count, repeats, seed)
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(count: int, repeats: int, seed: int) -> tuple[NDArray[np.float64], ...]:
+    return tuple(_new_draws(count, repeats, seed))
+
+
+def _new_draws(count: int, repeats: int, seed: int) -> Iterator[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
-    block = max(1, 4_000_000 // max(len(values), 1))  # bounds the memory of one block of draws
-    sums = [
-        values[rng.integers(0, len(values), (min(block, repeats - start), len(values)))].sum(axis=1)
-        for start in range(0, repeats, block)
-    ]
-    return np.concatenate(sums)
+    block = max(1, _KEPT // max(count, 1))  # bounds the memory of one block of draws
+    for start in range(0, repeats, block):
+        rows = rng.integers(0, count, (min(block, repeats - start), count))
+        places = rows + count * np.arange(len(rows))[:, None]
+        yield np.bincount(places.ravel(), minlength=rows.size).reshape(rows.shape).astype(np.float64)

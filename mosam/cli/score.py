@@ -47,12 +47,15 @@ def score(which: WhichResults, options: ScoreOptions) -> None:
     """Score raw results of any tracker; needs no network, no GPU and no images."""
     from mosam.commands.score import explained, found, score_folder
     from mosam.datasets.select import choose_sequences
+    from mosam.evaluation.finding import describe_found
 
     data = choose_sequences(
         which.dataset, which.root, which.split, sequences=which.sequences, limit=which.limit, seed=which.seed
     )
-    runs = found(which.results, data, which.tracker, note)
+    runs = found(which.results, data, which.tracker)
     folders = [folder for _, folder in runs]
+    for line in describe_found(which.results, runs, data):
+        note(line)
     intervals = options.intervals
     options = replace(options, intervals=intervals or which.paired)
     if options.realtime is not None and (which.explain or which.parquet is not None):

@@ -123,7 +123,7 @@ class _BoxFileWriter(FrameWriter):
 class Got10kCodec(BoxFileCodec):
     """GOT-10k: `<sequence>/<sequence>_001.txt` with three decimals, the first row the given box, and `_time.txt`.
 
-    Repetitions are `_002`, `_003` and further columns of times.
+    Repetitions are `_002`, `_003` and further columns of times. PyTracking's `<sequence>.txt` is read too.
     """
 
     def writer(self, folder: Path, sequence: Sequence, options: CodecOptions) -> ResultWriter:
@@ -143,11 +143,13 @@ class Got10kCodec(BoxFileCodec):
         """The box files of a sequence that are there, relative to the result folder, `_001` first."""
         start, end = f"{sequence.name}_", ".txt"
         numbers = [path.name.removeprefix(start).removesuffix(end) for path in (folder / sequence.name).glob("*.txt")]
-        return tuple(_got10k_file(sequence, number) for number in sorted(numbers) if number.isdecimal())
+        found = tuple(_got10k_file(sequence, number) for number in sorted(numbers) if number.isdecimal())
+        flat = f"{sequence.name}.txt"
+        return found or ((flat,) if (folder / flat).is_file() else ())
 
     def listed(self, folder: Path) -> set[str]:
         """See `Codec.listed`."""
-        return {path.name for path in folder.iterdir() if path.is_dir()}
+        return {path.name if path.is_dir() else path.stem for path in folder.iterdir() if _is_got10k(path)}
 
     def read_boxes(self, folder: Path, sequence: Sequence) -> dict[int, NDArray[np.float64]]:
         """See `Codec.read_boxes`; the first repetition."""
@@ -184,6 +186,10 @@ class _Got10kWriter(FrameWriter):
         (self.folder / self.sequence.name).mkdir(parents=True, exist_ok=True)
         self._rows.write(self.folder / _got10k_file(self.sequence, "001"), "{:.3f}".format)
         write_times(self.folder / _got10k_file(self.sequence, "time"), self.seconds)
+
+
+def _is_got10k(path: Path) -> bool:
+    return path.suffix == ".txt" or path.is_dir()
 
 
 def _got10k_file(sequence: Sequence, what: str) -> str:

@@ -112,7 +112,7 @@ def load_tracked(
     Raises:
         MosamError: no dataset or sequence named, or one that is not there; runs of different benchmarks.
     """
-    from mosam.evaluation.evaluate import find_runs
+    from mosam.evaluation.finding import find_runs
     from mosam.evaluation.framewise import read_tracked
 
     for path in paths:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from mosam.commands.progress import scoring_view
 from mosam.datasets.select import choose_runs, split_list
 from mosam.evaluation.cache import cache_folder
-from mosam.evaluation.evaluate import evaluate, find_runs, is_run
+from mosam.evaluation.evaluate import evaluate
+from mosam.evaluation.finding import find_runs, is_run
 from mosam.evaluation.realtime import RealTime, parse_realtime
 from mosam.evaluation.scores import Scores, save_scores
 from mosam.results.folder import SCORES
-from mosam.results.record import RECORD
 from mosam.system import options as shared
 from mosam.system.options import option
 
@@ -45,7 +45,13 @@ class ScoreOptions:
 def score_folder(
     folder: Path, dataset: Dataset, options: ScoreOptions, rate: RealTime | None = None, *, tracker: str | None = None
 ) -> Scores:
-    """Scores of one tracker, at a frame rate or as it is, kept beside its results where those are a run of ours."""
+    """Scores of one tracker, at a frame rate or as it is, kept beside its results where those are a run of ours.
+
+    Args:
+        folder: of its results.
+        dataset, options, rate: what is scored, and how.
+        tracker: its name; None = the run's, else the folder's.
+    """
     with scoring_view(folder.name, len(dataset)) as view:
         scores = evaluate(
             folder,
@@ -59,22 +65,14 @@ def score_folder(
             realtime=rate,
             tracker=tracker,
         )
-    if (folder / RECORD).is_file() and os.access(folder, os.W_OK):
+    if is_run(folder) and os.access(folder, os.W_OK):
         save_scores(folder / (SCORES if rate is None else f"{Path(SCORES).stem}@{rate}.json"), scores)
     return scores
 
 
-def found(
-    results: Path, dataset: Dataset, tracker: str | None, tell: Callable[[str], None] = lambda line: None
-) -> list[tuple[str, Path]]:
-    """Trackers below a folder with their results, or those named; `tell` hears what was taken for a tracker's."""
-    runs = find_runs(results, dataset)
-    chosen = choose_runs(runs, split_list(tracker))
-    runs = [(name, folder) for name, folder in runs if folder in chosen]
-    for name, folder in runs:
-        if folder != results and not is_run(folder):
-            tell(f"{folder}: taken for results of {name}")
-    return runs
+def found(results: Path, dataset: Dataset, tracker: str | None) -> list[tuple[str, Path]]:
+    """Trackers with their folders of results below a folder, all or those named."""
+    return choose_runs(find_runs(results, dataset), split_list(tracker))
 
 
 def explained(folders: Iterable[Path], dataset: Dataset, options: ScoreOptions) -> str:

@@ -115,7 +115,7 @@ def _no_server(dataset: Dataset) -> str:
 
 
 def _choose(dataset: Dataset, results: str | os.PathLike[str], tracker: str | None) -> Path:
-    from mosam.evaluation.evaluate import find_runs
+    from mosam.evaluation.finding import find_runs
 
     found = find_runs(results, dataset)
     chosen = [folder for label, folder in found if tracker in (None, label, folder.name)]

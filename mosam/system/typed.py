@@ -16,7 +16,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, Union, cast
 
@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 MOST_DEPTH = 64  # lists and objects inside each other; none of our files has more than 8
 _SHOWN = 40  # characters of a wrong value
+_NUMBERS = frozenset({int, float, bool, type(None)})
 _LISTS = (list, collections.abc.Sequence, collections.abc.Iterable)
 _KINDS = {str: "text", int: "an integer", float: "a number", bool: "true or false", type(None): "nothing"}
 
@@ -138,13 +139,22 @@ class _Reader:
             items = self._items(kind, data)
             if items is None:
                 raise self.error(kind, data, field)
-            read = [self.read(inner[0] if inner else Any, item, f"{field}[{at}]") for at, item in enumerate(items)]
+            one = inner[0] if inner else Any
+            if self._plain(one, items):
+                return tuple(items) if origin is tuple else list(items)
+            read = [self.read(one, item, f"{field}[{at}]") for at, item in enumerate(items)]
             return tuple(read) if origin is tuple else read
         raise TypeError(f"{kind}: not an annotation that can be read from a file")
 
     def error(self, kind: Any, data: object, field: str) -> DataError:
         message = f"expected {describe_type(kind)}, got {describe_value(data)}"
         return DataError(self.where, f"{_printable(field)}: {message}" if field else message)
+
+    def _plain(self, kind: Any, values: Collection[object]) -> bool:
+        """Whether values are of a kind of scalar as they are; what is not has to be looked at one by one."""
+        found, allowed = set(map(type, values)), _exact_types(kind)
+        finite = self.nan or float not in found or all(math.isfinite(v) for v in values if type(v) is float)
+        return found <= allowed and finite
 
     def _scalar(self, kind: type, data: object, field: str) -> object:
         if kind is float and type(data) is int:
@@ -191,6 +201,8 @@ class _Reader:
     def _mapping(self, kind: Any, inner: tuple[Any, ...], data: object, field: str) -> dict[object, object]:
         if not isinstance(data, Mapping):
             raise self.error(kind, data, field)
+        if inner[0] is str and set(map(type, data)) <= {str} and self._plain(inner[1], data.values()):
+            return dict(data)
         found: dict[object, object] = {}
         for key, value in data.items():
             name = f"{field}.{key}" if field else str(key)
@@ -275,6 +287,14 @@ def _is_container(kind: Any) -> bool:
 
 
 @lru_cache(maxsize=256)
+def _exact_types(kind: Any) -> frozenset[type]:
+    """Types whose values are of a kind of scalar without a change; none for a kind of anything else."""
+    kinds = typing.get_args(kind) if typing.get_origin(kind) in (Union, types.UnionType) else (kind,)
+    exact = frozenset(type(None) if one is None else one for one in kinds)
+    return exact if exact <= _KINDS.keys() else frozenset()
+
+
+@lru_cache(maxsize=256)
 def _hints(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
 
@@ -290,9 +310,9 @@ def _survey(data: object, where: str | os.PathLike[str]) -> None:
                     raise DataError(where, f"expected Unicode text, got {item[:_SHOWN]!a}")
             elif isinstance(item, Mapping):
                 below += item.keys()
-                below += item.values()
+                below += [one for one in item.values() if type(one) not in _NUMBERS]
             elif isinstance(item, list | tuple):
-                below += item
+                below += [one for one in item if type(one) not in _NUMBERS]
         if not below:
             return
         level = below

@@ -129,7 +129,7 @@ def _dataset(stack: Stack, options: InitOptions) -> Dataset:
 
 def _runs(stack: Stack, options: InitOptions, dataset: Dataset | None) -> dict[str, Path]:
     """Runs to copy, by the name that the toolkit shall know them by: that of their folder."""
-    from mosam.evaluation.evaluate import find_runs
+    from mosam.evaluation.finding import find_runs
 
     assert options.results is not None
     if dataset is None:

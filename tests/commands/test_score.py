@@ -130,4 +130,4 @@ def test_what_lies_deeper_is_named_by_its_tracker_and_said(data, capsys):
     shown = capsys.readouterr()
     first = [line.partition(" ")[0] for line in shown.out.splitlines()]
     assert {word for word in first if word in ("bad", "good", "param_000")} == {"bad", "good"}
-    assert f"{data / 'results/bad/param_000'}: taken for results of bad" in shown.err
+    assert "bad <- bad/param_000: lasot results, 4 of 4 sequences" in shown.err

@@ -14,7 +14,8 @@ from cups import LENGTH, NAMES, Cups, boxes
 
 from mosam.datasets.base import Dataset
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
-from mosam.evaluation.evaluate import evaluate, find_runs
+from mosam.evaluation.evaluate import evaluate
+from mosam.evaluation.finding import describe_found, find_runs
 from mosam.evaluation.scores import Scores
 from mosam.results.record import RECORD, RunRecord, RunSettings, SequenceRecord
 
@@ -257,8 +258,7 @@ def test_results_in_any_folders_below_are_found_and_named_by_the_way(tmp_path, c
     other = write(tmp_path / "all" / "mine" / "2026" / "sam2-nano")
     write_record(other, dataset="plates")
     write(other / "inside")  # of a run of another benchmark: nobody's
-    (tmp_path / "all" / "a" / "b" / "c" / "d").mkdir(parents=True)
-    write(tmp_path / "all" / "a" / "b" / "c" / "d" / "e")  # too deep
+    write(tmp_path.joinpath("all", *"abcdefghi"))  # too deep
     runs = find_runs(tmp_path / "all", cups)
     assert [(name, folder.relative_to(tmp_path / "all").as_posix()) for name, folder in runs] == [
         ("atom/default_000", "atom/default_000"),
@@ -280,6 +280,55 @@ def test_results_in_a_zip_are_scored_as_those_in_a_folder(tmp_path, cups, inside
         found = evaluate(place, cups, cache=tmp_path / "cache", jobs=2)
         assert (found.overall, found.sequences) == (plain.overall, plain.sequences)
     assert [name for name, _ in find_runs(tmp_path / "all", cups)] == ["atom"]
+
+
+@pytest.mark.parametrize(
+    ("places", "names"),
+    [
+        (["dimp/dimp50_000", "dimp/dimp18_000", "atom/default_000"],
+         ["atom", "dimp/dimp18_000", "dimp/dimp50_000"]),
+        (["tracking_results/dimp/dimp50_000"], ["dimp"]),
+        (["results/CUPS/SiamFC", "results/CUPS/ATOM"], ["ATOM", "SiamFC"]),
+        (["a/b/c/cups/one", "a/b/c/cups/two/test"], ["one", "two"]),
+        (["x/param_000", "y/param_000"], ["x", "y"]),
+        (["x", "x-more"], ["x", "x-more"]),
+        (["cups"], ["cups"]),
+    ],
+    ids=["pytracking", "one", "got10k-toolkit", "deep", "same-parameters", "flat", "named-as-the-benchmark"],
+)  # fmt: skip
+def test_any_layout_of_folders(tmp_path, cups, places, names):
+    for place in places:
+        write(tmp_path / place)
+    found = find_runs(tmp_path, cups)
+    assert [name for name, _ in found] == names
+    assert {folder for _, folder in found} == {tmp_path / place for place in places}
+    for (name, folder), line in zip(found, describe_found(tmp_path, found, cups), strict=True):
+        where = folder.relative_to(tmp_path)
+        assert line == f"{name} <- {where}: lasot results, {len(NAMES)} of {len(NAMES)} sequences"
+
+
+def test_a_zip_of_several_trackers(tmp_path, cups):
+    write(tmp_path / "x" / "plain")
+    (tmp_path / "all").mkdir()
+    with zipfile.ZipFile(tmp_path / "all" / "raw.zip", "w") as archive:
+        for tracker in ("atom", "dimp"):
+            for path in (tmp_path / "x" / "plain").iterdir():
+                archive.write(path, f"results/{tracker}/{path.name}")
+    for place in (tmp_path / "all", tmp_path / "all" / "raw.zip"):
+        found = find_runs(place, cups)
+        assert [name for name, _ in found] == ["atom", "dimp"]
+        assert "all/raw.zip" in str(found[0][1])
+        assert describe_found(place, found, cups)[0].startswith("atom <- ")
+        assert evaluate(found[0][1], cups).overall["precision"] == 1
+
+
+def test_nothing_is_looked_for_inside_of_results_and_links_can_be_left_alone(tmp_path, cups):
+    write(write(tmp_path / "all" / "a") / "old")
+    write(tmp_path / "elsewhere" / "b")
+    (tmp_path / "all" / "b").symlink_to(tmp_path / "elsewhere" / "b")
+    (tmp_path / "all" / "loop").symlink_to(tmp_path / "all")
+    assert [name for name, _ in find_runs(tmp_path / "all", cups, links=False)] == ["a"]
+    assert [name for name, _ in find_runs(tmp_path / "all", cups)] == ["a", "b"]
 
 
 def test_many_missing_sequences_are_counted(tmp_path, cups):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import colorsys
 import csv
 import dataclasses
 import io
@@ -17,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mosam.commands.report.gather import Entry, Gatherer, Group, Places, scores_json
+from mosam.commands.gather import Entry, Gatherer, Group, Places, scores_json
+from mosam.commands.page import color_class, data_url, palette, render, sortable
 from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
 from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.evaluation.figures import FIGURES, save
@@ -31,8 +30,6 @@ from mosam.system.options import option
 
 HERE = Path(__file__).parent
 SCALE = 1.6  # CSS pixels of a figure by its points
-DARK = "#15181d"  # background of the page in dark mode
-CONTRAST = 4.5  # of a line against it; WCAG 2.2, 1.4.11 asks for 3
 NOTES = 20  # shown of a tracker; all are in its file
 ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
 
@@ -80,23 +77,9 @@ def build_report(
     if not groups:
         raise MissingDataError(f"report: expected scores, found none in {', '.join(map(str, paths)) or 'nothing'}")
     shown = [_group(f"b{number}", group, options, progress) for number, group in enumerate(groups, start=1)]
-    return _render(
-        {"title": options.title, "groups": shown, "width": WIDTH, "height": HEIGHT, "colors": _palette(groups)}
-    )
-
-
-def _render(context: dict[str, Any]) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    texts = {name: (HERE / f"page.{name}").read_text(encoding="utf-8") for name in ("css", "js")}
-    return environment.get_template("page.html.jinja").render(**context, **texts)
+    context = {"title": options.title, "groups": shown, "width": WIDTH, "height": HEIGHT}
+    trackers = (entry.scores.tracker for group in groups for entry in group.entries)
+    return render(HERE / "report.html.jinja", context, colors=palette(trackers))
 
 
 def _group(key: str, group: Group, options: ReportOptions, progress: Progress | None) -> dict[str, Any]:
@@ -112,7 +95,7 @@ def _group(key: str, group: Group, options: ReportOptions, progress: Progress | 
         "protocol": group.protocol,
         "entries": [_entry(f"{key}-r{number}", entry) for number, entry in enumerate(entries, start=1)],
         "overview": _overview(entries, values, main, group.protocol),
-        "overview_csv": _data_url(_csv(entries, values), "text/csv"),
+        "overview_csv": data_url(_csv(entries, values), "text/csv"),
         "figures": _figures([entry.scores for entry in entries if entry.scores.sequences]),
         "main": column_of(main, group.protocol).title if main else "",
         "sequences": [
@@ -143,11 +126,13 @@ def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None,
             between = interval(entry.scores, name) if name == main else None
             line.append({
                 "text": table.rows[number][place],
-                "sort": _sortable(entry.scores.overall.get(name, math.nan)),
+                "sort": sortable(entry.scores.overall.get(name, math.nan)),
                 "rank": table.ranks[number][place],
                 "interval": column_of(name, protocol).range(between),
             })  # fmt: skip
-        rows.append({"name": entry.name, "mark": table.marks[number], "cells": line, "color": _color_class(entry)})
+        look = color_class(entry.scores.tracker)
+        own = {"name": entry.name, "link": "", "tag": "", "mark": table.marks[number]}
+        rows.append({**own, "cells": line, "color": look})
     return {"columns": table.header[table.names :], "rows": rows, "notes": table.notes[:NOTES]}
 
 
@@ -167,9 +152,9 @@ def _entry(key: str, entry: Entry) -> dict[str, Any]:
     return {
         "key": key,
         "name": entry.name,
-        "color": _color_class(entry),
+        "color": color_class(entry.scores.tracker),
         "file": f"{scores.dataset}-{scores.split}-{safe}.json",
-        "url": _data_url(scores_json(entry), "application/json"),
+        "url": data_url(scores_json(entry), "application/json"),
         "mark": scores.coverage,
         "missing": scores.missing,
         "notes": scores.notes[:NOTES],
@@ -192,7 +177,7 @@ def _figures(scores: Sequence[Scores]) -> list[dict[str, Any]]:
                 continue
             text = path.read_text(encoding="utf-8")
             size = {name: round(SCALE * _points(text, name)) for name in ("width", "height")}
-            url = _data_url(text, "image/svg+xml")
+            url = data_url(text, "image/svg+xml")
             found.append({"kind": figure.kind, "title": figure.title, "url": url, **size})
     return found
 
@@ -247,7 +232,7 @@ def _sequence(
     for own in numbers:
         value = math.nan if own is None or main is None else own.get(main, math.nan)
         text = "missing" if own is None else shown.show(value) if shown else MISSING
-        cells.append({"text": text, "sort": _sortable(value)})
+        cells.append({"text": text, "sort": sortable(value)})
     defined = [cell["sort"] for cell in cells if cell["sort"] is not None]
     gap = max(defined) - min(defined) if len(defined) > 1 else math.nan
     rows = []
@@ -255,21 +240,21 @@ def _sequence(
         curve = next((one for one in view.curves if one.number == number), None)
         line = [column_of(v, protocol).show((own or {}).get(v, math.nan)) for v in values]
         rows.append({
-            "name": entry.name, "cells": line, "color": _color_class(entry),
+            "name": entry.name, "cells": line, "color": color_class(entry.scores.tracker),
             "lost": "" if curve is None else "never" if curve.lost is None else str(curve.lost),
         })  # fmt: skip
     return {
         "key": key,
         "name": name,
         "cells": cells,
-        "gap": {"text": shown.show(gap) if shown else MISSING, "sort": _sortable(gap)},
+        "gap": {"text": shown.show(gap) if shown else MISSING, "sort": sortable(gap)},
         "columns": [column_of(v, protocol).title for v in values],
         "rows": rows,
         "view": view,
         "curves": [
             {
                 "curve": curve,
-                "color": _color_class(entries[curve.number]),
+                "color": color_class(entries[curve.number].scores.tracker),
                 "dash": curve.number % 5,
                 "name": entries[curve.number].name,
             }
@@ -330,55 +315,6 @@ def _flat(entry: Entry) -> dict[str, str]:
     if record.fps:
         found["frames per second"] = f"{record.fps:.2f}"
     return found
-
-
-# ---------------------------------------------------------------------------------------------- colors
-
-
-def _color_class(entry: Entry) -> str:
-    return f"c{color(entry.scores.tracker).removeprefix('#').lower()}"
-
-
-def _palette(groups: Sequence[Group]) -> list[dict[str, str]]:
-    """Each tracker's color in light and, made light enough to be seen, in dark mode."""
-    used = dict.fromkeys(color(entry.scores.tracker) for group in groups for entry in group.entries)
-    return [{"name": f"c{one.removeprefix('#').lower()}", "light": one, "dark": _lightened(one)} for one in used]
-
-
-def _lightened(text: str) -> str:
-    """The color with as much more lightness as it needs to stand out from `DARK`."""
-    r, g, b = _parts(text)
-    hue, light, saturation = colorsys.rgb_to_hls(r, g, b)
-    while _contrast((r, g, b), _parts(DARK)) < CONTRAST and light < 1:
-        light = min(1.0, light + 0.02)
-        r, g, b = colorsys.hls_to_rgb(hue, light, saturation)
-    if saturation == 0:  # black and grays turn over
-        r = g = b = max(r, 0.88)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in (r, g, b))
-
-
-def _parts(text: str) -> tuple[float, float, float]:
-    red, green, blue = (int(text[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    return red, green, blue
-
-
-def _contrast(one: Sequence[float], other: Sequence[float]) -> float:
-    """WCAG's contrast ratio of two colors, parts in [0, 1]."""
-
-    def luminance(parts: Sequence[float]) -> float:
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((luminance(one), luminance(other)))
-    return (high + 0.05) / (low + 0.05)
-
-
-def _data_url(text: str, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
-
-
-def _sortable(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def _plain(value: float) -> float | str:

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mosam.cli import run_command
+from mosam.commands.gather import Gatherer, Places
+from mosam.commands.page.render import CONTRAST, DARK, _contrast, _lightened, _parts
 from mosam.commands.report import ReportOptions, build_report
-from mosam.commands.report.build import CONTRAST, DARK, _contrast, _lightened, _parts
-from mosam.commands.report.gather import Gatherer, Places
 from mosam.commands.report.sequences import POINTS, Job, _encode, _path, view_sequences
 from mosam.errors import DataError, MissingDataError
 from mosam.evaluation.figures import FIGURES
