@@ -47,7 +47,8 @@ class Column:
 
     def show_signed(self, value: float) -> str:
         """A difference as text, with its sign."""
-        return ("+" if value >= 0 else "") + self.show(value)
+        text = self.show(value)
+        return text if text.startswith("-") else f"+{text}"
 
     def range(self, found: Interval | None, *, signed: bool = False) -> str:
         """An interval as text, `LOW to HIGH`; nothing where there is none."""

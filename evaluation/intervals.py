@@ -58,7 +58,8 @@ def difference(scores: Scores, base: Scores, name: str) -> Interval | None:
         return None
     if interval(base, name) is None:
         return None
-    found = bootstrap_difference(sequence_values(scores, name, names), sequence_values(base, name, names), weights=weights)
+    mine, theirs = sequence_values(scores, name, names), sequence_values(base, name, names)
+    found = bootstrap_difference(mine, theirs, weights=weights)
     return None if math.isnan(found.value) else found
 
 

@@ -52,6 +52,21 @@ class RealTime:
         return f"{protocol[:-1]},{self}]" if protocol.endswith("]") else f"{protocol}[{self}]"
 
 
+def unmarked(label: str) -> tuple[str, RealTime | None]:
+    """The protocol of a label that `RealTime.mark` made, and the rate; None where it has none.
+
+    >>> unmarked("pytracking[valid_only,realtime=20,grace=3]")
+    ('pytracking[valid_only]', RealTime(fps=20.0, grace=3))
+    >>> unmarked("pytracking[realtime=20]"), unmarked("davis2017")
+    (('pytracking', RealTime(fps=20.0, grace=0)), ('davis2017', None))
+    """
+    head, found, rest = label.partition("realtime=")
+    if not found or not head.endswith(("[", ",")) or not rest.endswith("]"):
+        return label, None
+    protocol = head[:-1] if head.endswith("[") else f"{head[:-1]}]"
+    return protocol, parse_realtime(rest[:-1])[0]
+
+
 def parse_realtime(text: str) -> tuple[RealTime, ...]:
     """Rates from `FPS[,FPS...][,grace=N]`.
 

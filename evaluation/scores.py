@@ -43,6 +43,7 @@ class Scores:
         notes: what a reader should know of single sequences.
         resamples: of overall numbers that are not means over sequences, their values over sequences resampled with
             replacement, in the same way for every tracker on the same sequences; `draws` in the file.
+        label: shown in place of tracker and model, or None; not in the file.
     """
 
     dataset: str
@@ -61,6 +62,7 @@ class Scores:
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     resamples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    label: str | None = None
 
     @property
     def coverage(self) -> str | None:
@@ -71,6 +73,7 @@ class Scores:
         """The content of `scores.json`; NaN becomes None."""
         content = _plain(dataclasses.asdict(self))
         content["draws"] = content.pop("resamples")
+        del content["label"]
         return {"schema": SCHEMA, **content}
 
     @classmethod

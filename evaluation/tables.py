@@ -190,10 +190,16 @@ def attribute_table(scores: Iterable[Scores], value: str) -> Table:
 
 
 def main_column(values: Collection[str], protocol: str) -> Column | None:
-    """The number a benchmark is known by, of some values: the first main column, else the protocol's first, or None."""
-    main = [column for column in columns_of(protocol).values() if column.main]
+    """The number a benchmark is known by, of some values: the protocol's own main one, else its first, or None.
+
+    Args:
+        values: names of what the scores have.
+        protocol: its label; of one that is unknown the first main number of any protocol counts.
+    """
     own = [column for cls in protocols_called(protocol) for column in cls.columns]
-    return next((column for column in (*main, *own) if column.name in values), None)
+    main = [column for column in columns_of(protocol).values() if column.main]
+    ranked = [*(column for column in own if column.main), *own, *main]
+    return next((column for column in ranked if column.name in values), None)
 
 
 def by_score(scores: Iterable[Scores]) -> list[Scores]:
@@ -327,11 +333,20 @@ def choose_rows(scores: Iterable[Scores], rows: Sequence[str] | None) -> list[Sc
     items = list(scores)
     chosen: list[Scores] = []
     for row in rows or ():
-        found = [item for item in items if row in (item.tracker, tracker_name(item))]
+        found = [item for item in items if row in (item.tracker, tracker_name(item), _unlabeled(item))]
         if not found:
             raise UnknownNameError("row", row, {tracker_name(item) for item in items})
         chosen += [item for item in found if item not in chosen]
     return chosen if rows else items
+
+
+def has_rows(scores: Iterable[Scores], rows: Sequence[str]) -> bool:
+    """Whether all of some rows, as `choose_rows` takes them, are there."""
+    try:
+        choose_rows(scores, rows)
+    except UnknownNameError:
+        return False
+    return True
 
 
 def _columns(items: Sequence[Scores], names: Sequence[str] | None) -> dict[str, Column]:
@@ -357,7 +372,7 @@ def _by_tracker(
     with_model = any(item.model for item in items)
     lines = [
         Line(
-            (item.tracker, item.model or MISSING) if with_model else (item.tracker,),
+            (item.label or item.tracker, *((item.model or MISSING,) if with_model else ())),
             tuple(column[number] for column in columns),
             item.coverage,
             _size(item.model),
@@ -405,6 +420,10 @@ def _title(items: Sequence[Scores]) -> str:
     return f"{item.dataset} {item.split}, protocol {item.protocol}{count}"
 
 
+def _unlabeled(item: Scores) -> str:
+    return tracker_name(replace(item, label=None))
+
+
 def tracker_name(item: Scores) -> str:
-    """The tracker with its model, if it has one."""
-    return f"{item.tracker} {item.model}" if item.model else item.tracker
+    """The label of a tracker, else its name with its model, if it has one."""
+    return item.label or (f"{item.tracker} {item.model}" if item.model else item.tracker)

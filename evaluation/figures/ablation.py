@@ -17,17 +17,18 @@ OPACITY = 0.6  # of a bar, so that its interval shows on it
 
 
 @figure("ablation", title="Main number with intervals", order=110)
-def ablation_plot(scores: Sequence[Scores]) -> Figure:
+def ablation_plot(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """The benchmark's main number of each tracker, in the order given, with its 95 % interval over sequences.
 
     The dashed line is the first one's number. A number without an interval (see `intervals.interval`) has none here.
 
     Args:
         scores: of one dataset, split and protocol.
+        metric: name of the number; None = the protocol's main one.
     Raises:
         MosamError: they do not go together.
     """
-    value = main_value(scores, "ablation")
+    value = main_value(scores, "ablation", metric)
     column = column_of(value, scores[0].protocol)
     scale = 100 if column.unit == "%" else 1
     made, axes = new_axes(height=0.8 + 0.28 * len(scores))

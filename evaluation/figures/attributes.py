@@ -28,17 +28,18 @@ SPOKES = 3  # a radar of fewer attributes has no area
 
 
 @figure("attributes", title="By attribute", order=40)
-def attribute_radar(scores: Sequence[Scores]) -> Figure:
+def attribute_radar(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """The benchmark's main number over the sequences with each attribute, one spoke per attribute.
 
     Drawn on plain axes, so that it can be written as tikz. Values the scores do not define leave a gap.
 
     Args:
         scores: of one dataset, split and protocol.
+        metric: name of the number; None = the protocol's main one.
     Raises:
         MosamError: they do not go together, or have fewer than three attributes.
     """
-    names, value = _attributes("attributes", scores)
+    names, value = _attributes("attributes", scores, metric)
     if len(names) < SPOKES:
         raise refuse("attributes", f"at least {SPOKES} attributes (attribute-bars shows fewer)", scores)
     column = column_of(value, scores[0].protocol)
@@ -77,9 +78,9 @@ def attribute_radar(scores: Sequence[Scores]) -> Figure:
 
 
 @figure("attribute-bars", title="By attribute, as bars", order=50)
-def attribute_bars(scores: Sequence[Scores]) -> Figure:
+def attribute_bars(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """As `attributes`, but one group of bars per attribute; any number of attributes."""
-    names, value = _attributes("attribute-bars", scores)
+    names, value = _attributes("attribute-bars", scores, metric)
     column = column_of(value, scores[0].protocol)
     pairs = ranked(scores, value)
     width = max(WIDTH, 0.25 * len(names) * (1 + 0.3 * len(pairs)))
@@ -97,10 +98,10 @@ def attribute_bars(scores: Sequence[Scores]) -> Figure:
     return made
 
 
-def _attributes(kind: str, items: Sequence[Scores]) -> tuple[list[str], str]:
+def _attributes(kind: str, items: Sequence[Scores], metric: str | None) -> tuple[list[str], str]:
     """Attributes of any tracker, and the number to show."""
     names = sorted({name for item in items for name in item.attributes})
-    value = main_value(items, kind)
+    value = main_value(items, kind, metric)
     defined = [name for name in names if not all(math.isnan(v) for v in _any(items, name, value))]
     if not defined:
         raise refuse(kind, "sequences with attributes", items)

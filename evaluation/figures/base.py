@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
-from mosam.errors import MosamError
+from mosam.errors import MosamError, UnknownNameError
 from mosam.evaluation.figures.style import HEIGHT, STYLE, WIDTH, Look, looks
 from mosam.evaluation.protocols.base import columns_of
 from mosam.evaluation.scores import Scores
@@ -37,16 +38,37 @@ class ScoreFigure:
         title: above it in a report.
         order: its place in a report, the least first.
         draw: from scores to a Figure.
+        has_metric: whether it shows any number that is asked for (`metric`).
     """
 
     kind: str
     title: str
     order: int
-    draw: Callable[[Iterable[Scores]], Figure]
+    draw: Callable[..., Figure]
+    has_metric: bool = False
 
-    def __call__(self, scores: Iterable[Scores]) -> Figure:
-        """Draws it."""
-        return self.draw(scores)
+    def __call__(
+        self,
+        scores: Iterable[Scores],
+        *,
+        title: str | None = None,
+        width: float | None = None,
+        metric: str | None = None,
+    ) -> Figure:
+        """Draws it.
+
+        Args:
+            scores: see the figure.
+            title: above it; None = the benchmark.
+            width: inches, with a legend beside it; None = its own.
+            metric: name of the number it shows; None = the protocol's main one.
+        Raises:
+            MosamError: it shows a number of its own, or the scores have none of that name.
+        """
+        if metric is not None and not self.has_metric:
+            raise MosamError(f"figure {self.kind}: expected no --metric, got {metric}; it always shows the same number")
+        made = self.draw(scores, **({} if metric is None else {"metric": metric}))
+        return adjusted(made, title, width)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +106,19 @@ MARGIN = 0.15  # inches around it there
 
 def figure(
     kind: str, *, title: str, order: int = LAST, same: bool = True
-) -> Callable[[Callable[[list[Scores]], Figure]], Callable[[Iterable[Scores]], Figure]]:
+) -> Callable[[Callable[..., Figure]], Callable[..., Figure]]:
     """Decorator of a function from scores to a Figure: checks the scores, sets the style, files it in `FIGURES`.
+
+    A function that also takes `metric`, the name of the number to show, can be asked for another than the main one.
 
     Args:
         kind, title, order: see `ScoreFigure`.
         same: whether the scores must be of one protocol; False = the figure asks itself.
     """
 
-    def add(draw: Callable[[list[Scores]], Figure]) -> Callable[[Iterable[Scores]], Figure]:
+    def add(draw: Callable[..., Figure]) -> Callable[..., Figure]:
         @functools.wraps(draw)
-        def checked(scores: Iterable[Scores]) -> Figure:
+        def checked(scores: Iterable[Scores], **options: Any) -> Figure:
             items = list(scores)
             if same or not items:
                 items = require_comparable(items, where=f"figure {kind}")
@@ -104,9 +128,10 @@ def figure(
                         f"figure {kind}: expected scored sequences, got none of {tracker_name(item)}; score it first"
                     )
             with matplotlib.style.context(["default", dict(STYLE)]):
-                return draw(items)
+                return draw(items, **options)
 
-        FIGURES.register(kind)(ScoreFigure(kind, title, order, checked))
+        has_metric = "metric" in inspect.signature(draw).parameters
+        FIGURES.register(kind)(ScoreFigure(kind, title, order, checked, has_metric))
         return checked
 
     return add
@@ -141,6 +166,22 @@ def of_sequence(kind: str) -> Callable[[F], F]:
         return cast("F", checked)
 
     return add
+
+
+def adjusted(made: Figure, title: str | None, width: float | None) -> Figure:
+    """A figure with another title and width; one that is laid out by hand keeps its shape.
+
+    Args:
+        made: the figure.
+        title, width: see `ScoreFigure`; None = as it is.
+    """
+    if title is not None:
+        made.axes[0].set_title(title)
+    if width is not None:
+        if not isinstance(made.get_layout_engine(), ConstrainedLayoutEngine):
+            made.set_figheight(made.get_figheight() * width / made.get_figwidth())
+        made.set_figwidth(width)
+    return made
 
 
 def sequence_looks(items: Sequence[TrackedSequence]) -> list[Look]:
@@ -204,13 +245,27 @@ def shade(axes: Axes, low: float, high: float, color: str, *, along: tuple[float
     axes.add_patch(patch)
 
 
-def main_value(items: Sequence[Scores], kind: str) -> str:
-    """The name of the number a benchmark is known by; MosamError where the scores have none."""
+def main_value(items: Sequence[Scores], kind: str, metric: str | None = None) -> str:
+    """The name of the number a figure shows.
+
+    Args:
+        items: scores of one protocol.
+        kind: of the figure, for errors.
+        metric: the number asked for; None = the one the benchmark is known by.
+    Raises:
+        MosamError: the scores have none.
+        UnknownNameError: none of that name.
+    """
     protocol = items[0].protocol
+    if metric is not None:
+        known = list(dict.fromkeys(name for item in items for name in item.overall))
+        if metric not in known:
+            raise UnknownNameError("number", metric, known, where=f"figure {kind}")
+        return metric
     found = main_column({name for item in items for name in item.overall}, protocol)
     if found is None:
-        known = ", ".join(name for name, column in columns_of(protocol).items() if column.main)
-        raise MosamError(f"figure {kind}: expected scores with one of {known}, got none of {_protocol(items)}")
+        main = ", ".join(name for name, column in columns_of(protocol).items() if column.main)
+        raise MosamError(f"figure {kind}: expected scores with one of {main}, got none of {_protocol(items)}")
     return found.name
 
 

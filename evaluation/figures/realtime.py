@@ -16,11 +16,12 @@ from mosam.evaluation.tables import column_of, require_comparable, tracker_name
 
 
 @figure("realtime", title="Quality against frame rate", order=85, same=False)
-def realtime_plot(scores: Sequence[Scores]) -> Figure:
+def realtime_plot(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """The benchmark's main number by the frame rate demanded, on a logarithmic axis; a line for each tracker.
 
     Args:
         scores: of one dataset and split, scored by one protocol with `--realtime` at several rates.
+        metric: name of the number; None = the protocol's main one.
     Raises:
         MosamError: they do not go together, or are of less than two rates.
     """
@@ -30,7 +31,7 @@ def realtime_plot(scores: Sequence[Scores]) -> Figure:
     if len(rates) < 2:
         raise refuse("realtime", "scores at several rates, as of --realtime 5,10,20", scores)
     items = [item for _, item in rated]
-    value = main_value(items, "realtime")
+    value = main_value(items, "realtime", metric)
     column = column_of(value, items[0].protocol)
     scale = 100 if column.unit == "%" else 1
     trackers = {tracker_name(item): item.tracker for item in sorted(items, key=tracker_name)}

@@ -40,17 +40,18 @@ def jf_plot(scores: Sequence[Scores]) -> Figure:
 
 
 @figure("sequences", title="Each sequence, sorted", order=70)
-def sequence_plot(scores: Sequence[Scores]) -> Figure:
+def sequence_plot(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """The benchmark's main number for each sequence, the best sequence (in the mean over trackers) first.
 
     A gray line spans the trackers' numbers of a sequence; a cross at the bottom says that a tracker has none.
 
     Args:
         scores: of one dataset, split and protocol.
+        metric: name of the number; None = the protocol's main one.
     Raises:
         MosamError: they do not go together.
     """
-    return _plot(scores, main_value(scores, "sequences"))
+    return _plot(scores, main_value(scores, "sequences", metric))
 
 
 def _plot(items: Sequence[Scores], value: str) -> Figure:

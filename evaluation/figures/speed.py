@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from matplotlib.figure import Figure
@@ -24,25 +25,26 @@ TICKS = [step * 10.0**power for power in range(-3, 5) for step in (1, 2, 5)]
 
 
 @figure("speed", title="Speed against accuracy", order=80)
-def speed_plot(scores: Sequence[Scores]) -> Figure:
+def speed_plot(scores: Sequence[Scores], metric: str | None = None) -> Figure:
     """The benchmark's main number by frames per second, on a logarithmic axis; trackers without times are named below.
 
     Args:
         scores: of one dataset, split and protocol.
+        metric: name of the number; None = the protocol's main one.
     Raises:
         MosamError: they do not go together, or none was timed.
     """
     timed = [item for item in scores if item.overall.get("fps", 0) > 0]
     if not timed:
         raise refuse("speed", "results with times", scores)
-    value = main_value(timed, "speed")
+    value = main_value(timed, "speed", metric)
     column = column_of(value, timed[0].protocol)
     scale = 100 if column.unit == "%" else 1
     made, axes = new_axes()
     for item, look in ranked(timed, value):
         axes.plot(
             [item.overall["fps"]],
-            [item.overall[value] * scale],
+            [item.overall.get(value, math.nan) * scale],
             color=look.color,
             linestyle="none",
             marker=look.marker,

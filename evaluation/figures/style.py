@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 WIDTH, HEIGHT = 3.5, 2.7  # inches: one column of a two-column page
+WIDTHS = {"column": WIDTH, "page": 7.16}  # as IEEE and CVPR have them
 
 # On top of matplotlib's own defaults, whatever the user's settings are.
 STYLE: Mapping[str, Any] = {

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 REPEATS = 10_000
 REPEATS_ANEW = 1_000  # where a number has to be computed anew for each draw
 LEVEL = 0.95
-_KEPT = 4_000_000  # counts of draws that stay in memory
+_BLOCK = 4_000_000  # counts of draws made at once
+_KEPT = 8_000_000  # that stay in memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ def _kept_draws(count: int, repeats: int, seed: int) -> tuple[NDArray[np.float64
 
 def _new_draws(count: int, repeats: int, seed: int) -> Iterator[NDArray[np.float64]]:
     rng = np.random.default_rng(seed)
-    block = max(1, _KEPT // max(count, 1))  # bounds the memory of one block of draws
+    block = max(1, _BLOCK // max(count, 1))  # bounds the memory of one block of draws
     for start in range(0, repeats, block):
         rows = rng.integers(0, count, (min(block, repeats - start), count))
         places = rows + count * np.arange(len(rows))[:, None]

@@ -10,9 +10,7 @@ _BLOCK = 4096  # flips that are in memory at once
 _SLACK = 1e-5  # relative: sums that differ by rounding are equal
 
 
-def sign_flip_test(
-    differences: NDArray[np.float64], *, flips: int = FLIPS, seed: int = 0
-) -> NDArray[np.float64]:
+def sign_flip_test(differences: NDArray[np.float64], *, flips: int = FLIPS, seed: int = 0) -> NDArray[np.float64]:
     """Two-sided p-values of mean differences, by how often random signs make a mean as large.
 
     If two trackers do not differ, a sequence's difference is as likely to be the one way round as the other.
@@ -30,9 +28,9 @@ def sign_flip_test(
     [0.0, 1.0]
     """
     known = ~np.isnan(differences)
-    values = np.where(known, differences, 0.0).astype(np.float32)
-    scale = np.abs(values).max(axis=0, initial=0.0)
-    values = values / np.where(scale > 0, scale, 1)  # so that rounding is the same for all
+    scale = np.nanmax(np.abs(differences), axis=0, initial=0.0)
+    scaled = np.where(known, differences, 0.0) / np.where(scale > 0, scale, 1)  # so that rounding is the same for all
+    values = scaled.astype(np.float32)
     observed = np.abs(values.sum(axis=0, dtype=np.float64))
     least = observed - _SLACK * np.maximum(1, np.abs(values).sum(axis=0))
     rng, hits = np.random.default_rng(seed), np.zeros(values.shape[1], dtype=np.int64)

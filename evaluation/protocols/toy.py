@@ -58,8 +58,8 @@ class Toy(Protocol):
     """
 
     columns = (
-        replace(cols.JF, main=False),
-        cols.SUCCESS,
+        cols.JF,
+        replace(cols.SUCCESS, main=False),
         cols.PRECISION,
         cols.NORM_PRECISION,
         cols.OP50,

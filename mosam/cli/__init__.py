@@ -50,6 +50,7 @@ app = Commands(
         "table": Entry(_SCORE, "Print a table of scores computed before."),
         "plot": Entry("mosam.cli.plot", "Draw a figure of scores, or of one sequence."),
         "report": Entry("mosam.cli.report", "Write one self-contained page of everything."),
+        "board": Entry(_GROUPS, "Write a site of all runs, or check every score."),
         "submit": Entry(_SCORE, "Write the archive that a benchmark's server takes."),
         "doctor": Entry(_LOOK, "Report what this installation has and lacks."),
         "bench": Entry(_LOOK, "Measure speed by stage."),

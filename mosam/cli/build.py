@@ -38,11 +38,19 @@ class Commands(click.Group):
         name: of the group.
         entries: commands by name, in the order of the help; each module has a `command` of that name in its table.
         about: the group's own help.
+        usual: the command that is meant where the first word is the name of none.
     """
 
-    def __init__(self, name: str, entries: Mapping[str, Entry], about: str, **more: Any):
+    def __init__(self, name: str, entries: Mapping[str, Entry], about: str, *, usual: str | None = None, **more: Any):
         super().__init__(name, help=about, short_help=about, no_args_is_help=True, context_settings=_HELP, **more)
         self.entries = dict(entries)
+        self.usual = usual
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; the usual command need not be named."""
+        if self.usual is not None and args and args[0] not in self.entries and args != ["--help"]:
+            args = [self.usual, *args]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Names, in the order of the help."""

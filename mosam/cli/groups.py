@@ -1,4 +1,4 @@
-"""The groups of commands: tracker, protocol, figure, data, model, vot."""
+"""The groups of commands: tracker, protocol, figure, data, model, board, vot."""
 
 from __future__ import annotations
 
@@ -53,6 +53,15 @@ COMMANDS: dict[str, click.Command] = {
             "info": Entry(_MODEL, "Describe a model and where its weights come from."),
         },
         "Networks and checkpoints.",
+    ),
+    "board": Commands(
+        "board",
+        {
+            "build": Entry("mosam.cli.board", "Write the site: mosam board RESULTS --out SITE."),
+            "check": Entry("mosam.cli.board", "Recompute every score from raw results."),
+        },
+        "A static site of a folder of runs, and a check of its scores.",
+        usual="build",
     ),
     "vot": Commands(
         "vot",

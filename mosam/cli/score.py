@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mosam.evaluation.scores import Scores
 
 COMMANDS: dict[str, click.Command] = {}
-SCORES = "scores.json files, files of --json, or folders of runs."
+SCORES = "scores.json files, files of --json, runs, or folders above them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +82,35 @@ class TableOptions:
     intervals: bool = shared.INTERVALS.field()
     paired: bool = shared.PAIRED.field()
     mark: bool | None = option("Mark best and second.", None, usual="in latex only")
+    labels: Path | None = shared.LABELS.field()
 
 
 @command(TableOptions, table=COMMANDS)
 def table(options: TableOptions) -> None:
     """Print a table of scores computed before."""
-    from mosam.commands.plot import load_all_scores
+    from mosam.commands.plot import load_groups
     from mosam.datasets.select import split_list
     from mosam.evaluation import tables
 
-    found = load_all_scores(options.scores)
+    groups, notes = load_groups(options.scores, options.labels)
+    for line in notes:
+        note(line)
+    rows = split_list(options.rows) or None
+    if rows and len(groups) > 1:  # tables of the other benchmarks need not have them
+        groups = [items for items in groups if tables.has_rows(items, rows)] or groups
     print(
-        tables.tabulate(
-            found,
-            by=options.by,
-            columns=split_list(options.columns) or None,
-            rows=split_list(options.rows) or None,
-            format=options.format,
-            mark=options.mark,
-            intervals=options.intervals,
-            differences=options.paired,
+        "\n\n".join(
+            tables.tabulate(
+                found,
+                by=options.by,
+                columns=split_list(options.columns) or None,
+                rows=rows,
+                format=options.format,
+                mark=options.mark,
+                intervals=options.intervals,
+                differences=options.paired,
+            )
+            for found in groups
         )
     )
 

@@ -98,6 +98,7 @@ class Gatherer:
         split: of that.
         jobs: processes that score.
         records: whether each `run.json` is read; False = only where a draw must be known.
+        score: whether runs without scores are scored; False = they are left out, with a note.
         lenient: leave out what is damaged or cannot be scored, with a note, instead of failing.
     Attributes:
         notes: what was left out, and why.
@@ -108,6 +109,7 @@ class Gatherer:
     split: str | None = None
     jobs: int = 1
     records: bool = True
+    score: bool = True
     lenient: bool = False
     notes: list[str] = field(default_factory=list, init=False)
 
@@ -143,7 +145,9 @@ class Gatherer:
                 yield entry
         scored = {file.parent for file in files}
         for folder in runs:
-            if folder not in scored:
+            if folder not in scored and not self.score:
+                self.notes.append(f"left out: {folder}: not scored yet; see mosam score")
+            elif folder not in scored:
                 found = True
                 yield from self._tried(partial(self._score, folder))
         if self.dataset is not None:

@@ -19,6 +19,7 @@ from mosam.tracking.plan import RunOptions, choose_dataset
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from mosam.commands.gather import Group
     from mosam.datasets.base import Dataset
     from mosam.evaluation.framewise import TrackedSequence
     from mosam.evaluation.scores import Scores
@@ -41,6 +42,10 @@ class PlotOptions:
     object_id: int | None = option("For jf-time: the object.", None, usual="mean over all", name="object")
     frames: str | None = option("For frames: which ones, e.g. 0,25,80.", None, usual="start, losses, returns")
     log: bool = option("For frames: add values from the run's log.", False)
+    labels: Path | None = shared.LABELS.field()
+    title: str | None = option("Above the figure.", None, usual="the benchmark")
+    width: str | None = option("column or page, of a paper.", None, usual="the figure's own", complete="column,page")
+    metric: str | None = option("Number it shows.", None, usual="the protocol's main one")
 
 
 def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
@@ -62,7 +67,8 @@ def draw(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
         raise UnknownNameError("figure", kind, [*FIGURES, *SEQUENCE_FIGURES, ALL])
     if options.sequence is not None:
         raise MosamError(f"figure {kind}: expected no --sequence, got {options.sequence}; it shows all of them")
-    return FIGURES[kind](choose_rows(load_all_scores(paths), split_list(options.rows) or None))
+    scores = choose_rows(load_all_scores(paths, options.labels), split_list(options.rows) or None)
+    return FIGURES[kind](scores, title=options.title, width=_inches(options.width), metric=options.metric)
 
 
 def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str, Figure | MosamError]]:
@@ -78,10 +84,12 @@ def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str,
     from mosam.evaluation.figures import FIGURES, SEQUENCE_FIGURES
     from mosam.evaluation.tables import choose_rows, require_comparable
 
-    scores = require_comparable(choose_rows(load_all_scores(paths), split_list(options.rows) or None), where="figures")
+    chosen = choose_rows(load_all_scores(paths, options.labels), split_list(options.rows) or None)
+    scores = require_comparable(chosen, where="figures")
     for kind in FIGURES:
         try:
-            yield kind, FIGURES[kind](scores)
+            metric = options.metric if FIGURES[kind].has_metric else None
+            yield kind, FIGURES[kind](scores, title=options.title, width=_inches(options.width), metric=metric)
         except MosamError as error:
             yield kind, error
     if options.sequence is not None:
@@ -90,11 +98,54 @@ def draw_all(paths: Sequence[Path], options: PlotOptions) -> Iterator[tuple[str,
             yield kind, _draw_sequence(kind, folders, options)
 
 
-def load_all_scores(paths: Sequence[Path]) -> list[Scores]:
-    """The scores of files and of folders of runs, in order."""
+def load_all_scores(paths: Sequence[Path], labels: Path | None = None) -> list[Scores]:
+    """The scores of files, of folders of runs, and of runs at any depth below folders, in order.
+
+    Args:
+        paths: of them.
+        labels: file of names to show, or None.
+    Raises:
+        MismatchError: several benchmarks below the folders.
+    """
+    groups, _ = load_groups(paths, labels)
+    if len(groups) > 1:
+        shown = "; ".join(sorted({f"{items[0].dataset} {items[0].split} {items[0].protocol}" for items in groups}))
+        raise MismatchError(
+            f"{', '.join(map(str, paths))}: expected scores of one benchmark, split, draw and protocol, got "
+            f"{len(groups)} ({shown}); name the runs of one of them"
+        )
+    return [item for items in groups for item in items]
+
+
+def load_groups(paths: Sequence[Path], labels: Path | None = None) -> tuple[list[list[Scores]], list[str]]:
+    """Scores that may stand side by side: files and runs that are named are one group, what is found below a folder
+    is brought together by benchmark, split, draw and protocol.
+
+    Args:
+        paths, labels: see `load_all_scores`.
+    Returns:
+        the groups, and what was left out.
+    """
+    from mosam.commands.gather import Gatherer
+    from mosam.commands.labels import label_scores, load_labels
     from mosam.evaluation.scores import load_scores
 
-    return [item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]
+    named, notes = load_labels(labels), []
+    if any(path.is_dir() and not (path / SCORES).is_file() for path in paths):
+        gatherer = Gatherer(records=False, score=False)
+        groups = [_with_draw(group) for group in gatherer.gather(paths)]
+        notes = gatherer.notes
+        if not groups:
+            raise MissingDataError(f"{paths[0]}: expected scores at any depth, found none; {'; '.join(notes[:3])}")
+    else:
+        groups = [[item for path in paths for item in load_scores(path / SCORES if path.is_dir() else path)]]
+    return [label_scores(items, named) for items in groups], notes
+
+
+def _with_draw(group: Group) -> list[Scores]:
+    """Scores of a group, whose split says which draw of a generated benchmark it is."""
+    draw = f", draw {group.seed}" if group.seed else ""
+    return [replace(entry.scores, split=f"{entry.scores.split}{draw}") for entry in group.entries]
 
 
 def load_tracked(
@@ -132,16 +183,28 @@ def load_tracked(
 
 def _draw_sequence(kind: str, paths: Sequence[Path], options: PlotOptions) -> Figure:
     from mosam.evaluation.figures import SEQUENCE_FIGURES
+    from mosam.evaluation.figures.base import adjusted
 
     dataset, name, items = load_tracked(paths, options, kind=kind)
-    title = f"{dataset.name} {dataset.split}, {name}"
+    if options.metric is not None:
+        raise MosamError(f"figure {kind}: expected no --metric, got {options.metric}; it always shows the same number")
+    title = options.title or f"{dataset.name} {dataset.split}, {name}"
     figure = SEQUENCE_FIGURES[kind]
     chosen: dict[str, Any] = {"title": title, "object_id": options.object_id}
     if options.frames is not None and "picks" in figure.takes:
         chosen["picks"] = _picks(options.frames)
     if options.log and "captions" in figure.takes:
         chosen["captions"] = log_captions(items, name)
-    return figure(dataset[name], items, **chosen)
+    return adjusted(figure(dataset[name], items, **chosen), None, _inches(options.width))
+
+
+def _inches(width: str | None) -> float | None:
+    """Inches of `--width`."""
+    from mosam.evaluation.figures.style import WIDTHS
+
+    if width is not None and width not in WIDTHS:
+        raise UnknownNameError("width", width, WIDTHS)
+    return None if width is None else WIDTHS[width]
 
 
 def log_captions(items: Sequence[TrackedSequence], name: str) -> Callable[[TrackedSequence, int], str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
@@ -12,8 +13,9 @@ PACKAGES = ("torch", "torchvision", "transformers", "numpy", "scipy", "pillow", 
 
 
 def describe_environment() -> dict[str, object]:
-    """Code, packages and machine of this process, ready for JSON."""
+    """Date, code, packages and machine of this process, ready for JSON."""
     return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "code": describe_code(),
         "python": platform.python_version(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},

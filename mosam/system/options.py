@@ -88,4 +88,5 @@ INTERVALS = Option("Add 95 % bootstrap intervals over sequences.", False, name="
 PAIRED = Option("Add paired differences from the first row.", False)
 JSON = Option("Also write the scores to this file, one object per tracker.", None, name="json")
 FORMAT = Option("text, markdown, latex or csv.", "text", name="format", complete="text,markdown,latex,csv")
+LABELS = Option("TOML file with names to show for trackers, or an experiment.", None, metavar="FILE")
 ROWS = Option("Only these trackers, in this order.", None, usual="all")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.connection import Connection
 
+S = TypeVar("S")
 T = TypeVar("T")
 ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 SAME_SECONDS = 2.0  # of one wish to end: systemd sends SIGTERM and SIGHUP, a terminal several
@@ -156,12 +157,12 @@ def process_pool(jobs: int, *, fork: bool = True) -> Iterator[ProcessPoolExecuto
     pool.shutdown()
 
 
-def map_in_processes(work: Callable[[str], T], names: Sequence[str], jobs: int) -> Iterator[T]:
+def map_in_processes(work: Callable[[S], T], names: Sequence[S], jobs: int) -> Iterator[T]:
     """Something done for each name, in order; in this process where one does it all.
 
     Args:
         work: a function that other processes can import; it hands errors back as values where their class matters.
-        names: of sequences.
+        names: of sequences, or anything else that can be sent to a process.
         jobs: processes.
     """
     jobs = min(jobs, len(names))

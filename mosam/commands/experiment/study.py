@@ -402,11 +402,11 @@ def draw_figures(study: Study, results: Sequence[Sequence[RowScores]], folder: P
     paths = []
     for rows in results:
         for kind in study.figures:
-            scores = [pooled_scores(row) for row in rows]
-            if kind == "ablation":  # whose rows are variants of one tracker, known by their labels
-                scores = [
-                    replace(one, tracker=row.row.label, model=None) for one, row in zip(scores, rows, strict=True)
-                ]
+            several = len({row.row.model for row in rows}) > 1
+            labels = [f"{row.row.label} {row.row.model}" if several else row.row.label for row in rows]
+            scores = [
+                replace(pooled_scores(row), label=label) for row, label in zip(rows, labels, strict=True)
+            ]  # the names of the experiment's table
             stem = "-".join([_slug(study.title), scores[0].dataset, scores[0].split, kind])
             paths += save(FIGURES[kind](scores), folder / stem)
     return paths

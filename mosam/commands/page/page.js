@@ -7,6 +7,7 @@
   const value = (row, column) => {
     const cell = row.cells[column];
     if (column === 0) return cell.textContent.trim();
+    if (cell.classList.contains("text")) return cell.textContent.trim();
     return "v" in cell.dataset ? Number(cell.dataset.v) : null;
   };
   for (const table of all("table.sortable")) {

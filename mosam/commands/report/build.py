@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import io
 import math
 import os
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mosam.commands.gather import Entry, Gatherer, Group, Places, scores_json
+from mosam.commands.labels import label_entries, load_labels
 from mosam.commands.page import color_class, data_url, palette, render, sortable
+from mosam.commands.page.settings import flat_settings
 from mosam.commands.report.sequences import HEIGHT, WIDTH, Job, SequenceView, view_sequences
 from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.evaluation.figures import FIGURES, save
@@ -31,7 +32,6 @@ from mosam.system.options import option
 HERE = Path(__file__).parent
 SCALE = 1.6  # CSS pixels of a figure by its points
 NOTES = 20  # shown of a tracker; all are in its file
-ENVIRONMENT = ("code", "python", "packages", "platform", "cpus")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ class ReportOptions:
     strips: bool = option("Show frames of each sequence.", True)
     frames: bool = option("Read raw results, for curves and frames.", True, name="curves")
     jobs: int | None = shared.SCORING_JOBS.field()
+    labels: Path | None = shared.LABELS.field()
 
     @property
     def places(self) -> Places:
@@ -73,7 +74,8 @@ def build_report(
     """
     options = options or ReportOptions()
     gatherer = Gatherer(options.places, options.dataset, options.split, options.jobs or os.cpu_count() or 1)
-    groups = gatherer.gather(paths)
+    labels = load_labels(options.labels)
+    groups = [replace(one, entries=label_entries(one.entries, labels)) for one in gatherer.gather(paths)]
     if not groups:
         raise MissingDataError(f"report: expected scores, found none in {', '.join(map(str, paths)) or 'nothing'}")
     shown = [_group(f"b{number}", group, options, progress) for number, group in enumerate(groups, start=1)]
@@ -131,7 +133,7 @@ def _overview(entries: Sequence[Entry], values: Sequence[str], main: str | None,
                 "interval": column_of(name, protocol).range(between),
             })  # fmt: skip
         look = color_class(entry.scores.tracker)
-        own = {"name": entry.name, "link": "", "tag": "", "mark": table.marks[number]}
+        own = {"name": entry.name, "link": "", "tag": "", "tags": "", "mark": table.marks[number]}
         rows.append({**own, "cells": line, "color": look})
     return {"columns": table.header[table.names :], "rows": rows, "notes": table.notes[:NOTES]}
 
@@ -294,17 +296,7 @@ def _settings(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 def _flat(entry: Entry) -> dict[str, str]:
     if entry.record is None:
         return {}
-    found: dict[str, str] = {}
-
-    def add(prefix: str, value: Any) -> None:
-        if isinstance(value, Mapping):
-            for key, item in value.items():
-                add(f"{prefix}.{key}" if prefix else str(key), item)
-        else:
-            found[prefix] = MISSING if value is None else str(value)
-
-    add("", dataclasses.asdict(entry.record.settings))
-    add("", {key: entry.record.environment[key] for key in ENVIRONMENT if key in entry.record.environment})
+    found = flat_settings(entry.record)
     record = entry.record
     frames = sum(one.frames for one in record.sequences.values())
     found |= {
