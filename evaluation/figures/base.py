@@ -176,7 +176,7 @@ def adjusted(made: Figure, title: str | None, width: float | None) -> Figure:
         title, width: see `ScoreFigure`; None = as it is.
     """
     if title is not None:
-        made.axes[0].set_title(title)
+        made.axes[0].title.set_text(title)  # in the size it had
     if width is not None:
         if not isinstance(made.get_layout_engine(), ConstrainedLayoutEngine):
             made.set_figheight(made.get_figheight() * width / made.get_figwidth())

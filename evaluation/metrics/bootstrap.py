@@ -59,7 +59,9 @@ def bootstrap_interval(
     sums, counts = (values * weights)[keep], weights[keep]
     if sums.size == 0:
         return Interval(np.nan, np.nan, np.nan)
-    drawn = _resample(sums, repeats, seed) / _resample(counts, repeats, seed)
+    equal = counts.min() == counts.max()  # then every draw weighs the same
+    total = counts.sum() if equal else _resample(counts, repeats, seed)
+    drawn = _resample(sums, repeats, seed) / total
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(float(sums.sum() / counts.sum()), float(low), float(high))
 

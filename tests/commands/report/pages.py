@@ -12,7 +12,7 @@ from mosam.evaluation.evaluate import evaluate
 from mosam.evaluation.scores import Scores, save_scores
 from mosam.results.record import RunRecord, RunSettings, SequenceRecord
 
-VOID = {"meta", "link", "img", "input", "br", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 
 
 def made_lasot(folder, frames=30):
