@@ -5,7 +5,6 @@ import dataclasses
 import io
 import json
 import math
-import os
 import re
 
 import pytest
@@ -43,7 +42,8 @@ def site(results):
 
 
 def test_a_page_a_benchmark_and_a_card_a_result(site):
-    cards = [f"{LASOT}/{name}{ending}" for name in ("mosam-nano", "other-none", "sam2-nano") for ending in (".html", ".json")]
+    names = ("mosam-nano", "other-none", "sam2-nano")
+    cards = [f"{LASOT}/{name}{ending}" for name in names for ending in (".html", ".json")]
     assert sorted(site) == sorted(["index.html", f"{LASOT}.html", f"{LASOT}.csv", *cards])
     index, page = Page(site["index.html"]), Page(site[f"{LASOT}.html"])
     assert [a["href"] for a in index.all("a")][1:] == [f"{LASOT}.html"]
@@ -270,7 +270,7 @@ def test_a_folder_with_other_files_is_no_place_for_a_site(results, tmp_path, cap
     (tmp_path / "thesis.tex").write_text("years of work")
     assert run_command(["board", str(results / "results"), "--out", str(tmp_path)]) == WRONG
     assert "expected nothing or an earlier board, found thesis.tex" in capfd.readouterr().err
-    assert sorted(os.listdir(tmp_path)) == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_nothing_there(tmp_path):
