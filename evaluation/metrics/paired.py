@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FLIPS = 100_000
-_BLOCK = 4096  # flips that are in memory at once
+_BLOCK = 5_000  # flips that are in memory at once
 _SLACK = 1e-5  # relative: sums that differ by rounding are equal
 
 
