@@ -82,7 +82,7 @@ test-slow: $(INSTALLED)
 # The lowest versions that pyproject.toml allows, in an environment of their own, and the tests that lean on them most.
 LOWEST := .venv-lowest
 LOWEST_TESTS := tests/test_cli.py tests/test_cli_demo.py tests/test_fuzz.py tests/datasets tests/model tests/motion \
-	tests/commands/demo tests/vot/test_trax_process.py tests/evaluation/figures tests/evaluation/test_frame_table.py
+	tests/commands/demo tests/commands/fetch tests/vot/test_trax_process.py tests/evaluation/figures tests/evaluation/test_frame_table.py
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n auto --dist loadfile --max-worker-restart 0 -m "not slow and not gpu" $(LOWEST_TESTS)
 

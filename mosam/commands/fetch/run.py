@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mosam.commands.fetch.plan import Piece, Plan, is_archive, make_plan
@@ -43,7 +43,7 @@ def choose(name: str, root: Path | None, split: str | None) -> Wish:
 
     Raises:
         UnknownNameError: an unknown benchmark or split.
-        MosamError: no root, or one that is no folder.
+        MosamError: no root, one that is no folder, or a folder of something else.
     """
     name = DATASETS.canonical(name)
     info = DATASETS[name].info
@@ -57,7 +57,19 @@ def choose(name: str, root: Path | None, split: str | None) -> Wish:
         raise MosamError(f"{name}: no folder given; pass --root or set {DATA_VARIABLE} to a folder for benchmarks")
     if place.exists() and not place.is_dir():
         raise MosamError(f"{place}: expected a folder, or nothing yet, got a file; choose another --root")
-    return Wish(name, info, split, place)
+    wish = Wish(name, info, split, place)
+    if not _may_hold(wish):
+        raise MosamError(
+            f"{place}: expected {info.title}, or a new or empty folder, got other things; choose another --root"
+        )
+    return wish
+
+
+def _may_hold(wish: Wish) -> bool:
+    """Whether a folder is new, was begun by this command, or holds some split of the benchmark."""
+    if not wish.root.is_dir() or (wish.root / STATE).is_dir() or not any(wish.root.iterdir()):
+        return True
+    return any(_load(replace(wish, split=split)) is not None for split in wish.info.splits)
 
 
 def is_there(wish: Wish) -> bool:
@@ -155,23 +167,22 @@ def _unpack_piece(inside: Inside, piece: Piece, names: list[str]) -> None:
     begun = f"{STATE}/{piece.key}{BEGUN}"
     resume = inside.kind(begun) == "file"
     inside.write_text(begun, f"{piece.name}\n")
+    nested: list[str] = []
+
+    def keeps(name: str) -> bool:
+        if piece.nested and is_archive(name):
+            nested.append("/".join(filter(None, (piece.folder, name))))
+        return piece.keeps(name)
+
     try:
-        unpack([inside.path(name) for name in names], inside, piece.folder, wanted=piece.keeps, resume=resume)
+        unpack([inside.path(name) for name in names], inside, piece.folder, wanted=keeps, resume=resume)
     except DataError as error:
         for name in (*names, begun):
             inside.remove(name)
         raise DataError(error.path, f"{str(error).removeprefix(f'{error.path}: ')} ({piece.files[0].url})") from None
-    if piece.nested:
-        _unpack_nested(inside, piece)
-
-
-def _unpack_nested(inside: Inside, piece: Piece) -> None:
-    """Unpacks archives that an archive held, each beside itself."""
-    for path in sorted(inside.folder.joinpath(piece.folder).rglob("*")):
-        name = path.relative_to(inside.folder).as_posix()
-        if is_archive(name) and not name.startswith(f"{STATE}/") and inside.kind(name) == "file":
-            unpack([inside.path(name)], inside, name.rpartition("/")[0], wanted=piece.keeps, resume=True)
-            inside.remove(name)
+    for name in nested:
+        unpack([inside.path(name)], inside, name.rpartition("/")[0], wanted=piece.keeps, resume=True)
+        inside.remove(name)
 
 
 def _check_room(wish: Wish, plan: Plan, left: list[Piece]) -> None:

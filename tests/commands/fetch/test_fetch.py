@@ -243,6 +243,7 @@ def test_a_link_in_the_tree_is_not_followed(served, obtained, mosam, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "DAVIS").symlink_to(tmp_path / "other", target_is_directory=True)
+    (tmp_path / "here" / ".mosam-fetch").mkdir()
     code, _, err = mosam(*FETCH)
     assert code == 2
     assert "expected a folder, got a link; nothing was touched" in err
@@ -294,14 +295,19 @@ def test_archives_in_an_archive_and_parts_of_one(served, obtained, mosam, tmp_pa
     obtained("mose", HubFiles("F/M", ("*.zip",), nested=True))
     assert mosam("data", "fetch", "mose", "--root", "one", "--yes")[0] == 0
     assert content("one") == {f"MOSE_release/{name}": data for name, data in files.items()}
+    on_hub(served, "F/M", {"MOSE_release.zip": zipped({"valid.tar.gz": tarred(files)})})
+    Path("two/.mosam-fetch").mkdir(parents=True)
+    Path("two/mine.zip").write_bytes(zipped({"x": b"x"}))  # of somebody else: neither unpacked nor removed
+    assert mosam("data", "fetch", "mose", "--root", "two", "--yes")[0] == 0
+    assert set(content("two")) == {*files, "mine.zip"}
     packed = tarred(files)
     parts = {"valid.tar.gz.aa": packed[:5000], "valid.tar.gz.ab": packed[5000:], "train.tar.gz.aa": b"x"}
     on_hub(served, "F/M2", parts)
     obtained("mose-v2", HubFiles("F/M2", ("valid.tar.gz*",)))
-    code, _, err = mosam("data", "fetch", "mose-v2", "--root", "two", "--yes")
+    code, _, err = mosam("data", "fetch", "mose-v2", "--root", "three", "--yes")
     assert code == 0, err
     assert " MB in 2 files; on disk: about as much" in err
-    assert content("two") == files
+    assert content("three") == files
 
 
 @pytest.mark.parametrize("kind", ["none", "nothing fits", "changed"])
@@ -403,6 +409,21 @@ def test_what_is_asked_for_wrongly(served, mosam, words, said):
     assert code == 2
     assert said in err
     assert served.requests == []
+
+
+def test_a_folder_of_something_else_is_left_alone(served, obtained, mosam, tmp_path):
+    files = davis(served, obtained, tmp_path)
+    Path("here").mkdir()
+    Path("here/thesis.tex").write_text("mine")
+    code, _, err = mosam(*FETCH)
+    assert code == 2
+    assert "expected DAVIS 2017, or a new or empty folder, got other things" in err
+    assert content("here") == {"thesis.tex": b"mine"}
+    Path("here/thesis.tex").unlink()
+    assert mosam(*FETCH)[0] == 0
+    Path("here/thesis.tex").write_text("mine")  # afterwards it is the benchmark's
+    assert mosam(*FETCH)[0] == 0
+    assert content("here") == {**files, "thesis.tex": b"mine"}
 
 
 def test_a_file_in_the_place_of_the_root(mosam, tmp_path):
