@@ -59,6 +59,16 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOSAM_CACHE", str(tmp_path / "mosam-cache"))
 
 
+@pytest.fixture(scope="module")
+def drawn_weights() -> Generator[None]:
+    """Engines give policies drawn weights where they need published ones, which are not fetched in a test."""
+    from policy_cases import motion_weights
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mosam.engine.engine.load_arrays", lambda name: motion_weights(3, (20.0, 30.0)))
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root() -> Path:
     """The folder of real data; the test is skipped, with the reason, where it is absent."""

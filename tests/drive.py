@@ -20,11 +20,17 @@ CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Offer:
-    """What the decoder says on one frame: three predicted IoUs, one presence logit, one box for each mask."""
+    """What the decoder says on one frame: three predicted IoUs, one presence logit, a box and features for each mask.
+
+    With `guided` there is a second decode with a prompt, and what both explain of the memories: (free, guided).
+    """
 
     iou: tuple[float, float, float]
     presence: float
     boxes: tuple[tuple[float, float, float, float], ...] = ((10.0, 10.0, 30.0, 40.0),) * CANDIDATES
+    prototypes: tuple[tuple[float, ...], ...] = ((1.0, 0.5, 0.0),) * CANDIDATES
+    guided: Offer | None = None
+    cycle: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,17 +67,25 @@ class Side:
 
 
 def candidates(hypothesis: int, offer: Offer, threshold: float) -> list[Candidate]:
-    """The candidates of one decode; blanked ones have no area and the empty box."""
+    """The candidates of a frame; blanked ones have no area and the empty box."""
+    free, guided = offer.cycle or (None, None)
+    found = _decoded(hypothesis, offer, threshold, "free", free)
+    return found + ([] if offer.guided is None else _decoded(hypothesis, offer.guided, threshold, "guided", guided))
+
+
+def _decoded(hypothesis, offer: Offer, threshold: float, source, cycle: float | None) -> list[Candidate]:
     present = offer.presence > threshold
     return [
         Candidate(
             hypothesis,
-            "free",
+            source,
             k,
             iou,
             offer.presence,
             int((box[2] - box[0] + 1) * (box[3] - box[1] + 1)) if present else 0,
             np.array(box if present else (0, 0, 0, 0), dtype=np.float64),
+            prototype=np.array(offer.prototypes[k]) * present,
+            cycle_iou=cycle,
         )
         for k, (iou, box) in enumerate(zip(offer.iou, offer.boxes, strict=True))
     ]
@@ -91,7 +105,10 @@ def drive(
     `trace_length` cuts the traces to their newest choices, for long runs.
     """
     track = track or info(track_length(frames))
-    updates = [policy.start(track, Entry(track.start, "prompt", 10.0, 1.0, 50, 0, 0))]
+    given = Offer((1.0, 1.0, 1.0), 10.0)
+    box, prototype = np.array(given.boxes[0]), np.array(given.prototypes[0])
+    first = Entry(track.start, "prompt", 10.0, 1.0, 50, 0, 0, box=box, prototype=prototype)
+    updates = [policy.start(track, first)]
     traces: list[Trace] = [()]
     steps = []
     for t in range(track.start + 1, track.start + frames + 1):
@@ -109,7 +126,7 @@ def drive(
         entries = []
         for choice in choices:
             c = offered[choice.candidate]
-            entry = Entry(t, "track", c.object_score, c.iou, c.area, pointer_row=t)
+            entry = Entry(t, "track", c.object_score, c.iou, c.area, pointer_row=t, box=c.box, prototype=c.prototype)
             entry.feature_row = None if choice.memory == "skip" else t
             entries.append(entry)
         traces = [(*traces[offered[c.candidate].hypothesis], offered[c.candidate].index) for c in choices]

@@ -41,6 +41,8 @@ class FakeBackbone:
         resize="pil_bicubic",
     )
 
+    frame_position = torch.zeros(WIDTH, GRID, GRID)
+
     def __init__(self):
         self.attended_rows: list[int] = []
         self.encoded_frames = 0

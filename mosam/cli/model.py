@@ -32,7 +32,7 @@ def model_list() -> None:
 class FetchOptions:
     """Which checkpoint, and from where."""
 
-    name: str = option("tiny, small, base-plus, large, or a hub id.", positional=True, complete="model")
+    name: str = option("tiny, small, base-plus, large, a hub id, or samosa-motion.", positional=True, complete="model")
     origin: str = option("hub, or meta for Meta's .pt file.", "hub", name="from", complete="hub,meta")
 
 

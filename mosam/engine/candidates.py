@@ -43,6 +43,8 @@ def decoded_candidates(
                 motion_iou=_known(decodes.motion_iou, row, k),
                 motion_trust=0.0 if guides[i] is None else guides[i].trust,  # type: ignore[union-attr]
                 distractors=_known(decodes.distractors, row, k),
+                prototype=None if decodes.prototypes is None else decodes.prototypes[row, k],
+                cycle_iou=_known(decodes.cycle_iou, row, k),
             ),
             decodes,
             row,

@@ -173,6 +173,8 @@ def row_bytes(model: Backbone, policy: MemoryPolicy) -> int:
     track = TrackInfo(1, 0, None, (1, 1), sizes.slots, sizes.pointers, model.name)
     entries = -(-policy.live_features(track) // policy.hypotheses)
     stored = 2 * 2 * entries * sizes.tokens * sizes.memory  # 16 bits; a pool doubles when it grows
+    if policy.keeps_views:
+        stored += 2 * entries * sizes.grid**2 * (sizes.width * model.dtype.itemsize + 1)
     features = sizes.width * sizes.grid**2 * 4 + 2 * (sizes.width // 8) * sizes.mask**2 * 4
     candidates = 3 * sizes.candidates * sizes.mask**2 * 4
     video = VIDEO_BYTES * (4 * PLANES + (3 * HOST_FRAMES if model.device.type == "cpu" else 0))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -16,7 +16,8 @@ from mosam.engine.transfer import download, upload, upload_index
 from mosam.model.backbone import Decoded
 from mosam.model.constants import ABSENT_LOGIT
 
-CANDIDATE_NUMBERS = ("iou", "area", "boxes", "motion_iou", "distractors")  # of `Decodes`, (R, K) or None
+# of `Decodes`, (R, K) or (R, K, ...) or None
+CANDIDATE_NUMBERS = ("iou", "area", "boxes", "motion_iou", "distractors", "prototypes", "cycle_iou")
 
 
 @dataclass(slots=True, eq=False)
@@ -32,6 +33,8 @@ class Decodes:
         boxes: (R, K, 4) float64 inclusive corners at network input size, zeros where empty; or None.
         motion_iou: (R, K) float64 IoU with the expected mask, NaN where there is none; or None.
         distractors: (R, K) float64 mean of the distractor map over a mask's pixels, NaN where there is no map; or None.
+        prototypes: (R, K, width) float64 mean of the features under a mask; or None.
+        cycle_iou: (R, K) float64 IoU of the masks in memories with those found back, NaN where not asked for; or None.
     """
 
     masks: Tensor
@@ -44,6 +47,8 @@ class Decodes:
     boxes: NDArray[np.float64] | None = None
     motion_iou: NDArray[np.float64] | None = None
     distractors: NDArray[np.float64] | None = None
+    prototypes: NDArray[np.float64] | None = None
+    cycle_iou: NDArray[np.float64] | None = None
 
 
 def measured(
@@ -51,7 +56,7 @@ def measured(
     top: Tensor,
     *,
     threshold: float,
-    boxes: Callable[[Tensor], Tensor] | None,
+    measures: Mapping[str, Callable[[Tensor], Tensor]],
     expected: Sequence[NDArray[np.bool_] | None] = (),
     distractors: Sequence[NDArray[np.float32] | None] = (),
 ) -> Decodes:
@@ -60,19 +65,17 @@ def measured(
     Args:
         decoded: what the network answered, and `top`, from what.
         threshold: presence logit above which a mask is not blanked.
-        boxes: gives the corners of masks, where the policy reads them.
+        measures: what else the policy reads of the masks, by its name in `Decodes`.
         expected, distractors: planes to compare the masks with, as for `ModelRunner.track`.
     """
     present = decoded.object_score > threshold
     masks = torch.where(present[:, None, None, None], decoded.masks.float(), ABSENT_LOGIT)
-    numbers = _plain_numbers(decoded, masks)
-    if boxes is not None:
-        numbers["boxes"] = boxes(masks)
+    numbers = _plain_numbers(decoded, masks) | {name: measure(masks) for name, measure in measures.items()}
     if any(plane is not None for plane in expected):
         numbers["motion_iou"] = motion_iou(masks, *planes(expected, masks.device))
     if any(plane is not None for plane in distractors):
         numbers["distractors"] = mean_over(masks, *planes(distractors, masks.device))
-    host = _to_host(numbers)
+    host = to_host_numbers(numbers)
     object_score, area = host.pop("object_score")[:, 0], host.pop("area").astype(np.int64)
     return Decodes(masks, decoded.tokens, decoded.object_score, top, object_score=object_score, area=area, **host)
 
@@ -82,7 +85,7 @@ def _plain_numbers(decoded: Decoded, masks: Tensor) -> dict[str, Tensor]:
     return {"iou": decoded.iou, "area": area, "object_score": decoded.object_score[:, None]}
 
 
-def _to_host(numbers: dict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+def to_host_numbers(numbers: Mapping[str, Tensor]) -> dict[str, NDArray[np.float64]]:
     """Arrays of equal first dimension, in one transfer; counts of pixels are exact in 32 bits up to 2^24."""
     flat = download(torch.cat([value.flatten(1).float() for value in numbers.values()], dim=1)).astype(np.float64)
     host, start = {}, 0

@@ -19,6 +19,7 @@ from mosam.engine.records import Video, active, begun
 from mosam.engine.remember import Memorizer
 from mosam.engine.retrace import retracer_of
 from mosam.engine.track import Track
+from mosam.model.arrays import load_arrays
 from mosam.model.backbone import Backbone, ImageFeatures
 from mosam.motion.field import MotionPair, MotionSettings, MotionStream
 from mosam.policies.base import MemoryPolicy, TrackInfo
@@ -44,6 +45,7 @@ class Engine:
     Raises:
         ValueError: an argument of another type or out of range.
         MosamError: an option of the policy that this network cannot honor.
+        MissingDataError: a file of numbers that the policy needs is not here and cannot be fetched.
 
     Attributes:
         ahead: whether `step` should be given `next_images`: on a GPU, which computes while this process waits for it.
@@ -71,12 +73,26 @@ class Engine:
         self.parity = Parity() if parity is None else parity
         check_engine(model, policy, self.parity, max_lanes, max_rows, log)
         check_policy(model, policy)
+        if policy.weights is not None:
+            policy.receive(load_arrays(policy.weights))
         sizes = model.sizes
         capacity = max_lanes * policy.live_features(self._info(1, 0, None, (1, 1))) + 2
         self.bank = MemoryBank(
-            tokens=sizes.tokens, memory=sizes.memory, width=sizes.width, device=model.device, capacity=capacity
+            tokens=sizes.tokens,
+            memory=sizes.memory,
+            width=sizes.width,
+            device=model.device,
+            capacity=capacity,
+            views=((sizes.width, sizes.grid, sizes.grid), model.dtype) if policy.keeps_views else None,
         )
-        self.runner = ModelRunner(model, self.bank, self.parity, max_rows=max_rows, boxes=policy.needs_boxes)
+        self.runner = ModelRunner(
+            model,
+            self.bank,
+            self.parity,
+            max_rows=max_rows,
+            boxes=policy.needs_boxes,
+            prototypes=policy.prototypes,
+        )
         self._composer = FrameComposer(self.runner, policy.emit)
         self.ahead = model.device.type == "cuda"
         self._encoder = EncodeAhead(self.runner.encode_once, model.device)

@@ -88,20 +88,34 @@ class MemoryBank:
         width: channels of an object pointer.
         device: where they live.
         capacity: memories allocated at first; pointers are small, four times as many.
+        views: (width, grid, grid) of a frame's features and their type, where memories keep them; entries of one frame
+            may share one.
     """
 
-    def __init__(self, *, tokens: int, memory: int, width: int, device: torch.device, capacity: int):
+    def __init__(
+        self,
+        *,
+        tokens: int,
+        memory: int,
+        width: int,
+        device: torch.device,
+        capacity: int,
+        views: tuple[tuple[int, int, int], torch.dtype] | None = None,
+    ):
         self.features = RowPool((tokens, memory), torch.bfloat16, device, capacity)
         self.pointers = RowPool((width,), torch.float32, device, 4 * capacity)
         self.reliability = RowPool((tokens,), torch.uint8, device, max(1, capacity))
+        shape, dtype = views or ((1, 1, 1), torch.float32)
+        self.views = RowPool(shape, dtype, device, capacity if views else 1)
+        self.cells = RowPool(shape[1:], torch.bool, device, capacity if views else 1)
 
     def hold(self, features: Iterable[Entry], pointers: Iterable[Entry]) -> None:
         """A hypothesis will read these entries."""
         for entry in features:
             assert entry.feature_row is not None, f"the memory of frame {entry.frame} was never stored"
             self.features.hold(entry.feature_row)
-            if entry.reliability_row is not None:
-                self.reliability.hold(entry.reliability_row)
+            for pool, row in self._beside(entry):
+                pool.hold(row)
         for entry in pointers:
             assert entry.pointer_row is not None, f"the pointer of frame {entry.frame} was never stored"
             self.pointers.hold(entry.pointer_row)
@@ -111,8 +125,17 @@ class MemoryBank:
         for entry in features:
             assert entry.feature_row is not None
             self.features.drop(entry.feature_row)
-            if entry.reliability_row is not None:
-                self.reliability.drop(entry.reliability_row)
+            for pool, row in self._beside(entry):
+                pool.drop(row)
         for entry in pointers:
             assert entry.pointer_row is not None
             self.pointers.drop(entry.pointer_row)
+
+    def _beside(self, entry: Entry) -> list[tuple[RowPool, int]]:
+        """What is kept with a memory, where it is."""
+        rows = (
+            (self.reliability, entry.reliability_row),
+            (self.views, entry.view_row),
+            (self.cells, entry.cells_row),
+        )
+        return [(pool, row) for pool, row in rows if row is not None]

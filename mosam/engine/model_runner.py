@@ -16,17 +16,19 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mosam.engine.appearance import Appearance
 from mosam.engine.capacity import RowLimit, is_out_of_memory, release_memory
 from mosam.engine.capacity import max_rows as usual_rows
-from mosam.engine.decodes import Decodes, best_only, groups, measured, merged
+from mosam.engine.decodes import Decodes, best_only, groups, measured, merged, to_host_numbers
+from mosam.engine.guides import as_prompt, guide_kind, prompt_kind
 from mosam.engine.holes import fill_holes
 from mosam.engine.memory_bank import MemoryBank
 from mosam.engine.memory_reader import MemoryReader
 from mosam.engine.parity import Parity
-from mosam.engine.transfer import download, upload_index
+from mosam.engine.transfer import upload_index
 from mosam.model.backbone import Backbone, ImageFeatures, Outputs, PromptTokens
 from mosam.model.constants import PROMPT_LOGIT
-from mosam.policies.base import MotionPrompt, ReadPlan
+from mosam.policies.base import Likeness, MotionPrompt, PrototypeNeeds, ReadPlan
 from mosam.types import DecodedPrompt, Prompt, Size
 
 PROTECTED_PROBABILITY = 0.9  # tokens holding a pixel surer than this are never filtered (tiny objects)
@@ -43,6 +45,7 @@ class Conditioned:
         pointer: (width,) float32.
         iou, object_score, area: host numbers.
         score: () presence logit on the device.
+        box, prototype: of its mask, as in `Entry`.
     """
 
     low_res: Tensor
@@ -51,6 +54,8 @@ class Conditioned:
     iou: float
     object_score: float
     area: int
+    box: NDArray[np.float64] | None = None
+    prototype: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +90,7 @@ class ModelRunner:
         max_rows: rows of one memory-attention call, and frames of one call of the image encoder; None = by the grid and
             the device. Halved when a call runs out of memory, which is then repeated in parts; see `RowLimit`.
         boxes: whether the policy reads the corners of candidates.
+        prototypes: of what the policy reads prototypes, or None.
     """
 
     def __init__(
@@ -95,12 +101,14 @@ class ModelRunner:
         *,
         max_rows: int | None = None,
         boxes: bool = False,
+        prototypes: PrototypeNeeds | None = None,
     ):
         self.model = model
         self.bank = bank
         self.parity = parity
         self.boxes = boxes
         self.reader = MemoryReader(model, bank)
+        self.appearance = Appearance(model, bank, prototypes)
         self.limit = RowLimit(max_rows or usual_rows(model))
 
     @property
@@ -169,7 +177,7 @@ class ModelRunner:
             threshold: presence logit above which a mask is not blanked and its pointer is its own.
         """
         results: list[Conditioned | None] = [None] * len(prompts)
-        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             group = [prompts[i] for i in members]
             if group[0].mask is not None:
@@ -188,15 +196,29 @@ class ModelRunner:
         tokens = self.model.no_prompt(len(prompts))
         tokens = PromptTokens(tokens.points, tokens.labels, self.model.mask_dense_prompt(given.mask))
         outputs: Literal["single", "multi"] = self.parity.cond_pointer  # type: ignore[assignment]
-        decoded = self.model.decode(features.top[rows], features, rows, tokens, outputs=outputs)
+        top = features.top[rows]
+        decoded = self.model.decode(top, features, rows, tokens, outputs=outputs)
         best = decoded.iou.argmax(dim=1)
         token = decoded.tokens[torch.arange(len(prompts), device=best.device), best]
         low_res, score = given.low_res, given.object_score
         pointers = self.model.pointer(token, (decoded.object_score > threshold) & (score > 0))
         area = (low_res > 0).flatten(1).sum(dim=1)
-        host = download(torch.stack([score.float(), area.float()])).astype(np.float64)
+        numbers = {"object_score": score[:, None], "area": area[:, None]}
+        measures = self._measures(top, features, rows)
+        host = to_host_numbers(numbers | {name: measure(low_res) for name, measure in measures.items()})
+        object_score, areas = host["object_score"][:, 0], host["area"][:, 0]
+        boxes, prototypes = host.get("boxes"), host.get("prototypes")
         return [
-            Conditioned(low_res[i], pointers[i], score[i], 1.0, float(host[0, i]), int(host[1, i]))
+            Conditioned(
+                low_res[i],
+                pointers[i],
+                score[i],
+                1.0,
+                float(object_score[i]),
+                int(areas[i]),
+                box=None if boxes is None else boxes[i, 0],
+                prototype=None if prototypes is None else prototypes[i, 0],
+            )
             for i in range(len(prompts))
         ]
 
@@ -217,8 +239,18 @@ class ModelRunner:
             k = int(decodes.iou[i].argmax())
             score = decodes.score[i]
             pointer = self.model.pointer(decodes.tokens[i : i + 1, k], (score > threshold)[None])[0]
-            iou, present, area = decodes.iou[i, k], decodes.object_score[i], decodes.area[i, k]
-            made.append(Conditioned(decodes.masks[i, k : k + 1], pointer, score, float(iou), float(present), int(area)))
+            made.append(
+                Conditioned(
+                    decodes.masks[i, k : k + 1],
+                    pointer,
+                    score,
+                    float(decodes.iou[i, k]),
+                    float(decodes.object_score[i]),
+                    int(decodes.area[i, k]),
+                    box=None if decodes.boxes is None else decodes.boxes[i, k],
+                    prototype=None if decodes.prototypes is None else decodes.prototypes[i, k],
+                )
+            )
         return made
 
     def decode_boxes(
@@ -232,7 +264,7 @@ class ModelRunner:
             features, frame_rows, prompts, sizes: as for `condition`; each prompt has a box.
         """
         made: list[Prompt | None] = [None] * len(prompts)
-        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([prompt_kind(prompt) for prompt in prompts]):
             rows = self._index([frame_rows[i] for i in members])
             tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
             outputs: Outputs = "stable" if self.parity.stability else "single"
@@ -255,6 +287,7 @@ class ModelRunner:
         threshold: float,
         expected: Sequence[NDArray[np.bool_] | None] = (),
         distractors: Sequence[NDArray[np.float32] | None] = (),
+        likenesses: Sequence[Likeness | None] = (),
     ) -> Decodes:
         """Memory attention and the decoder without prompt, for every row.
 
@@ -265,6 +298,7 @@ class ModelRunner:
             threshold: presence logit above which a mask is not blanked.
             expected: (side, side) mask that motion expects, or None, for each row; empty = none at all.
             distractors: (side, side) what was seen beside each row's object, or None, likewise.
+            likenesses: memories to check the masks against, or None, likewise.
         """
 
         def work(members: list[int]) -> Decodes:
@@ -278,9 +312,9 @@ class ModelRunner:
                 tokens,
                 multimask=True,
                 threshold=threshold,
-                boxes=self.boxes,
                 expected=[expected[i] for i in members] if expected else [],
                 distractors=[distractors[i] for i in members] if distractors else [],
+                likenesses=[likenesses[i] for i in members] if likenesses else [],
             )
 
         parts = [part for group in _buckets(plans) for part in self._in_parts(group, work)]
@@ -294,34 +328,44 @@ class ModelRunner:
         guides: Sequence[MotionPrompt],
         sizes: Sequence[Size],
         *,
+        threshold: float = 0.0,
         distractors: Sequence[NDArray[np.float32] | None] = (),
     ) -> Decodes:
         """A second decode of the same memory-conditioned features, with each row's extra prompt.
 
         Rows with equal numbers of points share a call: the padding label of the decoder is a token that takes part in
-        attention, so unlike rows cannot be padded.
+        attention, so unlike rows cannot be padded. All rows have a dense prompt, or none has.
         """
-        prompts = [_as_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
         parts = []
-        for members in groups([_prompt_kind(prompt) for prompt in prompts]):
+        for members in groups([guide_kind(guide) for guide in guides]):
             rows, taken = self._indices([frame_rows[i] for i in members], members)
-            tokens = self.model.prompt_tokens([prompts[i] for i in members], [sizes[i] for i in members])
-            chosen = top[taken]
-            multimask = tokens.points.shape[1] <= 1
+            tokens = self._guide_tokens(features, rows, [guides[i] for i in members], [sizes[i] for i in members])
+            dense = tokens.mask_logits is not None
             decodes = self._decode(
-                chosen,
+                top[taken],
                 features,
                 rows,
                 tokens,
-                multimask=multimask,
-                threshold=0.0,
+                multimask=tokens.points.shape[1] <= 1,
+                threshold=threshold,
                 stability=True,
-                boxes=self.boxes,
                 expected=[guides[i].expected for i in members],
                 distractors=[distractors[i] for i in members] if distractors else [],
+                likenesses=[guides[i].likeness for i in members],
             )
-            parts.append((members, best_only(decodes)))
+            parts.append((members, decodes if dense else best_only(decodes)))
         return merged(parts, len(guides))
+
+    def _guide_tokens(
+        self, features: ImageFeatures, rows: Tensor, guides: Sequence[MotionPrompt], sizes: Sequence[Size]
+    ) -> PromptTokens:
+        """Prompts of guides of one kind."""
+        dense = [guide.likeness for guide in guides if guide.likeness is not None]
+        if not dense:
+            prompts = [as_prompt(guide, size) for guide, size in zip(guides, sizes, strict=True)]
+            return self.model.prompt_tokens(prompts, sizes)
+        none = self.model.no_prompt(len(guides))
+        return PromptTokens(none.points, none.labels, self.appearance.dense_prompts(features, rows, dense))
 
     def _decode(
         self,
@@ -333,9 +377,9 @@ class ModelRunner:
         multimask: bool,
         threshold: float,
         stability: bool | None = None,
-        boxes: bool = False,
         expected: Sequence[NDArray[np.bool_] | None] = (),
         distractors: Sequence[NDArray[np.float32] | None] = (),
+        likenesses: Sequence[Likeness | None] = (),
     ) -> Decodes:
         stable = self.parity.stability if stability is None else stability
         outputs: Outputs = "multi" if multimask else "stable" if stable else "single"
@@ -343,10 +387,17 @@ class ModelRunner:
             self.model.decode(top, features, rows, tokens, outputs=outputs),
             top,
             threshold=threshold,
-            boxes=self._boxes if boxes else None,
+            measures=self._measures(top, features, rows, likenesses),
             expected=expected,
             distractors=distractors,
         )
+
+    def _measures(
+        self, top: Tensor, features: ImageFeatures, rows: Tensor, likenesses: Sequence[Likeness | None] = ()
+    ) -> dict[str, Callable[[Tensor], Tensor]]:
+        """What the policy reads of masks decoded from `top`, by its name in `Decodes`."""
+        boxes = {"boxes": self._boxes} if self.boxes else {}
+        return boxes | self.appearance.measures(top, features, rows, likenesses)
 
     def _boxes(self, masks: Tensor) -> Tensor:
         """(R, K, 4) inclusive x0, y0, x1, y1 of the masks at network input size; zeros where empty."""
@@ -428,25 +479,6 @@ def _joined(parts: Sequence[ImageFeatures]) -> ImageFeatures:
         torch.cat([part.top for part in parts]),
         tuple(torch.cat(level) for level in zip(*(part.high for part in parts), strict=True)),
     )
-
-
-def _prompt_kind(prompt: Prompt) -> tuple[str, int]:
-    """Prompts of one kind share a decoder call: it has one multimask flag and one token count."""
-    if prompt.mask is not None:
-        return ("mask", 0)
-    return ("points", (2 if prompt.box is not None else 0) + (0 if prompt.points is None else len(prompt.points)))
-
-
-def _as_prompt(guide: MotionPrompt, size: Size) -> Prompt:
-    """A guide, in fractions of the picture, as a prompt in video pixels."""
-    scale = np.array([size[1], size[0]], dtype=np.float64)
-    box = None
-    if guide.box is not None:
-        corner = guide.box[:2] * scale
-        box = np.concatenate([corner, guide.box[2:] * scale - corner])
-    points = None if guide.points is None else guide.points * scale
-    labels = None if points is None else np.ones(len(points), dtype=np.int64)
-    return Prompt(1, box=box, points=points, labels=labels)
 
 
 def _sure(job: MemoryJob) -> Tensor:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Container, Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,15 @@ class Predictor:
         made = self._runner.condition(features, rows, starts, sizes, threshold=self._policy.presence_threshold)
         written = []
         for (row, video, track, prompt), start, one in zip(jobs, starts, made, strict=True):
-            entry = Entry(video.next_frame, "prompt", one.object_score, one.iou, one.area)
+            entry = Entry(
+                video.next_frame,
+                "prompt",
+                one.object_score,
+                one.iou,
+                one.area,
+                box=one.box,
+                prototype=one.prototype,
+            )
             written.append(
                 FrameResult(
                     video=video,
@@ -79,8 +88,8 @@ class Predictor:
     def starts(
         self, features: ImageFeatures, rows: Sequence[int], prompts: Sequence[Prompt], sizes: Sequence[Size]
     ) -> list[Prompt]:
-        """The prompts as the policy starts from them: boxes may become masks first."""
-        starts = list(prompts)
+        """The prompts as the policy starts from them: boxes may get a point, or become masks first."""
+        starts = [with_center(prompt) if self._policy.adds_center else prompt for prompt in prompts]
         boxes = [i for i, prompt in enumerate(prompts) if prompt.box is not None and self._policy.starts_from_masks]
         if boxes:
             decoded = self._runner.decode_boxes(
@@ -146,12 +155,12 @@ class Predictor:
 
     def _guide(self, row: Row) -> MotionPrompt | None:
         """What the policy makes of motion for this object."""
-        if self._motion is None or not self._motion.forecasts:
+        if (self._motion is None or not self._motion.forecasts) and not self._policy.keeps_views:
             return None
         needs, video, track = self._motion, row.video, row.track
 
         def forecast_now() -> Forecast | None:
-            if video.pair is None or track.probability is None:
+            if needs is None or video.pair is None or track.probability is None:
                 return None
             return forecast(video.pair, track.probability, needs)
 
@@ -168,6 +177,7 @@ class Predictor:
             threshold=self._policy.presence_threshold,
             expected=[guide.expected if guide else None for guide in guides],
             distractors=[row.track.distractors for row in rows],
+            likenesses=[guide.likeness if guide else None for guide in guides],
         )
 
     def _skip_guided_decode(
@@ -186,7 +196,7 @@ class Predictor:
         if reason is not None:
             log = {**(guide.log or {}), "withheld": reason}
             for i in members:
-                guides[i] = replace(guide, box=None, points=None, log=log)
+                guides[i] = replace(guide, box=None, points=None, likeness=None, log=log)
 
     def _guided(
         self,
@@ -206,6 +216,7 @@ class Predictor:
             top[upload_index(top.device, list(prompts))],
             list(prompts.values()),
             [rows[i].video.size for i in prompts],
+            threshold=self._policy.presence_threshold,
             distractors=[rows[i].track.distractors for i in prompts],
         )
         where = {i: n for n, i in enumerate(prompts)}
@@ -229,7 +240,15 @@ class Predictor:
         candidate = offer.candidate
         row = rows[candidate.hypothesis]
         low_res, score = offer.decodes.masks[offer.row], offer.decodes.score[offer.row]
-        entry = Entry(row.video.next_frame, "track", candidate.object_score, candidate.iou, candidate.area)
+        entry = Entry(
+            row.video.next_frame,
+            "track",
+            candidate.object_score,
+            candidate.iou,
+            candidate.area,
+            box=candidate.box,
+            prototype=candidate.prototype,
+        )
         if choice.absent and entry.visible:
             low_res, score = torch.full_like(low_res, ABSENT_LOGIT), -score
             entry.object_score, entry.area = -candidate.object_score, 0
@@ -262,3 +281,11 @@ class Predictor:
         for entry, row in zip(entries, rows, strict=True):
             entry.pointer_row = row
         self._pointers.write(rows, pointers)
+
+
+def with_center(prompt: Prompt) -> Prompt:
+    """A box prompt with its center as a point on the object, in whole pixels; others as they are."""
+    if prompt.box is None or prompt.points is not None:
+        return prompt
+    center = np.floor(prompt.box[:2] + prompt.box[2:] / 2)
+    return replace(prompt, points=center[None], labels=np.ones(1, dtype=np.int64))

@@ -69,12 +69,16 @@ class Memorizer:
         for w, row in zip(written, self._bank.features.allocate(len(written)), strict=True):
             w.entry.feature_row = row
         self._write_features(written, features)
+        if not (self._policy.needs_reliability or self._policy.keeps_views):
+            return
+        low_res = torch.stack([w.low_res[w.index] for w in written])
         if self._policy.needs_reliability:
             rows = self._bank.reliability.allocate(len(written))
             for w, row in zip(written, rows, strict=True):
                 w.entry.reliability_row = row
-            low_res = torch.stack([w.low_res[w.index] for w in written])
             self._bank.reliability.write(rows, self._runner.reliability(low_res))
+        if self._policy.keeps_views:
+            self._runner.appearance.keep(features, [(w.entry, w.frame_row) for w in written], low_res)
 
     def _write_features(self, written: Sequence[FrameResult], features: ImageFeatures) -> None:
         jobs = [MemoryJob(w.frame_row, w.low_res, w.index, w.score, w.binarize, w.exact, w.remask) for w in written]

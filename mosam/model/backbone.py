@@ -163,6 +163,10 @@ class Backbone(Protocol):
     tokens_per_pointer: int
     random: bool
 
+    @property
+    def frame_position(self) -> Tensor:
+        """(width, grid, grid) code of the cells as memory attention adds it to the top features."""
+
     def compile(self) -> None:
         """Compile the heaviest parts with `torch.compile`; MosamError where that cannot be."""
 

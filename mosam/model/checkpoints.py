@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from mosam.errors import DataError, MismatchError, MissingDataError, UnknownNameError
 from mosam.model.devices import choose_device, choose_precision
 from mosam.model.family import MODELS, ModelFamily, Shape, families, find_published, only_network, published_names
-from mosam.model.fetch import check_hub_file, check_hub_folder, fetch_file, find_file, published_bytes
+from mosam.model.fetch import check_hub_file, check_hub_folder, fetch_file, find_file, other_files, published_bytes
 from mosam.model.hub import HUB_FILES, cached_file, cached_folder, file_of, hub_file, hub_folder, repository_of
 from mosam.model.networks import NETWORKS, Network, library_config
 from mosam.model.state import check_shapes, check_tensors, fill, reason, weights_hash
@@ -186,7 +186,7 @@ def fetch_model(name: str, origin: str = "hub", watch: Callable[[int, int], None
     """Download a model, or find it in the cache, and check it against its SHA-256; resumes after an interruption.
 
     Args:
-        name: `tiny`, `small`, `base-plus`, `large`, or a hub id.
+        name: `tiny`, `small`, `base-plus`, `large`, a hub id, or a file that a tracker needs (`samosa-motion`).
         origin: `hub` (a folder in the hub's cache) or `meta` (Meta's own `.pt` file in the cache of `mosam`).
         watch: called with (bytes so far, bytes there are); the hub shows its own progress.
     Returns:
@@ -196,11 +196,13 @@ def fetch_model(name: str, origin: str = "hub", watch: Callable[[int, int], None
         MismatchError: what arrived is not what was published.
         UnknownNameError: not the name of a model that can be fetched, or an unknown origin.
     """
+    if name in other_files():
+        return fetch_file(name, watch)
     found = find_published(name)
     if origin not in ORIGINS:
         raise UnknownNameError("origin", origin, ORIGINS, where="model fetch --from")
     if found is None and (name.count("/") != 1 or origin == "meta"):
-        raise UnknownNameError("model to fetch", name, published_names(), where="model fetch")
+        raise UnknownNameError("model to fetch", name, [*published_names(), *other_files()], where="model fetch")
     if origin == "meta":
         assert found is not None
         return fetch_file(found[1], watch)

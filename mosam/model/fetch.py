@@ -33,14 +33,15 @@ Watch = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PublishedFile:
-    """One of Meta's checkpoint files.
+    """One of Meta's checkpoint files, or a file of numbers that a policy needs.
 
     Attributes:
-        size: `tiny`, `small`, `base-plus` or `large`.
+        size: `tiny`, `small`, `base-plus` or `large`, or the name of what it holds.
         file: its name.
         bytes: its length.
         sha256: of its content.
         url: where it is.
+        instead: the tracker that does without it, "" where none does.
     """
 
     size: str
@@ -48,10 +49,11 @@ class PublishedFile:
     bytes: int
     sha256: str
     url: str
+    instead: str = ""
 
 
 def published_file(size: str) -> PublishedFile:
-    """Meta's file of a size; `$MOSAM_CHECKPOINT_URL` names a mirror of their folder.
+    """The file of a name; `$MOSAM_CHECKPOINT_URL` names a folder that mirrors all of them.
 
     Raises:
         UnknownNameError: no such size.
@@ -60,8 +62,17 @@ def published_file(size: str) -> PublishedFile:
     if size not in listed["files"]:
         raise UnknownNameError("checkpoint", size, listed["files"], where="model fetch")
     entry = listed["files"][size]
-    address = os.environ.get(MIRROR_VARIABLE) or listed["address"]
-    return PublishedFile(size, entry["file"], entry["bytes"], entry["sha256"], f"{address.rstrip('/')}/{entry['file']}")
+    mirror = os.environ.get(MIRROR_VARIABLE)
+    url = f"{(mirror or listed['address']).rstrip('/')}/{entry['file']}"
+    if not mirror and "url" in entry:
+        url = entry["url"]
+    return PublishedFile(size, entry["file"], entry["bytes"], entry["sha256"], url, entry.get("instead", ""))
+
+
+def other_files() -> list[str]:
+    """Names of the files that hold no network."""
+    listed = json.loads(LIST.read_text(encoding="utf-8"))["files"]
+    return [name for name, entry in listed.items() if "url" in entry]
 
 
 def published_bytes(name: str) -> int | None:
@@ -91,12 +102,12 @@ def find_file(size: str) -> Path | None:
 
 
 def fetch_file(size: str, watch: Watch | None = None) -> Path:
-    """Meta's file of a size in the cache, downloaded where it is missing or damaged.
+    """The file of a name in the cache, downloaded where it is missing or damaged.
 
     Processes that ask at once wait for each other.
 
     Args:
-        size: `tiny`, `small`, `base-plus` or `large`.
+        size: as in `PublishedFile`.
         watch: called with (bytes so far, bytes there are).
     Raises:
         MissingDataError: not there and not reachable.

@@ -122,6 +122,11 @@ class Sam2Backbone:
         """(tokens, memory) position code of memory tokens."""
         return sine_map(self.sizes.grid, self.sizes.memory)
 
+    @property
+    def frame_position(self) -> Tensor:
+        """(width, grid, grid) code of the cells as memory attention adds it to the top features."""
+        return self._feature_position.T.unflatten(1, (self.sizes.grid, self.sizes.grid))
+
     def use_graphs(self, recorder: Callable[[torch.device], Recorder] | None) -> None:
         """Replay the network's calls as graphs, where that proves right and no slower (`mosam.model.graphs`).
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import types
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from mosam.errors import MosamError, UnknownNameError
 from mosam.registry import Registry
 from mosam.system.option_names import DELETED, present_options
+from mosam.system.option_values import convert, shown
 from mosam.types import Forecast, Mask, MotionNeeds, Retraced, Size
 
 POLICIES: Registry[type[MemoryPolicy]] = Registry(
@@ -97,6 +97,10 @@ class Entry:
         feature_row: row of its memory in the feature pool; None = not stored or given back.
         pointer_row: row of its object pointer in the pointer pool, likewise.
         reliability_row: row of its pixel reliability, where the policy asked for one.
+        view_row: row of the frame's features in the pool of views, where the policy asked for views.
+        cells_row: row of the cells of its mask, likewise.
+        box: (4,) of its mask as in `Candidate`, where the policy reads boxes.
+        prototype: (width,) of its mask as in `Candidate`, where the policy reads prototypes.
     """
 
     frame: int
@@ -107,6 +111,10 @@ class Entry:
     feature_row: int | None = None
     pointer_row: int | None = None
     reliability_row: int | None = None
+    view_row: int | None = None
+    cells_row: int | None = None
+    box: NDArray[np.float64] | None = None
+    prototype: NDArray[np.float64] | None = None
 
     @property
     def visible(self) -> bool:
@@ -165,9 +173,35 @@ class ReadPlan:
     pixel_filter: PixelFilter | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PrototypeNeeds:
+    """Of what a prototype is the mean.
+
+    Attributes:
+        features: the frame's own (`frame`), or those conditioned on memory that the mask was decoded from (`memory`).
+        cells: weighted by the `share` of a cell that the mask covers, or over the cells that lie in it (`inside`).
+    """
+
+    features: Literal["frame", "memory"]
+    cells: Literal["share", "inside"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Likeness:
+    """A dense prompt: where a frame looks like the object in some memories rather than like what was around it there.
+
+    Attributes:
+        entries: the memories; candidates are also checked against them (`Candidate.cycle_iou`).
+        near: the one of them near whose mask the object is expected.
+    """
+
+    entries: tuple[Entry, ...]
+    near: Entry
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MotionPrompt:
-    """What a policy makes of a forecast: a mask to compare candidates with, and possibly an extra prompt.
+    """What a policy expects of a frame: a mask to compare candidates with, and possibly an extra prompt.
 
     The prompt is decoded on the memory-conditioned features, beside the decode without prompt.
 
@@ -175,7 +209,8 @@ class MotionPrompt:
         expected: (side, side) bool for `Candidate.motion_iou`, or None.
         trust: in it, for `Candidate.motion_trust`.
         box: (4,) x0, y0, x1, y1 as fractions of the picture, or None.
-        points: (N, 2) x, y as fractions, all on the object, or None; box and points both None = no prompt.
+        points: (N, 2) x, y as fractions, all on the object, or None.
+        likeness: a dense prompt, of which all candidates are offered (of a box or points the best one); goes alone.
         log: what to record.
     """
 
@@ -184,11 +219,12 @@ class MotionPrompt:
     box: NDArray[np.float64] | None = None
     points: NDArray[np.float64] | None = None
     log: Mapping[str, object] | None = None
+    likeness: Likeness | None = None
 
     @property
     def prompts(self) -> bool:
         """There is something to decode with."""
-        return self.box is not None or self.points is not None
+        return self.box is not None or self.points is not None or self.likeness is not None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -208,6 +244,9 @@ class Candidate:
         distractors: mean of the distractor map over its pixels, in [0, 1]; None where there is no map.
         retraced: follows its points back when called and says how well they meet the mask shown some frames ago; None
             where the policy's motion names no point tracker.
+        prototype: (width,) mean of the features under it, zeros where it lies on no cell; only if `prototypes` says so.
+        cycle_iou: IoU of the masks in the memories of the guide's `likeness` with where these memories look like this
+            mask; None where the guide gave none.
     """
 
     hypothesis: int
@@ -221,6 +260,8 @@ class Candidate:
     motion_trust: float = 0.0
     distractors: float | None = None
     retraced: Callable[[], Retraced] | None = None
+    prototype: NDArray[np.float64] | None = None
+    cycle_iou: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -307,9 +348,13 @@ class MemoryPolicy(ABC):
         presence_threshold: masks are blanked and pointers replaced where the presence logit is not above it. The
             memory's own no-object vector always goes by 0.
         needs_boxes: candidates carry boxes.
+        prototypes: candidates and entries carry prototypes, of what; None = they carry none.
+        keeps_views: memories keep what `Likeness` compares: the frame's features, and which cells its mask lies on.
+        weights: name of a published file of numbers that `receive` gets before the first track; None = none.
         needs_reliability: the reliability of each token of a memory is kept with it (pixel filter).
         needs_memory_grid: the option that cuts single cells out of memories, which not every network's have; or None.
         starts_from_masks: a box prompt is decoded to a mask, and the track starts from that mask.
+        adds_center: a box prompt comes with its center as a point on the object.
         emit: `online` = masks are final at once; `final` = a later frame may change them.
         keep_everything: forget nothing. For debugging: a policy must read, choose and answer exactly as it does when it
             forgets, or it forgot something that it can still read.
@@ -321,9 +366,13 @@ class MemoryPolicy(ABC):
     hypotheses: int = 1
     presence_threshold: float = 0.0
     needs_boxes: bool = False
+    prototypes: PrototypeNeeds | None = None
+    keeps_views: bool = False
+    weights: str | None = None
     needs_reliability: bool = False
     needs_memory_grid: str | None = None
     starts_from_masks: bool = False
+    adds_center: bool = False
     emit: Literal["online", "final"] = "online"
     keep_everything: bool = False
 
@@ -339,7 +388,7 @@ class MemoryPolicy(ABC):
             for f in dataclasses.fields(self.config)
             if getattr(self.config, f.name) != getattr(default, f.name)
         }
-        options = ",".join(f"{key}={_show(value)}" for key, value in changed.items())
+        options = ",".join(f"{key}={shown(value)}" for key, value in changed.items())
         return f"{self.name}[{options}]" if options else self.name
 
     def newest(self, items: tuple[T, ...], count: int) -> tuple[T, ...]:
@@ -362,12 +411,15 @@ class MemoryPolicy(ABC):
     def read(self, state: Any, t: int) -> ReadPlan:
         """What to attend to on frame `t`."""
 
+    def receive(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:  # noqa: B027
+        """The arrays of the file that `weights` names."""
+
     def motion(self) -> MotionNeeds | None:
         """What motion to estimate, or None where the policy reads none."""
         return None
 
     def guide(self, state: Any, t: int, forecast: Callable[[], Forecast | None]) -> MotionPrompt | None:
-        """What motion says of frame `t`; `forecast` computes it when called, None where there is no motion yet."""
+        """What to expect of frame `t`; `forecast` computes what motion says of it, None where there is no motion."""
         return None
 
     def skip_guided_decode(self, state: Any, t: int, free: Sequence[Candidate]) -> str | None:
@@ -410,7 +462,7 @@ def load_policy(name: str, **options: Any) -> MemoryPolicy:
     for key, value in present_options(POLICIES.canonical(name), options).items():
         if key in DELETED.get(name, {}):
             raise MosamError(
-                f"{name}: {key} was removed, only {key}={_show(DELETED[name][key])} is left (docs/notes.md)"
+                f"{name}: {key} was removed, only {key}={shown(DELETED[name][key])} is left (docs/notes.md)"
             )
         if key not in fields:
             raise UnknownNameError("option", key, fields, where=name)
@@ -438,32 +490,3 @@ def parse_tracker(text: str) -> tuple[str, dict[str, str]]:
             raise MosamError(f"tracker {text!r}: expected option=value, got {part!r}")
         options[key.strip()] = value.strip()
     return name, options
-
-
-_WORDS = {"on": True, "true": True, "yes": True, "1": True, "off": False, "false": False, "no": False, "0": False}
-
-
-def convert(text: str, hint: Any, where: str) -> Any:
-    """Text of the command line as a value of type `hint` (bool, int, float, str, Literal, or one of them or None)."""
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if text.lower() == "none" and type(None) in arguments:
-            return None
-        return convert(text, next(a for a in arguments if a is not type(None)), where)
-    if origin is Literal:
-        if text not in arguments:
-            raise MosamError(f"{where}: expected one of {', '.join(map(str, arguments))}, got {text!r}")
-        return text
-    try:
-        if hint is bool:
-            return _WORDS[text.lower()]
-        return hint(text)
-    except (KeyError, ValueError) as error:
-        kind = "on or off" if hint is bool else f"a {hint.__name__}"
-        raise MosamError(f"{where}: expected {kind}, got {text!r}") from error
-
-
-def _show(value: object) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return f"{value:g}" if isinstance(value, float) else str(value)

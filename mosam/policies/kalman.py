@@ -65,13 +65,8 @@ class BoxFilter:
         return np.array([x - half_width, y - half_height, x + half_width, y + half_height])
 
     def agreement(self, corners: NDArray[np.float64]) -> float:
-        """IoU of the mean box and a box of (4,) x0, y0, x1, y1; 0 for the empty box of zeros."""
-        if not np.any(corners):
-            return 0.0
-        mine = self.corners
-        overlap = np.maximum(0.0, np.minimum(mine[2:], corners[2:]) - np.maximum(mine[:2], corners[:2])).prod()
-        union = (mine[2:] - mine[:2]).prod() + (corners[2:] - corners[:2]).prod() - overlap
-        return float(overlap / union) if union != 0 else 0.0
+        """IoU of the mean box and a box, as `corners_iou`."""
+        return corners_iou(self.corners, corners)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,24 +106,51 @@ class BoxTrust:
         Returns:
             index of the chosen one, and what is known afterwards.
         """
+        scores, motion = self.scores(iou, boxes, weight=weight, stable_frames=stable_frames)
+        best = shown = int(scores.argmax())
+        if doubt is not None and self.box_filter is not None and self.stable > 0:
+            shown = doubt(scores, best)
+            best = best if motion is None else shown
+        agreement = None if motion is None else float(motion[best])
+        after = self.follow(
+            float(iou[best]), boxes[best], agreement, stable_frames=stable_frames, stable_iou=stable_iou
+        )
+        return shown, after
+
+    def scores(
+        self, iou: NDArray[np.float64], boxes: Sequence[NDArray[np.float64]], *, weight: float, stable_frames: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+        """(K,) what each mask scores, and the filter's agreement with it if that has a say; arguments as `choose`."""
+        if self.box_filter is None or self.stable < stable_frames:
+            return iou, None
+        predicted = self.box_filter.predict()
+        motion = np.array([predicted.agreement(box) for box in boxes])
+        return weight * motion + (1 - weight) * iou, motion
+
+    def follow(
+        self, iou: float, box: NDArray[np.float64], agreement: float | None, *, stable_frames: int, stable_iou: float
+    ) -> BoxTrust:
+        """What is known after a box with this predicted IoU was chosen; arguments as `choose`."""
         if self.box_filter is None or self.stable == 0:
-            best = int(iou.argmax())
-            return best, BoxTrust(BoxFilter.start(boxes[best]), 1)
-        box_filter, stable, agreement = self.box_filter.predict(), self.stable, None
-        if stable < stable_frames:
-            best = shown = int(iou.argmax())
-            good, stable = iou[best] > stable_iou, stable + 1
-            if doubt is not None:
-                shown = doubt(iou, best)
-        else:
-            motion = np.array([box_filter.agreement(box) for box in boxes])
-            scores = weight * motion + (1 - weight) * iou
-            best = int(scores.argmax())
-            best = shown = best if doubt is None else doubt(scores, best)
-            good, agreement = iou[best] >= stable_iou, float(motion[best])
-        if good:
-            return shown, BoxTrust(box_filter.update(boxes[best]), stable, agreement)
-        return shown, BoxTrust(box_filter, 0, agreement)
+            return BoxTrust(BoxFilter.start(box), 1)
+        predicted, full = self.box_filter.predict(), self.stable >= stable_frames
+        good = iou >= stable_iou if full else iou > stable_iou
+        if not good:
+            return BoxTrust(predicted, 0, agreement)
+        return BoxTrust(predicted.update(box), self.stable if full else self.stable + 1, agreement)
+
+
+def corners_iou(mine: NDArray[np.float64], corners: NDArray[np.float64]) -> float:
+    """IoU of two boxes of (4,) x0, y0, x1, y1; 0 where the second is the empty box of zeros.
+
+    >>> corners_iou(np.array([0.0, 0, 4, 4]), np.array([2.0, 0, 6, 4])), corners_iou(np.ones(4), np.zeros(4))
+    (0.3333333333333333, 0.0)
+    """
+    if not np.any(corners):
+        return 0.0
+    overlap = np.maximum(0.0, np.minimum(mine[2:], corners[2:]) - np.maximum(mine[:2], corners[:2])).prod()
+    union = (mine[2:] - mine[:2]).prod() + (corners[2:] - corners[:2]).prod() - overlap
+    return float(overlap / union) if union != 0 else 0.0
 
 
 def to_measurement(corners: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -23,13 +23,13 @@ from mosam.policies.base import (
     MemoryPolicy,
     Ranges,
     ReadPlan,
-    SlotRead,
     TrackInfo,
     Update,
     check_ranges,
 )
 from mosam.policies.kalman import BoxTrust
 from mosam.policies.sam2 import conditioning_pointers, conditioning_slots, recent_pointers
+from mosam.policies.topk import slots_by_rank
 
 MOTION_WEIGHT = 0.25  # published for tiny, small and base-plus
 MOTION_WEIGHT_LARGE = 0.15
@@ -124,8 +124,7 @@ class Samurai(MemoryPolicy):
     def read(self, state: SamuraiState, t: int) -> ReadPlan:
         """The prompted frames and the newest remembered ones, counted by rank; the last frame whatever it holds."""
         track, span = state.track, state.track.pointer_span(t)
-        chosen = _slots(state, t)
-        slots = tuple(SlotRead(entry, len(chosen) - 1 - i) for i, entry in enumerate(chosen))
+        slots = slots_by_rank(_slots(state, t))
         pointers = conditioning_pointers(track, state.conditioning, t) + recent_pointers(state.recent, t, span)
         return ReadPlan(conditioning_slots(track, state.conditioning) + slots, pointers, span)
 

@@ -39,8 +39,8 @@ class Preset:
 
 
 # What the authors' own programs do, by tracker and the task of the dataset (None = any): SAM 2's `vos_inference.py`,
-# SAMURAI's box and mask scripts, the inference scripts of SAM2Long, DAM4SAM, HiM2SAM (LaSOT and VOT alike) and RCMS,
-# SAM 3's `build_tracker`. The paper of MoSAM states none.
+# SAMURAI's box and mask scripts, the inference scripts of SAM2Long, DAM4SAM, HiM2SAM (LaSOT and VOT alike), SAMOSA and
+# RCMS, SAM 3's `build_tracker`. The paper of MoSAM states none.
 PUBLISHED: dict[tuple[str, str | None], Preset] = {
     ("sam2", None): Preset(precision="bf16"),
     ("samurai", None): Preset(precision="bf16"),
@@ -48,6 +48,7 @@ PUBLISHED: dict[tuple[str, str | None], Preset] = {
     ("sam2long", None): Preset(precision="bf16"),
     ("dam4sam", None): Preset(precision="fp16", resize="tv_bilinear", post_processing=True, holes=False),
     ("him2sam", None): Preset(precision="fp16", post_processing=True),
+    ("samosa", None): Preset(precision="fp16", post_processing=True),
     ("rcms", None): Preset(precision="bf16"),
     ("sam3", None): Preset(precision="bf16", stability=True),
 }

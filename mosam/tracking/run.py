@@ -83,7 +83,7 @@ def run(
             sequences that were done before have none.
         progress: called on every event, from this thread.
     Raises:
-        MissingDataError: a sequence that was asked for, or weights of a motion estimator, are not on disk.
+        MissingDataError: a sequence that was asked for, or weights of a motion estimator or tracker, are not on disk.
         MosamError: no such motion estimator.
         ValueError: an argument of another type or out of range.
         MismatchError: `out` holds results made with other settings, or from other annotations.

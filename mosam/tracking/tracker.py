@@ -122,7 +122,11 @@ class NetworkTracker:
         return self.model.device
 
     def check(self) -> None:
-        """See `Tracker.check`: estimators of motion are built once, so that a wrong name fails now."""
+        """See `Tracker.check`: estimators are built and weights read once, so that what is missing fails now."""
+        if self.policy.weights is not None:
+            from mosam.model.arrays import load_arrays
+
+            load_arrays(self.policy.weights)
         needs = self.policy.motion()
         if needs is not None:
             from mosam.motion.field import build_estimators, build_tracker

@@ -298,6 +298,7 @@ def shots() -> list[np.ndarray]:
 TRACKERS = [*((name, {}) for name in sorted(POLICIES)), ("mosam", {"pix_mode": "drop"})]
 
 
+@pytest.mark.usefixtures("drawn_weights")
 @pytest.mark.parametrize(("tracker", "options"), TRACKERS)
 def test_every_tracker_runs(model, tracker, options):
     engine = Engine(model, load_policy(tracker, **options))

@@ -65,6 +65,7 @@ def track(model, tracker: str, count: int) -> list:
     return outputs
 
 
+@pytest.mark.usefixtures("drawn_weights")
 @pytest.mark.parametrize("tracker", sorted(POLICIES))
 def test_every_tracker_runs_over_every_network(model, tracker):
     if load_policy(tracker).needs_memory_grid and not model.sizes.memory_grid:

@@ -1,10 +1,7 @@
-from dataclasses import dataclass
-from typing import Literal
-
 import pytest
 
 from mosam.errors import MosamError, UnknownNameError
-from mosam.policies.base import POLICIES, TrackInfo, convert, load_policy, parse_tracker
+from mosam.policies.base import POLICIES, TrackInfo, load_policy, parse_tracker
 
 
 @pytest.mark.parametrize(
@@ -58,25 +55,6 @@ def test_every_policy_describes_itself():
         policy = load_policy(name)
         assert policy.name == name
         assert policy.label == name
-
-
-@pytest.mark.parametrize(
-    ("text", "hint", "value"),
-    [("3", int, 3), ("0.5", float, 0.5), ("on", bool, True), ("none", "int | None", None), ("4", "int | None", 4)],
-)
-def test_convert(text, hint, value):
-    @dataclass
-    class Holder:
-        x: int | None
-
-    hint = Holder.__dataclass_fields__["x"].type if isinstance(hint, str) else hint
-    assert convert(text, hint, "t") == value
-
-
-def test_convert_literal():
-    assert convert("a", Literal["a", "b"], "t") == "a"
-    with pytest.raises(MosamError, match="one of a, b"):
-        convert("c", Literal["a", "b"], "t")
 
 
 @pytest.mark.parametrize(

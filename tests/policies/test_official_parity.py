@@ -1,4 +1,4 @@
-"""SAMURAI, SAM2Long, DAM4SAM, RCMS and HiM2SAM against stored numbers of their own programs."""
+"""The policies against stored numbers of their own programs: memories, choices and masks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import policy_cases
@@ -91,9 +92,10 @@ def ours(name: str) -> Run:
         return choices
 
     policy.read, policy.choose = recorded_read, recorded_choose
-    engine = FinalMasks(model, policy, parity=case.parity, log=True)
+    with patch("mosam.engine.engine.load_arrays", lambda name: policy_cases.motion_weights(*case.motion)):
+        engine = FinalMasks(model, policy, parity=case.parity, log=True)
     video = engine.open([case.prompts()], size=SIZE, num_frames=FRAMES)
-    for image in policy_cases.clip()[0]:
+    for image in policy_cases.clip(case.clip)[0]:
         engine.step({video: image})
         run.outputs += engine.drain(video)
     run.outputs += engine.close(video)
@@ -172,7 +174,7 @@ def test_the_decoder_says_the_same(name):
     run, stored = ours(name), official(name)
     for t in range(1, FRAMES):
         for theirs, mine in enumerate(decodes(run, t, theirs_at(name, t))):
-            offers = [c for c in run.offers[t - 1] if c.hypothesis == mine]
+            offers = [c for c in run.offers[t - 1] if c.hypothesis == mine and c.source == "free"]
             assert [c.iou for c in offers] == pytest.approx(stored["ious"][t - 1, theirs], abs=TOLERANCE), t
             assert offers[0].object_score == pytest.approx(stored["presence"][t - 1, theirs], abs=TOLERANCE), t
 
@@ -205,6 +207,26 @@ def test_the_same_masks_are_shown(name):
     difference = np.abs(run.logits - stored["logits"]).max(axis=(1, 2))
     assert difference.max() <= TOLERANCE, difference
     assert np.abs(run.area - stored["area"]).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["samosa-a", "samosa-b"])
+def test_the_same_errors_are_noticed(name):
+    stored, outputs = official(name), ours(name).outputs[1:]
+    assert [o.objects[1].log["error"] for o in outputs] == stored["error"].tolist()
+    motion = [np.nan if o.objects[1].log["motion"] is None else o.objects[1].log["motion"] for o in outputs]
+    assert motion == pytest.approx(stored["motion"], abs=TOLERANCE, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", ["samite", "samite-2"])
+def test_the_same_decode_is_taken(name):
+    run, stored = ours(name), official(name)
+    for t, (offers, choices) in enumerate(zip(run.offers, run.choices, strict=True)):
+        guided = [c for c in offers if c.source == "guided"]
+        assert [c.iou for c in guided] == pytest.approx(stored["guided_ious"][t], abs=TOLERANCE), t
+        assert guided[0].object_score == pytest.approx(stored["guided_presence"][t], abs=TOLERANCE), t
+        taken = offers[choices[0].candidate]
+        assert (taken.source == "guided") == stored["row"][t], t
+        assert taken.cycle_iou == pytest.approx(stored["cycle"][t, stored["row"][t]], abs=TOLERANCE), t
 
 
 @pytest.mark.parametrize("name", ["dam4sam", "dam4sam-box"])
@@ -267,6 +289,18 @@ def test_the_runs_are_not_empty(name):
         assert len(asked) > 5
         changed = [t for t in asked if run.choices[t - 1][0].candidate != np.argmax([c.iou for c in run.offers[t - 1]])]
         assert len(changed) > (0 if case_of(name).seed == 6 else 2), "points decide"
+    if name.startswith("samosa"):
+        error = stored["error"]
+        assert error.sum() > 5
+        assert (error[:-1] & ~error[1:]).sum() >= 3, "recovered from errors"
+        assert (stored["ious"][:, 0].argmax(axis=1) != stored["candidate"]).any(), "motion or a recovery decides"
+        assert np.isnan(stored["motion"]).sum() > 5, "without a history"
+        assert (stored["motion"] > 0.2).sum() > 10
+    if name.startswith("samite"):
+        row, cycle = stored["row"], stored["cycle"]
+        assert 5 < row.sum() < 58, "both decodes are taken"
+        assert ((cycle.max(axis=1) < 0.3) & (row == 0)).any(), "too little is found again"
+        assert (np.diff(slots[40:], axis=1).max(axis=1) > 1).any(), "likeness decides, not age"
     if name.startswith("rcms"):
         slots = stored["slots"][:, 0]
         assert (slots[-1][:, 0] != NO_FRAME).sum() == 11, "the prompted frame, four promoted ones and the last six"

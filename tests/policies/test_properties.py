@@ -9,6 +9,7 @@ from drive import Offer, Side, drive, live_features, pointers, slots
 from fake_model import FakeBackbone
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from policy_cases import motion_weights
 from simulate import info
 
 from mosam.engine.engine import Engine
@@ -18,7 +19,7 @@ from mosam.types import Prompt
 
 SIZE = (24, 32)
 ALL = sorted(POLICIES)
-FILTERING = ["dam4sam", "him2sam", "mosam", "mosam-literal", "sam2long", "samurai"]
+FILTERING = ["dam4sam", "him2sam", "mosam", "mosam-literal", "sam2long", "samite", "samosa", "samurai"]
 FORCED_LAST = ["sam2long", "sam3", "samurai"]  # their programs always read the last frame
 OTHERS = [
     "sam2[stride=4]",
@@ -31,7 +32,12 @@ OTHERS = [
     "mosam[pointers=sam2,pix_mode=remask]",
     "mosam[pool=7,topk=6]",
     "him2sam[points=lk,short_gap=0]",
+    "samite[prior=off,pool=8]",
+    "samosa[motion=kalman,preset=b,after_empty=error]",
+    "samosa[errors=off,pool=3]",
 ]
+
+pytestmark = pytest.mark.usefixtures("drawn_weights")
 
 
 class Absent(FakeBackbone):
@@ -217,7 +223,10 @@ STORIES = st.builds(
 
 def load(text: str):
     name, options = parse_tracker(text)
-    return load_policy(name, **options)
+    policy = load_policy(name, **options)
+    if policy.weights is not None:
+        policy.receive(motion_weights(3, (20.0, 30.0)))
+    return policy
 
 
 def first_difference(story: Story, forgetful, debugging, start: int) -> int | None:
@@ -283,7 +292,7 @@ def test_what_is_kept_stays_bounded_over_a_long_video(tracker):
     assert 7 <= most <= limit
     assert held <= (1 + 15 + 5) * policy.hypotheses
     table = {"sam2": 7, "samurai": 8, "sam2long": 22, "dam4sam": 12, "mosam": 19, "mosam-literal": 52}
-    table |= {"sam3": 8, "rcms": 11, "him2sam": 21}
+    table |= {"sam3": 8, "rcms": 11, "him2sam": 21, "samosa": 30, "samite": 31}
     assert limit <= table[tracker]
 
 

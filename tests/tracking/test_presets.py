@@ -48,6 +48,7 @@ def test_common_settings_are_the_same_for_all():
         ("dam4sam", "mask", "fp16", True),
         ("him2sam", "box", "fp16", True),
         ("him2sam", "mask", "fp16", True),
+        ("samosa", "box", "fp16", True),
         ("rcms", "mask", "bf16", False),
     ],
 )

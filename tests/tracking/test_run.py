@@ -14,7 +14,7 @@ from trees import stems, write_frame, write_frames, write_text, write_video
 from mosam.codecs import CodecOptions
 from mosam.datasets.base import load_dataset
 from mosam.engine.parity import Parity
-from mosam.errors import MismatchError, MosamError
+from mosam.errors import MismatchError, MissingDataError, MosamError
 from mosam.policies.base import load_policy
 from mosam.results.folder import StoreError
 from mosam.results.record import read_record
@@ -79,6 +79,13 @@ def test_writes_every_sequence_in_the_format_of_the_benchmark(session):
 def test_a_wrong_motion_estimator_is_named_before_anything_is_written(session, options, message):
     with pytest.raises(MosamError, match=message):
         session.run(policy=load_policy("mosam", **options))
+    assert not session.folder.exists()
+
+
+def test_missing_weights_of_a_tracker_are_named_before_anything_is_written(session, monkeypatch):
+    monkeypatch.setenv("MOSAM_OFFLINE", "1")
+    with pytest.raises(MissingDataError, match=r"samosa_mp\.pth: not in .*, or use samosa\[motion=kalman\]"):
+        session.run(policy=load_policy("samosa"))
     assert not session.folder.exists()
 
 

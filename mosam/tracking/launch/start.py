@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from mosam.datasets.select import split_list
 from mosam.engine.capacity import parse_lanes
 from mosam.errors import MosamError, UnknownNameError
-from mosam.policies.base import convert, parse_tracker
+from mosam.policies.base import parse_tracker
 from mosam.system import plugins
+from mosam.system.option_values import convert
 from mosam.tracking.events import Progress
 from mosam.tracking.launch.worker import RunSpec, TrackingSetup, WorkerSlot
 from mosam.tracking.outside.load import elsewhere

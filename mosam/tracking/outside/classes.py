@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from mosam.errors import MosamError, UnknownNameError, one_line
-from mosam.policies.base import convert
 from mosam.registry import Registry
+from mosam.system.option_values import convert
 from mosam.system.plugins import origins
 from mosam.tracking.outside.answers import Answer, TrackerFailure, as_answer, as_box, as_mask
 from mosam.tracking.outside.engine import NO_LIMITS, Deadline, Limits, OnlineSession, Session
