@@ -1,11 +1,20 @@
-"""Cost of each tracker against `sam2`: every frame is given to all of them in turn, so that they share the machine.
+"""Cost, memories and J&F of each tracker against `sam2`.
 
-    python benchmarks/policies.py [--model nano] [--tracker sam2,samurai,sam2long,dam4sam,mosam] [--frames 60]
+    python benchmarks/policies.py [--model nano] [--tracker sam2,samurai,...] [--frames 60]
+    python benchmarks/policies.py --memories 3000
+    python benchmarks/policies.py --scores results/policies [--workers 2]
 
-Frames are of `toy` val, a few sequences of each difficulty. What a tracker costs more than the first one is the median,
-over frames, of the ratio of their processor times: time that other programs took is not in it. `step` is the engine's
-thread alone, as the motion of a frame is estimated by the thread that reads ahead; `all` adds that motion, as if there
-were one core only. Exit code 1 if a tracker is above the limit of its row.
+Cost: every frame is given to all of them in turn, so that they share the machine. Frames are of `toy` val, a few
+sequences of each difficulty. What a tracker costs more than the first one is the median, over frames, of the ratio of
+their processor times: time that other programs took is not in it. `step` is the engine's thread alone, as the motion of
+a frame is estimated by the thread that reads ahead; `all` adds that motion, as if there were one core only. Exit code 1
+if a tracker is above the limit of its row.
+
+Memories: most rows of the bank in use after any frame, over a video without a network (`tests/fake_model.py`) whose
+object is away for 200 of every 700 frames, and what `live_features` allows for.
+
+J&F: six sequences of each of three draws of `toy` test, with differences from the first tracker, paired by sequence;
+the intervals are bootstrap ones over sequences. Finished runs are kept in the folder.
 """
 
 from __future__ import annotations
@@ -15,11 +24,16 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 LIMITS = {"mosam": 1.5, "samurai": 1.15, "dam4sam": 1.15, "sam2long": 3.2}
 SEQUENCES = ("rotation-1", "fast-1", "crossing-1", "full_occlusion-1", "distractor-1")
+TRACKERS = "sam2,samurai,sam2long,dam4sam,him2sam,him2sam[points=lk],rcms,sam3,mosam"
+SCORED = "full_occlusion-1,distractor-1,crossing-1,out_of_view-1,fast-2,light-1"
+AWAY, PERIOD = 200, 700
 WARM = 10  # frames of each sequence before the memory is full and counting starts
 
 
@@ -66,12 +80,69 @@ def measure(trackers: Sequence[str], model_name: str, frames: int) -> dict[str, 
     return times
 
 
+def most_memories(tracker: str, frames: int) -> tuple[int, int]:
+    """Most rows of the memory bank in use after any frame of a long video, and what the pool has room for."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from fake_model import FakeBackbone
+
+    from mosam.engine.engine import Engine
+    from mosam.policies.base import load_policy, parse_tracker
+    from mosam.types import Prompt
+
+    class Away(FakeBackbone):
+        """The object is not there for a part of every period."""
+
+        frame = 0
+
+        def decode(self, *args: Any, **kwargs: Any) -> Any:
+            decoded = super().decode(*args, **kwargs)
+            decoded.object_score.fill_(4.0 if self.frame % PERIOD < PERIOD - AWAY else -4.0)
+            return decoded
+
+    name, options = parse_tracker(tracker)
+    policy, model = load_policy(name, **options), Away()
+    engine, start = Engine(model, policy), np.zeros((24, 32), dtype=bool)
+    start[4:12, 8:20] = True
+    video = engine.open([Prompt(1, mask=start)], size=start.shape, num_frames=frames)
+    rng, most = np.random.default_rng(0), 0
+    for model.frame in range(frames):
+        engine.step({video: rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)})
+        engine.drain(video)
+        most = max(most, len(engine.bank.features))
+    info = video.tracks[1].info
+    return most, policy.live_features(info)
+
+
+def scores_table(trackers: Sequence[str], model: str, results: Path, workers: int) -> str:
+    """J&F of every tracker on the chosen sequences of three draws, in Markdown."""
+    from mosam.commands.experiment.study import Experiment, Row, run_experiment
+    from mosam.commands.experiment.tables import experiment_table, group_tables
+    from mosam.commands.experiment.workers import track_rows
+    from mosam.evaluation.tables import render
+    from mosam.tracking.plan import RunOptions
+
+    experiment = Experiment(
+        title=f"{SCORED}, three draws", dataset="toy", split="test", model=model, seeds=(0, 1, 2),
+        columns=("jf_mean", "presence"), groups={"hidden or beside a distractor": ("full_occlusion", "distractor")},
+        baseline=trackers[0], rows=tuple(Row(tracker, tracker) for tracker in trackers),
+    )  # fmt: skip
+    options = RunOptions(dataset="toy", sequences=SCORED, device="cpu", results=results)
+    if workers > 1:
+        track_rows(experiment, options, workers=workers, report=lambda line: print(line, file=sys.stderr, flush=True))
+    rows = run_experiment(experiment, options)
+    tables = (experiment_table(experiment, rows), *group_tables(experiment, rows)[:1])
+    return "\n\n".join(render(table, "markdown") for table in tables)
+
+
 def main() -> int:
     """Print one line a tracker."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
-    parser.add_argument("--tracker", default="sam2,samurai,sam2long,dam4sam,mosam")
+    parser.add_argument("--tracker", default=TRACKERS)
     parser.add_argument("--frames", type=int, default=60)
+    parser.add_argument("--memories", type=int, metavar="FRAMES")
+    parser.add_argument("--scores", type=Path, metavar="RESULTS")
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     import cv2
     import torch
@@ -81,6 +152,15 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     trackers = split_list(options.tracker)
+    if options.memories:
+        print(f"| tracker | memories, at most, in {options.memories} frames | room |\n|---|---|---|")
+        for tracker in trackers:
+            most, room = most_memories(tracker, options.memories)
+            print(f"| {tracker} | {most} | {room} |", flush=True)
+        return 0
+    if options.scores:
+        print(scores_table(trackers, options.model, options.scores, options.workers))
+        return 0
     times = measure(trackers, options.model, options.frames)
     base = np.array(times[trackers[0]].step)
     print("| tracker | step, ms | motion, ms | step / first | all / first | wall / first | limit |")
