@@ -10,8 +10,8 @@ their processor times: time that other programs took is not in it. `step` is the
 a frame is estimated by the thread that reads ahead; `all` adds that motion, as if there were one core only. Exit code 1
 if a tracker is above the limit of its row.
 
-Memories: most rows of the bank in use after any frame, over a video without a network (`tests/fake_model.py`) whose
-object is away for 200 of every 700 frames, and what `live_features` allows for.
+Memories: most that are alive after any frame, over made-up scores (`tests/drive.py`, no network) with the object away
+for 200 of every 700 frames and in doubt now and then, and how many `live_features` allows for.
 
 J&F: six sequences of each of three draws of `toy` test, with differences from the first tracker, paired by sequence;
 the intervals are bootstrap ones over sequences. Finished runs are kept in the folder.
@@ -20,12 +20,12 @@ the intervals are bootstrap ones over sequences. Finished runs are kept in the f
 from __future__ import annotations
 
 import argparse
+import random
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -81,36 +81,31 @@ def measure(trackers: Sequence[str], model_name: str, frames: int) -> dict[str, 
 
 
 def most_memories(tracker: str, frames: int) -> tuple[int, int]:
-    """Most rows of the memory bank in use after any frame of a long video, and what the pool has room for."""
+    """Most memories alive after any frame of a long video, and how many the pool has room for."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-    from fake_model import FakeBackbone
+    from drive import Offer, Side, drive, live_features, track_length
+    from simulate import info
 
-    from mosam.engine.engine import Engine
     from mosam.policies.base import load_policy, parse_tracker
-    from mosam.types import Prompt
-
-    class Away(FakeBackbone):
-        """The object is not there for a part of every period."""
-
-        frame = 0
-
-        def decode(self, *args: Any, **kwargs: Any) -> Any:
-            decoded = super().decode(*args, **kwargs)
-            decoded.object_score.fill_(4.0 if self.frame % PERIOD < PERIOD - AWAY else -4.0)
-            return decoded
 
     name, options = parse_tracker(tracker)
-    policy, model = load_policy(name, **options), Away()
-    engine, start = Engine(model, policy), np.zeros((24, 32), dtype=bool)
-    start[4:12, 8:20] = True
-    video = engine.open([Prompt(1, mask=start)], size=start.shape, num_frames=frames)
-    rng, most = np.random.default_rng(0), 0
-    for model.frame in range(frames):
-        engine.step({video: rng.integers(0, 255, (24, 32, 3), dtype=np.uint8)})
-        engine.drain(video)
-        most = max(most, len(engine.bank.features))
-    info = video.tracks[1].info
-    return most, policy.live_features(info)
+    policy = load_policy(name, **options)
+
+    def offer(t: int, trace: tuple[int, ...]) -> Offer:
+        draw = random.Random(f"{t} {trace[-4:]}")
+        away = t % PERIOD >= PERIOD - AWAY
+        boxes = tuple((10.0 + k, 10.0, 30.0 + k, 40.0) for k in (0, draw.randrange(9), draw.randrange(30)))
+        iou = draw.choice((0.05, 0.35)), draw.choice((0.55, 0.82)), draw.choice((0.35, 0.95))
+        return Offer(iou, -6.0 if away else draw.choice((6.0, 6.0, 6.0, -0.5 if t > PERIOD else 0.5)), boxes)
+
+    def side(t: int) -> Side:
+        mask, other = np.zeros((2, 12, 16), dtype=bool)
+        mask[2:6, 2:7] = True
+        other[8:11, 12:15] = random.Random(t).random() < 0.3
+        return Side(mask, np.stack([mask, mask | other]))
+
+    steps = drive(policy, offer, frames, side=side, trace_length=4)
+    return max(map(live_features, steps)), policy.live_features(info(track_length(frames)))
 
 
 def scores_table(trackers: Sequence[str], model: str, results: Path, workers: int) -> str:
