@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -180,7 +181,7 @@ class Gatherer:
 
     def _score(self, folder: Path) -> list[Entry]:
         record = read_record(folder)
-        self._refuse_links(folder)
+        self._refuse_unread(folder)
         settings = record.settings
         try:
             dataset = self.places.open(settings.dataset, settings.split, settings.seed)
@@ -203,20 +204,21 @@ class Gatherer:
                 yield from self._tried(partial(self._score_other, tracker, folder, dataset))
 
     def _score_other(self, tracker: str, folder: Path, dataset: Dataset) -> list[Entry]:
-        self._refuse_links(folder)
+        self._refuse_unread(folder)
         return [Entry(evaluate(folder, dataset, allow_missing=self.lenient, jobs=self.jobs, tracker=tracker), folder)]
 
-    def _refuse_links(self, folder: Path) -> None:
-        link = first_link(folder) if self.lenient else None
-        if link is not None:
-            raise MosamError(f"{link}: a link among raw results, which is not followed")
+    def _refuse_unread(self, folder: Path) -> None:
+        found = first_unread(folder) if self.lenient else None
+        if found is not None:
+            raise MosamError(f"{found}: a link, pipe or device among raw results, which is not read")
 
 
-def first_link(folder: Path) -> Path | None:
-    """A link anywhere in a folder, or None."""
+def first_unread(folder: Path) -> Path | None:
+    """A link, pipe or device anywhere in a folder of results that nobody vouches for, or None."""
     for parent, names, files in os.walk(folder) if isinstance(folder, Path) else ():
         for name in (*names, *files):
-            if (Path(parent) / name).is_symlink():
+            mode = (Path(parent) / name).lstat().st_mode
+            if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
                 return Path(parent) / name
     return None
 

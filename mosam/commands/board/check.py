@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mosam.codecs import CODECS, paths_of
-from mosam.commands.gather import Places, first_link, search
+from mosam.commands.gather import Places, first_unread, search
 from mosam.datasets.base import DATASETS
 from mosam.errors import MissingDataError, MosamError, one_line
 from mosam.evaluation.evaluate import evaluate
@@ -115,9 +115,9 @@ def _check_file(file: Path, name: str, places: Places, jobs: int, check: Check) 
         raise MosamError(f"scores of {len(stored)} trackers, so that their raw results are not known")
     run, [scores] = str(Path(name).parent), stored
     record = read_record(file.parent) if is_run(file.parent) else None
-    link = first_link(file.parent)
-    if link is not None:
-        raise MosamError(f"a link among the raw results, which is not followed ({link.name})")
+    unread = first_unread(file.parent)
+    if unread is not None:
+        raise MosamError(f"a link, pipe or device among the raw results, which is not read ({unread.name})")
     dataset = _dataset(scores, record, places)
     anew = _recompute(file.parent, scores, dataset, jobs)
     check.recomputed.append(name)

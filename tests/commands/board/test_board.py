@@ -224,7 +224,7 @@ def test_raw_results_behind_links_are_not_scored(tmp_path):
     first = next(iter(dataset))
     (out / f"{first}.txt").rename(tmp_path / "moved.txt")
     (out / f"{first}.txt").symlink_to(tmp_path / "moved.txt")
-    with pytest.raises(MissingDataError, match="a link among raw results"):
+    with pytest.raises(MissingDataError, match="a link, pipe or device among raw results"):
         site_of(tmp_path / "results", data=tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import pytest
 from commands.report.pages import made_lasot, made_scores, tracked
@@ -159,7 +160,7 @@ def test_names_that_lead_outside_are_not_followed(results):
 def test_links_among_raw_results_are_not_followed(results):
     out = results / "results/lasot/other-None"
     (out / "more.txt").symlink_to("/etc/passwd")
-    assert "a link among the raw results" in check(results).skipped["lasot/other-None/scores.json"]
+    assert "a link, pipe or device among the raw results" in check(results).skipped["lasot/other-None/scores.json"]
 
 
 def test_no_scores(tmp_path):
@@ -173,3 +174,18 @@ def test_what_other_versions_of_numpy_move_is_no_difference():
     far = dataclasses.replace(stored, overall={"success_auc": 0.55 + 1e-4})
     assert list(compare_scores("x", stored, near)) == []
     assert len(list(compare_scores("x", stored, far))) == 1
+
+
+def test_pipes_are_not_waited_for(results):
+    place = results / "results"
+    (place / "pipe").mkdir()
+    os.mkfifo(place / "pipe" / "scores.json")
+    out = place / "lasot" / "other-None"
+    [first, *_] = load_scores(out / "scores.json")[0].sequences
+    (out / f"{first}.txt").unlink()
+    os.mkfifo(out / f"{first}.txt")
+    os.mkfifo(out / "run.json")
+    found = check(results)
+    assert found.skipped["pipe/scores.json"].endswith("expected a file, got a folder, a pipe or a device")
+    assert "a link, pipe or device among the raw results" in found.skipped["lasot/other-None/scores.json"]
+    assert found.recomputed == ["lasot/mosam-nano/scores.json"]
