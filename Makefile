@@ -25,7 +25,7 @@ WORKSPACE ?=
 STACK ?=
 EXPERIMENTS ?=
 
-.PHONY: eval demo plots paper results report docs test test-slow test-lowest lint bench gpu vot vot-asked vot-environment clean
+.PHONY: eval demo plots pictures paper results report docs test test-slow test-lowest lint bench gpu vot vot-asked vot-environment clean
 
 eval: $(INSTALLED)
 	@$(BIN)/mosam eval $(DATASET) $(OPTIONS)
@@ -47,6 +47,10 @@ plots: $(INSTALLED)
 	@$(BIN)/mosam score toy --results $(PLOTS)/results --parquet $(PLOTS)/toy-frames.parquet
 	@$(BIN)/mosam plot all $(PLOTS)/results/toy/* --sequence $(PLOT_STRIP) --out $(PLOTS)/toy
 	@for kind in eao ar eao-ar; do $(BIN)/mosam plot $$kind $(PLOTS)/toy-vot.json --out $(PLOTS)/toy-$$kind; done
+
+# the pictures of the README and the gallery
+pictures: $(INSTALLED)
+	@$(BIN)/python docs/pictures.py
 
 TABLE ?=
 # the published tables beside our numbers; TABLE=mosam-sizes for one of them
