@@ -1,9 +1,17 @@
-"""How good a network in training is, what it looks like on disk, and its curve."""
+"""How good a network in training is, what it looks like on disk, and its curve.
+
+    python experiments/train_report.py --model runs/micro/micro.safetensors --settings experiments/train_micro.toml \
+        --pack photo.pack
+
+prints the validation scores that a run logs, for any weights.
+"""
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +22,12 @@ import torch
 import torch.nn.functional as F
 from nano_training import FEWEST_PIXELS, FrameResult, track
 from numpy.typing import NDArray
-from sources import MakeBatch
+from sources import MakeBatch, open_source
 from torch import Tensor
-from train_settings import Stage
+from train_settings import SETTINGS_FILE, Stage, load_settings
 
-from mosam.model.checkpoints import save_weights
+from mosam.errors import MosamError
+from mosam.model.checkpoints import load_model, save_weights
 from mosam.model.networks import Network
 from mosam.model.sam2 import Sam2Backbone
 from mosam.system.files import replacing
@@ -159,3 +168,28 @@ def write(path: Path, make: Callable[[Path], object]) -> None:
     """Write a file beside its place and then move it there, so that it is never half written."""
     with replacing(path) as beside:
         make(beside)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", required=True, help="a model name or a .safetensors file of ours")
+    parser.add_argument("--settings", type=Path, default=SETTINGS_FILE, help="of the run whose clips are used")
+    parser.add_argument("--pack", type=Path, default=None, help="pictures of photographic clips")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings(options.settings, seed=None, device=options.device)
+        _, make = open_source(settings, options.pack)
+        backbone = load_model(options.model, device=options.device, precision="fp32")
+        with torch.no_grad():
+            print(json.dumps(validation_scores(backbone, make), indent=1))  # type: ignore[arg-type]
+    except (MosamError, OSError) as error:
+        print(f"train_report: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    sys.exit(main())
