@@ -348,7 +348,7 @@ def _load_ours(path: Path, name: str) -> _Loaded:
         check_shapes(weights, build_empty(network, where=described), where=str(path))
     model = build(library_config(network))
     fill(model, weights, where=str(path))
-    source = "shipped with mosam" if name == SHIPPED else f"file {path}"
+    source = "shipped with mosam" if path.parent == WEIGHTS_FOLDER else f"file {path}"
     return _Loaded(name, MODELS[SHIPPED_FAMILY](), model.eval(), source, record.license)
 
 

@@ -88,6 +88,12 @@ def test_shipped_form_keeps_its_notes(nano, tmp_path):
     assert (record["notes"], record["sha256"]) == ({"steps": 7}, weights_hash(nano.state_dict()))
 
 
+def test_a_file_of_the_shipped_name_is_not_the_shipped_one(nano, tmp_path):
+    path = save_weights(nano, NETWORKS["nano"], tmp_path, "nano", {})
+    assert model_info(str(path)).source == f"file {path}"
+    assert model_info("nano").source == "shipped with mosam"
+
+
 @pytest.mark.parametrize("absent", FOURIER_COPIES)
 def test_a_folder_that_leaves_out_one_fourier_copy_is_completed(absent, nano, folder, tmp_path):
     from safetensors.torch import load_file, save_file
