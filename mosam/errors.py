@@ -80,7 +80,10 @@ def one_line(error: BaseException) -> str:
     >>> one_line(KeyError("a")), one_line(ValueError("expected 3, got 4"))
     ("KeyError: 'a'", 'expected 3, got 4')
     """
-    text = str(error).strip()
+    try:
+        text = str(error).strip()
+    except Exception:  # of somebody's own class
+        text = ""
     first = text.splitlines()[0] if text else ""
     if isinstance(error, MosamError | ValueError | FileNotFoundError) and first:
         return first

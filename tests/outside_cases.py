@@ -19,6 +19,11 @@ import numpy as np
 __version__ = "1.5"
 
 
+class Mute(Exception):
+    def __str__(self):
+        raise ValueError
+
+
 class Step:
     """Moves its box one pixel a frame.
 
@@ -48,7 +53,14 @@ class Step:
             return [][0]
         if self.fault == "hang":
             while True:
-                time.sleep(0.01)
+                try:
+                    time.sleep(0.01)
+                except Exception:
+                    pass
+        if self.fault == "exit":
+            raise SystemExit(0)
+        if self.fault == "no text":
+            raise Mute
         return {
             "none": None,
             "nan": (np.nan, 1, 2, 3),
@@ -57,6 +69,8 @@ class Step:
             "size": np.zeros((3, 4), dtype=bool),
             "float": np.zeros(image.shape[:2]),
             "score": (self.box, float("nan")),
+            "endless": [10**400] * 4,
+            "complex": np.array([1, 2, 3, 4j]),
         }[self.fault]
 
 
@@ -111,13 +125,23 @@ for line in sys.stdin:
     frame += 1
     assert words[0].startswith("file:///") and words[0].endswith((".png", ".jpg")), words
     open(words[0][7:], "rb").close()
+    if frame == 3 and fault == "chatter":
+        while True:
+            print("still at it")
+            sys.stdout.flush()
+            time.sleep(0.01)
+    if frame == 3 and fault == "real-time signal":
+        import os
+
+        os.kill(os.getpid(), 40)
     if frame == 3 or fault == "family":
         if fault == "family":
             import os, subprocess
 
             child = subprocess.Popen(["sleep", "600"])
+            daemon = subprocess.Popen(["sleep", "600"], start_new_session=True)
             with open(os.environ["PIDS"], "w") as file:
-                file.write("%d %d\n" % (os.getpid(), child.pid))
+                file.write("%d %d %d\n" % (os.getpid(), child.pid, daemon.pid))
             time.sleep(600)
         if fault == "die":
             raise SystemExit("cannot allocate memory")
@@ -131,6 +155,9 @@ for line in sys.stdin:
             continue
         if fault == "hello":
             say("hello")
+            continue
+        if fault == "far":
+            say("state", "1e308,1e308,0,0,-1e308,-1e308")
             continue
     for box in boxes:
         if frame and kind == "frame" and not (version >= 4 and frame == 0):
@@ -169,7 +196,8 @@ for query in glob.glob("query_*.txt"):
         rows[2] = "1,two"
     if fault != "nothing":
         open("output_%s.txt" % name, "w").write("\n".join(rows) + "\n")
-        open("output_%s_confidence.txt" % name, "w").write("0.5\n" * len(rows))
+        confidence = "nan" if fault == "unsure" else "0.5"
+        open("output_%s_confidence.txt" % name, "w").write((confidence + "\n") * len(rows))
 '''
 
 

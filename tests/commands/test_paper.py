@@ -298,7 +298,10 @@ def test_tables_and_numbers_are_in_the_wheel(tmp_path):
     assert {f"mosam/commands/published/{name}.toml" for name in TABLES} | {
         "mosam/commands/published/published.csv"
     } <= names
-    assert {f"mosam/commands/report/page.{ending}" for ending in ("css", "js", "html.jinja")} <= names
+    assert {f"mosam/commands/page/page.{ending}" for ending in ("css", "js")} <= names
+    templates = {path.relative_to(PROJECT).as_posix() for path in (PROJECT / "mosam").rglob("*.jinja")}
+    assert templates
+    assert templates <= names
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     start = "import sys; sys.path.insert(0, 'installed'); import mosam.cli; print(mosam.cli.__file__); "

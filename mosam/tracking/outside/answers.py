@@ -76,8 +76,9 @@ def as_answer(value: Any, size: Size, frame: int) -> Answer:
     if isinstance(region, np.ndarray) and region.ndim == 2:
         return Answer(_checked_mask(region, size, frame), score=_checked_score(score, frame))
     try:
-        box = np.asarray(region, dtype=np.float64)
-    except (TypeError, ValueError):
+        imaginary = np.iscomplexobj(region)
+        box = np.zeros(0) if imaginary else np.asarray(region, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
         raise _not(region, frame) from None
     if isinstance(region, str | bytes) or box.shape != (4,):
         raise _not(region, frame)
@@ -167,7 +168,7 @@ def _checked_score(score: Any, frame: int) -> float | None:
         return None
     try:
         number = float(score)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not np.isfinite(number):
         raise TrackerFailure(f"expected a finite score, got {described(score)}", frame)

@@ -10,6 +10,7 @@ import copy
 import dataclasses
 import hashlib
 import inspect
+import os
 import signal
 import sys
 import threading
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 REGIONS = ("box", "mask", "any")
 _LONGEST_ALARM = 1e8  # seconds
+_NEXT_ALARM = 1.0  # seconds after an alarm that the tracker swallowed
 
 
 class TrackerClass(Protocol):
@@ -139,7 +141,7 @@ class ClassTracker(OutsideTracker):
             return self.cls(**self._values)
         except MosamError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise MosamError(f"{self.label}: {place_of(error, self.cls)}{one_line(error)}") from error
 
     def configuration(self) -> dict[str, Any]:
@@ -211,12 +213,26 @@ class _Objects:
 
     def _call(self, work: Callable[[], Any], frame: int) -> Any:
         try:
-            with _alarm(self._deadline, frame):
+            with _same_folder(), _alarm(self._deadline, frame):
                 return work()
-        except TrackerFailure:
+        except (TrackerFailure, KeyboardInterrupt):
             raise
-        except Exception as error:
+        except BaseException as error:  # `sys.exit` in a tracker must not end the run as if all were well
             raise TrackerFailure(f"{place_of(error, self._tracker.cls)}{one_line(error)}", frame) from error
+
+
+class _LateError(BaseException):
+    """The time is over; no Exception, which many a tracker catches."""
+
+
+@contextlib.contextmanager
+def _same_folder() -> Iterator[None]:
+    """Paths of results may be relative: a tracker that changes the current folder changes only its own."""
+    here = os.getcwd()  # noqa: PTH109  # a frame may take microseconds
+    try:
+        yield
+    finally:
+        os.chdir(here)
 
 
 @contextlib.contextmanager
@@ -228,12 +244,14 @@ def _alarm(deadline: Deadline, frame: int) -> Iterator[None]:
         return
 
     def ring(number: int, where: object) -> None:
-        raise deadline.missed(frame)
+        raise _LateError
 
     handler = signal.signal(signal.SIGALRM, ring)
-    before = signal.setitimer(signal.ITIMER_REAL, max(min(seconds, _LONGEST_ALARM), 1e-3))
+    before = signal.setitimer(signal.ITIMER_REAL, max(min(seconds, _LONGEST_ALARM), 1e-3), _NEXT_ALARM)
     try:
         yield
+    except _LateError:
+        raise deadline.missed(frame) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, *before)
         signal.signal(signal.SIGALRM, handler)

@@ -7,6 +7,7 @@ on and its region. After: `output_<id>.txt` with a region a frame, `0` where the
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,7 +135,12 @@ class FolderSession:
 
 
 def _number(text: str, frame: int) -> float | None:
+    if not text.strip():
+        return None
     try:
-        return float(text) if text.strip() else None
+        number = float(text)
     except ValueError:
-        raise TrackerFailure(f"expected a confidence, got {text[:40]!r}", frame) from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise TrackerFailure(f"expected a finite confidence, got {text[:40]!r}", frame)
+    return number

@@ -123,7 +123,7 @@ class TrackerProcess:
             if searched > _LINE_BYTES:
                 raise TrackerFailure(f"expected an answer, got a line of more than {_LINE_BYTES >> 20} MiB")
             ready, _, _ = select.select([self._process.stdout], [], [], _left(until))
-            if not ready:
+            if not ready or _left(until) == 0.0:  # also where it says a little again and again
                 raise TooLate
             try:
                 data = os.read(self._process.stdout.fileno(), 1 << 20)
@@ -171,6 +171,7 @@ class TrackerProcess:
                 with contextlib.suppress(TooLate, Ended, TrackerFailure):
                     self.write(ask, 0.2)
                     self.wait(_GRACE)
+            guard.end_descendants(process.pid)
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -198,9 +199,12 @@ def _left(until: float | None) -> float | None:
 
 def _ending(code: int | None) -> str:
     """
-    >>> _ending(1), _ending(-9), _ending(None)
-    ('exit code 1', 'killed by SIGKILL', 'it closed its output and goes on')
+    >>> _ending(1), _ending(-9), _ending(-40), _ending(None)
+    ('exit code 1', 'killed by SIGKILL', 'killed by signal 40', 'it closed its output and goes on')
     """
     if code is None:
         return "it closed its output and goes on"
-    return f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
+    if code >= 0:
+        return f"exit code {code}"
+    named = {one.value: one.name for one in signal.Signals}  # real-time signals have no name
+    return f"killed by {named.get(-code, f'signal {-code}')}"

@@ -8,6 +8,7 @@ picture and the region, from 4 on each object has an `initialize` of its own bef
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 from mosam.errors import DataError
 from mosam.regions.files import format_text, parse_text
 from mosam.regions.trajectory import UNKNOWN, Region, Special, Trajectory, mask_region
-from mosam.tracking.outside.answers import Answer, TrackerFailure, as_box, as_mask, region_answer
+from mosam.tracking.outside.answers import FARTHEST, Answer, TrackerFailure, as_box, as_mask, region_answer
 from mosam.tracking.outside.engine import Deadline
 from mosam.tracking.outside.process import Ended, TooLate, TrackerProcess
 from mosam.types import Prompt, Size
@@ -150,10 +151,15 @@ class TraxTracker:
             raise self._gone(frame) from None
 
     def _hear(self, frame: int, kind: str, expected: str) -> Message:
-        """The next message; lines that are none are the program's own output."""
+        """The next message; lines that are none are the program's own output, and win it no time."""
+        seconds = self._deadline.left()
+        until = None if seconds is None else time.monotonic() + seconds
         while True:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                raise self._late(frame)
             try:
-                line = self._process.line(self._deadline.left())
+                line = self._process.line(left)
             except TooLate:
                 raise self._late(frame) from None
             except Ended:
@@ -215,6 +221,10 @@ def parse_region(text: str, frame: int) -> Region:
         trajectory = parse_text(plain.encode("ascii", "replace"), "answer")
         if len(trajectory) != 1:
             raise DataError("answer", "no region")
+        with np.errstate(over="ignore"):
+            farthest = np.abs(trajectory.boxes()).max()
+        if farthest > FARTHEST:
+            raise DataError("answer", "out of all pictures")
     except DataError:
         raise TrackerFailure(f"expected a region (x,y,w,h, a polygon or a mask), got {_short(text)}", frame) from None
     return trajectory[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 
@@ -80,7 +81,11 @@ def test_times_are_those_of_the_class_alone(tmp_path):
         ("size", "frame 3: expected a mask of the frame's 24x32 (height x width), got 3x4"),
         ("float", "expected a mask of bool or whole numbers, got a float64 array of shape (24, 32)"),
         ("score", "frame 3: expected a finite score, got nan"),
-        ("raise", "frame 3: own_step.py:37: IndexError: list index out of range"),
+        ("raise", "frame 3: own_step.py:42: IndexError: list index out of range"),
+        ("exit", "frame 3: own_step.py:50: SystemExit: 0"),
+        ("no text", "frame 3: own_step.py:52: Mute"),
+        ("endless", "frame 3: expected a box x,y,w,h or a mask, alone or as (region, score), got"),
+        ("complex", "frame 3: expected a box x,y,w,h or a mask, alone or as (region, score), got"),
     ],
 )
 def test_a_fault_is_one_line_and_the_others_go_on(own, tmp_path, fault, reason):
@@ -100,6 +105,22 @@ def test_a_call_that_hangs_is_ended_and_the_others_go_on(own, tmp_path):
     result = track(load_tracker(own(), fault="hang", sequence_timeout=0.2), tmp_path / "other")
     assert result.failed["bird"] == "frame 3: expected the sequence within 0.2 s, got no end"
     assert threading.active_count() == before
+
+
+def test_a_tracker_that_changes_the_current_folder_leaves_the_results_where_they_were(tmp_path, monkeypatch):
+    class Wanders:
+        def init(self, image, box):
+            self.box = box
+
+        def update(self, image):
+            os.chdir(tmp_path / "elsewhere")
+            return self.box
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert track(load_tracker(Wanders), "run").done == ("apple", "bird", "car")
+    assert (tmp_path / "run/bird.txt").is_file()
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_run_resumes_unless_the_file_has_changed(own, tmp_path):

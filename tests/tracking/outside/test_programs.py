@@ -113,6 +113,8 @@ def test_benchmarks_of_files_of_masks_of_resets_and_of_anchors(tmp_path, write):
         ("quit", "frame 3: expected the message state with one region, got quit (lost); its last words: "),
         ("nonsense", "frame 3: expected a region (x,y,w,h, a polygon or a mask), got '12,abc'"),
         ("hello", "frame 3: expected the message state with one region, got 'hello'; its last words: "),
+        ("far", "frame 3: expected a region (x,y,w,h, a polygon or a mask), got '1e308,"),
+        ("real-time signal", "frame 3: its program ended (killed by signal 40; its last words: "),
     ],
 )
 def test_a_fault_of_trax_is_one_line_and_the_others_go_on(tmp_path, fault, reason):
@@ -132,6 +134,7 @@ def test_a_fault_of_trax_is_one_line_and_the_others_go_on(tmp_path, fault, reaso
         ("die", "its program failed (killed by SIGKILL; its last words: cannot allocate memory)"),
         ("short", "output_obj0.txt: expected 9 lines, one a frame, got 8"),
         ("nonsense", "frame 2: expected a region (x,y,w,h, a polygon or a mask), got '1,two'"),
+        ("unsure", "frame 1: expected a finite confidence, got 'nan'"),
         ("nothing", "expected output_obj0.txt in the program's folder, found none"),
     ],
 )
@@ -147,6 +150,8 @@ def test_what_hangs_is_ended_and_named(tmp_path):
     reason = track(late, tmp_path / "trax", dataset).failed["bird"]
     assert "expected the sequence within 3 s, got no end" in reason
     assert "load" in reason or "frame 0" in reason  # its last words, unless it had no time to start
+    chatter = load_tracker(write_trax(tmp_path, fault="chatter"), sequence_timeout=5.0, frame_timeout=LONG)
+    assert "within 5 s, got no end" in track(chatter, tmp_path / "chatter", dataset).failed["bird"]
     late = load_tracker(write_trax(tmp_path, fault="silent"), frame_timeout=0.5)
     reason = "frame 0: expected an answer within 0.5 s, got none"
     assert track(late, tmp_path / "silent", dataset).failed["bird"] == reason
@@ -210,6 +215,30 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="descendants are found by /proc")
+@pytest.mark.parametrize("stays", ["time.sleep(600)", "pass"], ids=["is ended", "ends by itself"])
+def test_what_left_its_group_ends_with_its_pass(tmp_path, stays):
+    start = "subprocess.Popen(['sleep', '600'], start_new_session=True, stdout=2).pid"
+    code = f"import subprocess, time; print({start}, flush=True); {stays}"
+    with TrackerProcess([sys.executable, "-c", code], {}, talks=True) as process:
+        process.start()
+        daemon = int(process.line(LONG))
+        if stays == "pass":
+            process.wait(LONG)
+    until = time.monotonic() + LONG
+    while is_running(daemon):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def test_a_little_again_and_again_is_no_line():
+    code = "import sys, time\nwhile True: sys.stdout.write('.'); sys.stdout.flush(); time.sleep(0.01)"
+    with TrackerProcess([sys.executable, "-c", code], {}, talks=True) as process:
+        process.start()
+        with pytest.raises(TooLate):
+            process.line(0.5)
 
 
 def test_a_process_that_does_not_read_or_says_no_end():
