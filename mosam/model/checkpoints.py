@@ -255,7 +255,11 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
     """Find out what a name means and read it; `name@512` is the same weights for another input size."""
     base, _, image = name.rpartition("@")
     if base and image.isascii() and image.isdigit() and not Path(name).expanduser().exists():
+        known = _known_family(base)
+        if known is not None:  # before gigabytes are downloaded
+            known.check_image(int(image))
         loaded = _load(base, seed=seed, local_only=local_only)
+        loaded.family.check_image(int(image))
         module = loaded.family.resized(loaded.module, int(image))
         return replace(loaded, name=f"{loaded.name}@{image}", module=module)
     if name.startswith(RANDOM_PREFIX):
@@ -279,6 +283,15 @@ def _load(name: str, *, seed: int, local_only: bool) -> _Loaded:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _load_folder(hub_folder(name, local_only=local_only), name)
     raise UnknownNameError("model", name, [SHIPPED, *published_names(), *_random_names()])
+
+
+def _known_family(name: str) -> ModelFamily | None:
+    """The family that a name alone tells."""
+    published = find_published(name)
+    if published is not None:
+        return published[0]
+    size = name.removeprefix(RANDOM_PREFIX)
+    return next((family for family in families() if size != name and size in family.random_sizes), None)
 
 
 def _random_names() -> list[str]:

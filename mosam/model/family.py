@@ -46,6 +46,7 @@ class ModelFamily(ABC):
             the library.
         access: what has to be done before the hub gives the weights; empty where anybody gets them.
         random_sizes: what `random:<size>` may name.
+        images: sides of the input that `resized` makes, pixels; empty where the network takes its own only.
     """
 
     title: ClassVar[str]
@@ -54,6 +55,7 @@ class ModelFamily(ABC):
     files: ClassVar[Mapping[str, str]] = {}
     access: ClassVar[str] = ""
     random_sizes: ClassVar[tuple[str, ...]]
+    images: ClassVar[range] = range(0)
 
     def name_of(self, text: str) -> str | None:
         """The published name behind it, a hub id or the last part of one; None for anything else."""
@@ -66,13 +68,21 @@ class ModelFamily(ABC):
     def shape(self, size: str, *, count: bool = False) -> Shape:
         """Shape of a named network, without its weights; `count` counts them."""
 
-    def resized(self, module: Any, image: int) -> Any:
-        """The same weights for pictures of another side.
+    def check_image(self, image: int) -> None:
+        """MosamError unless `resized` can make this side; needs no weights."""
+        if image in self.images:
+            return
+        if not self.images:
+            expected = "expected no other input size than its own"
+            raise MosamError(f"{self.title}: {expected}, got {image}; leave out @{image}")
+        step, least, most = self.images.step, self.images[0], self.images[-1]
+        raise MosamError(
+            f"{self.title}: expected an input size that is a multiple of {step} from {least} to {most}, got @{image}"
+        )
 
-        Raises:
-            MosamError: the network takes one size only, or not this one.
-        """
-        raise MosamError(f"{self.title}: expected no other input size than its own, got {image}; leave out @{image}")
+    def resized(self, module: Any, image: int) -> Any:
+        """The same weights for pictures of another side, one of `images`."""
+        raise NotImplementedError(f"{type(self).__name__}: `images` names sizes that nothing makes")
 
     @abstractmethod
     def shape_of(self, module: Any) -> Shape:

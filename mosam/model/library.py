@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mosam.errors import DataError, MosamError
+from mosam.errors import DataError, MismatchError, MosamError
 from mosam.model.networks import Network, library_config
 from mosam.model.state import reason
 
@@ -34,8 +34,6 @@ def build(config: Any, model: str = SAM2) -> Any:
     Args:
         config: of the library, for this model.
         model: name of its class.
-    Raises:
-        MosamError: it needs a package that is not there.
     """
     import torch
     import transformers
@@ -44,8 +42,6 @@ def build(config: Any, model: str = SAM2) -> Any:
     try:
         with _quiet():
             return getattr(transformers, model)(config).eval()
-    except ImportError as error:
-        raise MosamError(f"{model}: {reason(error)}; pip install 'mosam[edgetam]'") from error
     finally:
         torch.random.set_rng_state(state)
 
@@ -112,11 +108,14 @@ def read_folder(folder: Path, model: str = SAM2, title: str = "SAM 2.1") -> Any:
     try:
         with _quiet():
             read = getattr(transformers, model).from_pretrained
-            module, report = read(folder, output_loading_info=True, local_files_only=True)
-    except ImportError as error:
-        raise MosamError(f"{title}: {reason(error)}; pip install 'mosam[edgetam]'") from error
+            module, report = read(folder, output_loading_info=True, local_files_only=True, ignore_mismatched_sizes=True)
     except Exception as error:  # the library lets a damaged file fail wherever it happens to
         raise DataError(folder, f"expected a model of {title}, got {reason(error)}") from error
+    for name, found, expected in sorted(report["mismatched_keys"])[:1]:
+        raise MismatchError(
+            f"{folder}: expected {name} of shape {tuple(expected)}, got {tuple(found)}; its config.json is of another "
+            "model"
+        )
     _complete(module, set(report["missing_keys"]), set(report["unexpected_keys"]), where=str(folder), title=title)
     return module.float().eval()
 

@@ -1,14 +1,17 @@
 """What every kind of network must do: load its own files, run under every tracker, give each row its own answer."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from mosam.engine.engine import Engine
-from mosam.errors import MosamError
+from mosam.errors import MismatchError, MosamError
 from mosam.model.checkpoints import list_models, load_model, model_info
 from mosam.model.families.sam2_1 import Sam21
-from mosam.model.family import MODELS, families
+from mosam.model.family import MODELS, families, find_published
 from mosam.model.meta_format import to_meta_state_dict
 from mosam.policies.base import POLICIES, load_policy
 from mosam.types import Prompt
@@ -147,10 +150,17 @@ def test_smaller_pictures_keep_the_weights_and_change_the_name():
     [
         ("random:mini@100", "expected an input size that is a multiple of 32 from 64 to 2048, got @100"),
         ("random:mini@99999", "got @99999"),
+        ("tiny@500", "SAM 2.1: expected an input size that is a multiple of 32 from 64 to 2048, got @500"),
+        ("efficienttam-s@16", "EfficientTAM: expected an input size that is a multiple of 32"),
+        ("edgetam@512", "EdgeTAM: expected no other input size than its own, got 512; leave out @512"),
+        ("sam3@1024", "leave out @1024"),
+        ("facebook/sam2-hiera-tiny@500", "SAM 2.0: expected an input size that is a multiple of 32"),
         ("random:sam3-mini@128", "SAM 3: expected no other input size than its own, got 128; leave out @128"),
     ],
 )
-def test_sizes_that_cannot_be_are_refused(name, words):
+def test_sizes_that_cannot_be_are_refused_before_anything_is_read(name, words, monkeypatch):
+    for ask in ("hub_folder", "hub_file"):
+        monkeypatch.setattr(f"mosam.model.checkpoints.{ask}", lambda *_, **__: pytest.fail("asked the hub"))
     with pytest.raises(MosamError) as caught:
         load_model(name, device="cpu")
     assert words in str(caught.value)
@@ -182,6 +192,64 @@ def test_an_older_library_is_named(monkeypatch):
     monkeypatch.setattr(transformers, "__version__", "5.17.0")
     with pytest.raises(MosamError, match=r"^EdgeTAM: expected transformers 5\.24 or newer, got 5\.17\.0; pip install"):
         load_model("random:edgetam-mini", device="cpu")
+
+
+@pytest.mark.parametrize("how", ["drawn", "counted", "folder"])
+def test_edgetam_without_timm_is_one_line(how, tmp_path, monkeypatch):
+    pytest.importorskip("transformers", minversion="5.24", reason="EdgeTAM needs a newer library")
+    monkeypatch.setitem(sys.modules, "timm", None)  # importing it fails, whether or not it is installed
+    (tmp_path / "config.json").write_text('{"model_type": "edgetam_video"}')
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    calls = {
+        "drawn": lambda: load_model("random:edgetam", device="cpu"),
+        "counted": lambda: MODELS["edgetam"]().shape("edgetam", count=True),
+        "folder": lambda: load_model(str(tmp_path), device="cpu"),
+    }
+    with pytest.raises(MosamError) as caught:
+        calls[how]()
+    expected = r"EdgeTAM: expected the package timm, got .+; pip install 'mosam\[edgetam\]'"
+    assert re.fullmatch(expected, str(caught.value))
+
+
+def small_folder(folder, change):
+    """A folder of the smallest network whose weights were changed."""
+    from safetensors.torch import save_file
+
+    model = load_model("random:nano", device="cpu").model
+    model.save_pretrained(folder)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    save_file(change(weights), folder / "model.safetensors", metadata={"format": "pt"})
+    return model
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_weights_of_half_precision_are_read_as_they_are(dtype, tmp_path):
+    plain = small_folder(tmp_path / "half", lambda weights: {k: v.to(dtype) for k, v in weights.items()})
+    own = plain.state_dict()
+    torch.save({"model": to_meta_state_dict({k: v.to(dtype) for k, v in own.items()})}, tmp_path / "a.pt")
+    for place in (tmp_path / "half", tmp_path / "a.pt"):
+        found = load_model(str(place), device="cpu", precision="fp32").model.state_dict()
+        assert all(torch.equal(value, own[k].to(dtype).float()) for k, value in found.items()), place
+        assert {value.dtype for value in found.values()} == {torch.float32}
+
+
+def test_a_folder_with_a_weight_of_another_shape_names_it(tmp_path):
+    small_folder(tmp_path / "odd", lambda weights: {**weights, "no_object_pointer": torch.zeros(3, 7)})
+    with pytest.raises(MismatchError) as caught:
+        load_model(str(tmp_path / "odd"), device="cpu")
+    expected = "expected no_object_pointer of shape (1, 128), got (3, 7); its config.json is of another model"
+    assert str(caught.value) == f"{tmp_path / 'odd'}: {expected}"
+
+
+def test_networks_are_listed_small_to_large():
+    names = [model.name for model in list_models()]
+    eight = [f"efficienttam-{size}{kind}" for size in ("ti", "s") for kind in ("", "-1", "-2", "-512")]
+    sizes = ["tiny", "small", "base-plus", "large"]
+    assert names == ["nano", "edgetam", *eight, *(f"sam2.0-{size}" for size in sizes), *sizes, "sam3"]
+    for row in (eight[:5:4], sizes[:3]):
+        family = find_published(row[0])[0]
+        counts = [family.shape(name, count=True).parameters for name in row]
+        assert counts == sorted(set(counts)), row
 
 
 @pytest.mark.parametrize("size", ["edgetam-mini", "sam3-mini", "sam2.0-mini", "mini"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mosam.errors import MosamError
 from mosam.model.family import MODELS, Shape
 from mosam.model.library_family import LibraryFamily
 
@@ -22,7 +24,7 @@ class EdgeTam(LibraryFamily):
     title = "EdgeTAM"
     license = "Apache-2.0"
     repositories = {"edgetam": "yonigozlan/EdgeTAM-hf"}  # noqa: RUF012
-    random_sizes = ("edgetam", SMALL)
+    random_sizes = (SMALL, "edgetam")
     model = "EdgeTamVideoModel"
     kinds = ("edgetam_video",)
     own_prefixes = ("spatial_perceiver.",)
@@ -42,11 +44,17 @@ class EdgeTam(LibraryFamily):
 
         return NAMES
 
+    def read_folder(self, folder: Path) -> Any:
+        """See `ModelFamily.read_folder`."""
+        _need_timm()
+        return super().read_folder(folder)
+
     def config(self, size: str) -> Any:
         """The library's configuration: that of the published network, or a small one."""
         from mosam.model.library import need
 
         need(LIBRARY, "EdgeTAM")  # older ones ask the hub for parts of a configuration that is complete
+        _need_timm()
         from transformers import EdgeTamVideoConfig, EdgeTamVisionConfig, TimmWrapperConfig
         from transformers.models.edgetam_video.configuration_edgetam_video import (
             EdgeTamVideoMaskDecoderConfig,
@@ -83,3 +91,14 @@ class EdgeTam(LibraryFamily):
             memory_fuser_embed_dim=width,
             memory_fuser_intermediate_dim=4 * width,
         )
+
+
+def _need_timm() -> None:
+    """MosamError where the package of the image encoder is not there or does not work here."""
+    try:
+        import timm  # noqa: F401
+    except ImportError as error:
+        from mosam.model.state import reason
+
+        got = reason(error)
+        raise MosamError(f"EdgeTAM: expected the package timm, got {got}; pip install 'mosam[edgetam]'") from error

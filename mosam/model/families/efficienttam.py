@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosam.errors import MismatchError, MosamError
+from mosam.errors import MismatchError
 from mosam.model.family import MODELS, ModelFamily, Shape
 from mosam.model.networks import STRIDE
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 REPOSITORY = "yunyangx/efficient-track-anything"
 POSITIONS = "image_encoder.trunk.pos_embed"
-LEAST_IMAGE, MOST_IMAGE = 64, 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,9 @@ class Variant:
 
 
 SIZES = {
-    "efficienttam-s": Variant(384, 6),
-    "efficienttam-ti": Variant(192, 3),
     "efficienttam-mini": Variant(48, 3, depth=4, whole=(1, 3), window=7, image=256, width=128),
+    "efficienttam-ti": Variant(192, 3),
+    "efficienttam-s": Variant(384, 6),
 }
 KINDS: dict[str, dict[str, Any]] = {"": {}, "-1": {"pooling": 1}, "-2": {"pooling": 2}, "-512": {"image": 512}}
 VARIANTS = {
@@ -83,6 +82,7 @@ class EfficientTam(ModelFamily):
     repositories = dict.fromkeys(PUBLISHED, REPOSITORY)
     files = {name: file_of(name) for name in PUBLISHED}  # noqa: RUF012
     random_sizes = tuple(VARIANTS)
+    images = range(64, 2048 + 1, 2 * STRIDE)
 
     def name_of(self, text: str) -> str | None:
         """See `ModelFamily.name_of`: all networks are in one repository, so that only names are known."""
@@ -99,14 +99,9 @@ class EfficientTam(ModelFamily):
         return Shape(variant.image, variant.image // STRIDE, variant.width, parameters)
 
     def resized(self, module: Any, image: int) -> Any:
-        """See `ModelFamily.resized`: any multiple of 32, as the stored positions are stretched over the picture."""
+        """See `ModelFamily.resized`: the stored positions are stretched over the picture."""
         from mosam.model.efficienttam import build
 
-        if not (LEAST_IMAGE <= image <= MOST_IMAGE and image % (2 * STRIDE) == 0):
-            raise MosamError(
-                f"{self.title}: expected an input size that is a multiple of {2 * STRIDE} from {LEAST_IMAGE} to "
-                f"{MOST_IMAGE}, got @{image}"
-            )
         other = build(replace(module.variant, image=image))
         other.load_state_dict(module.state_dict())
         return other

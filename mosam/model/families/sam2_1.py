@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mosam.errors import MosamError
 from mosam.model.family import MODELS, ModelFamily, Shape
 from mosam.model.networks import NETWORKS, STRIDE
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mosam.model.backbone import Backbone
-
-LEAST_IMAGE, MOST_IMAGE = 64, 2048
 
 
 @MODELS.register("sam2.1")
@@ -26,6 +23,7 @@ class Sam21(ModelFamily):
     license = "Apache-2.0"
     repositories = {size: f"facebook/sam2.1-hiera-{size}" for size in ("tiny", "small", "base-plus", "large")}  # noqa: RUF012
     random_sizes = tuple(NETWORKS)
+    images = range(64, 2048 + 1, 2 * STRIDE)
     prefix = ""  # of the names of sizes
 
     def network(self, size: str) -> str:
@@ -39,14 +37,9 @@ class Sam21(ModelFamily):
         return library_config(NETWORKS[self.network(size)])
 
     def resized(self, module: Any, image: int) -> Any:
-        """See `ModelFamily.resized`: any multiple of 32, as the stored positions are stretched over the picture."""
+        """See `ModelFamily.resized`: the stored positions are stretched over the picture."""
         from mosam.model.library import resized
 
-        if not (LEAST_IMAGE <= image <= MOST_IMAGE and image % (2 * STRIDE) == 0):
-            raise MosamError(
-                f"{self.title}: expected an input size that is a multiple of {2 * STRIDE} from {LEAST_IMAGE} to "
-                f"{MOST_IMAGE}, got @{image}"
-            )
         return resized(module, image)
 
     def shape(self, size: str, *, count: bool = False) -> Shape:

@@ -25,7 +25,7 @@ class Sam3(LibraryFamily):
     title = "SAM 3"
     license = "SAM License"
     repositories = {"sam3": "facebook/sam3"}  # noqa: RUF012
-    random_sizes = ("sam3", SMALL)
+    random_sizes = (SMALL, "sam3")
     access = "ask for access on https://huggingface.co/facebook/sam3, log in with `hf auth login`"
     model = "Sam3TrackerVideoModel"
     kinds = ("sam3_tracker_video", "sam3_video")  # the tracker, or the whole model that holds it
