@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from mosam.evaluation.layouts import MISSING, Cell, ranks_as_shown
 from mosam.evaluation.metrics.bootstrap import Interval
 
+FULL = 12  # digits of a value in full: beyond them, percent of a fraction shows rounding
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -45,6 +47,16 @@ class Column:
             return MISSING
         return f"{value * (100 if self.unit == '%' else 1):.{self.digits}f}"
 
+    def full(self, value: float) -> str:
+        """The value in the same unit with all its digits, for other programs; `-` where it is undefined."""
+        if math.isnan(value):
+            return MISSING
+        return repr(float(f"{value * (100 if self.unit == '%' else 1):.{FULL}g}"))
+
+    def cell(self, value: float, rank: int = 0) -> Cell:
+        """The value as a cell of a table."""
+        return Cell(self.show(value), rank, full=self.full(value))
+
     def show_signed(self, value: float) -> str:
         """A difference as text, with its sign."""
         text = self.show(value)
@@ -67,7 +79,7 @@ class Column:
             whole: whether a tracker's value is over all sequences, so that it can be best; empty = all are.
         """
         shown = [self.show(value) for value in values]
-        return [Cell(text, rank) for text, rank in zip(shown, self._ranks(shown, whole), strict=True)]
+        return [self.cell(value, rank) for value, rank in zip(values, self._ranks(shown, whole), strict=True)]
 
     def _ranks(self, shown: Sequence[str], whole: Sequence[bool]) -> list[int]:
         if self.lower is None:

@@ -11,6 +11,7 @@ from mosam.errors import UnknownNameError, printable
 
 MISSING = "-"  # shown for a value that is undefined
 BEST, SECOND = 1, 2  # ranks that are marked
+WIDEST = 100  # letters of a line of text
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Table:
         notes: lines below it.
         ranks: as `rows`, the rank of each cell (1 is best, 0 is none); empty = nothing to mark.
         details: as `rows`, text that follows a cell and is never marked (an interval); empty = none.
+        full: as `rows`, what CSV writes instead: numbers with all their digits; empty = nothing else.
         groups: of each row the group it is in; LaTeX brings groups together, with a rule between. Empty = one group.
     """
 
@@ -38,6 +40,7 @@ class Table:
     ranks: tuple[tuple[int, ...], ...] = ()
     details: tuple[tuple[str, ...], ...] = ()
     groups: tuple[str, ...] = ()
+    full: tuple[tuple[str, ...], ...] = ()
 
     @property
     def signs(self) -> dict[str, str]:
@@ -75,11 +78,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of a line: its text, its rank (1 is best, 0 is none), and what follows it and is never marked."""
+    """A cell of a line: its text, its rank (1 is best, 0 is none), and what follows it and is never marked.
+
+    `full` is what CSV has instead of the text, if anything.
+    """
 
     text: str
     rank: int = 0
     detail: str = ""
+    full: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +126,7 @@ def assemble(title: str, header: Iterable[str], lines: Sequence[Line], notes: It
         ranks=tuple((*(0,) * names, *(cell.rank for cell in line.cells)) for line in lines),
         details=details,
         groups=tuple(line.group for line in lines),
+        full=tuple((*line.names, *(cell.full or cell.text for cell in line.cells)) for line in lines),
     )
 
 
@@ -174,19 +182,39 @@ def ranks_as_shown(cells: Sequence[str], *, lower: bool) -> list[int]:
 
 
 def _text(table: Table, mark: bool) -> str:
+    """Columns side by side; what is wider than `WIDEST` goes on below, behind the names of the rows again."""
     rows = table.cells(_TEXT, mark=mark)
     columns = list(zip(table.header, *rows, strict=True))
     widths = [max(map(len, column)) for column in columns]
 
-    def line(cells: Sequence[str]) -> str:
+    def line(cells: Sequence[str], block: Sequence[int]) -> str:
         padded = [
-            cell.ljust(width) if number < table.names else cell.rjust(width)
-            for number, (cell, width) in enumerate(zip(cells, widths, strict=True))
+            cells[number].ljust(widths[number]) if number < table.names else cells[number].rjust(widths[number])
+            for number in block
         ]
         return "  ".join(padded).rstrip()
 
-    rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
-    return "\n".join([table.title, rule, line(table.header), rule, *map(line, rows), rule, *table.signed_notes])
+    lines = [table.title]
+    for block in _blocks(widths, table.names):
+        rule = "-" * (sum(widths[number] for number in block) + 2 * (len(block) - 1))
+        lines += [rule, line(table.header, block), rule, *(line(row, block) for row in rows)]
+    return "\n".join([*lines, rule, *table.signed_notes])
+
+
+def _blocks(widths: Sequence[int], names: int) -> list[list[int]]:
+    """Numbers of the columns that stand side by side, the first `names` of them in every block.
+
+    >>> _blocks([10, 40, 40, 40, 40], 1)
+    [[0, 1, 2], [0, 3, 4]]
+    """
+    head = list(range(names))
+    room = WIDEST - sum(widths[:names]) - 2 * (names - 1)
+    blocks: list[list[int]] = [[]]
+    for number in range(names, len(widths)):
+        if blocks[-1] and sum(widths[k] + 2 for k in (*blocks[-1], number)) > room:
+            blocks.append([])
+        blocks[-1].append(number)
+    return [[*head, *block] for block in blocks]
 
 
 # ---------------------------------------------------------------------------------------------- Markdown
@@ -263,7 +291,7 @@ def _latex(table: Table, mark: bool) -> str:
 def _csv(table: Table, mark: bool) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    columns = [(title, *cells) for title, *cells in zip(table.header, *table.rows, strict=True)]
+    columns = [(title, *cells) for title, *cells in zip(table.header, *(table.full or table.rows), strict=True)]
     if table.details:
         for column in range(len(table.header) - 1, table.names - 1, -1):
             details = tuple(row[column] for row in table.details)

@@ -236,7 +236,7 @@ def profile_table(scores: Iterable[Scores]) -> Table | None:
     lines = [
         Line(
             (name,),
-            tuple(Cell(column.show(own.get(key, math.nan))) for key, column in chosen.items()),
+            tuple(column.cell(own.get(key, math.nan)) for key, column in chosen.items()),
             group="" if name in item.attributes else "all",
         )
         for name, own in values.items()

@@ -68,8 +68,9 @@ class UnknownNameError(MosamError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str | None = None):
         names = sorted(known)
-        close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        lowered = {known.lower(): known for known in names}  # `laSOT` is as good as `lasot`
+        close = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.5)
+        hint = f"; did you mean {lowered[close[0]]}?" if close else ""
         prefix = f"{where}: " if where else ""
         super().__init__(f"{prefix}unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
 

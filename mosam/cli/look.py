@@ -57,6 +57,7 @@ class BenchOptions:
     frames: int | None = option("Timed frames per clip.", None, usual="20, on a GPU 100", least=1)
     size: str = option("Of the frames, WIDTHxHEIGHT.", "1280x720")
     compile: bool = shared.COMPILE.field()
+    format: str = shared.FORMAT.field()
     json: Path | None = shared.JSON.field(help="Also write the numbers to this file.")
 
 
@@ -77,4 +78,4 @@ def bench(options: BenchOptions) -> None:
         compile=options.compile,
         json_file=options.json,
     )
-    print(render_bench(results))
+    print(render_bench(results, options.format))

@@ -25,6 +25,7 @@ from mosam.datasets.base import Dataset, DatasetInfo
 from mosam.datasets.base import Sequence as VideoSequence
 from mosam.datasets.frames import FrameFolder
 from mosam.errors import MosamError
+from mosam.evaluation.layouts import MISSING, Cell, Line, Table, assemble, render
 from mosam.system.files import write_text
 from mosam.types import Mask, Prompt, Size
 
@@ -352,22 +353,47 @@ def parse_size(text: str) -> Size:
     return int(height), int(width)
 
 
-def render_bench(results: Sequence[BenchResult]) -> str:
-    """Results as Markdown tables: throughput and floor, then milliseconds of a frame by stage."""
+def render_bench(results: Sequence[BenchResult], format: str = "text") -> str:
+    """Two tables: throughput and floor, then milliseconds of a frame by stage.
+
+    Args:
+        results: of `run_bench`.
+        format: see `mosam.evaluation.layouts.render`.
+    """
+    return "\n\n".join(render(table, format) for table in (_throughput(results), _by_stage(results)))
+
+
+def _throughput(results: Sequence[BenchResult]) -> Table:
+    header = (
+        "tracker", "objects", "lanes", "model", "device", "precision", "fps", "GPU busy [%]", "TFLOP/frame", "TFLOP/s",
+        "attainable", "floor [ms]", "network [ms]", "peak [GiB]",
+    )  # fmt: skip
     lines = [
-        "| tracker | model | device | precision | objects | lanes | fps | GPU busy | TFLOP/frame | TFLOP/s | "
-        "attainable | floor ms | network ms | peak GiB |",
-        "|" + "---|" * 14,
-    ]
-    for r in results:
-        busy = "" if r.busy is None else f"{100 * r.busy:.0f}%"
-        lines.append(
-            f"| {r.tracker} | {r.model} | {r.device} | {r.precision} | {r.objects} | {r.lanes} | {r.fps:.2f} | "
-            f"{busy} | {r.flops / 1e12:.4g} | {r.achieved / 1e12:.3g} | {r.attainable / 1e12:.3g} | {r.floor_ms:.4g} | "
-            f"{r.network_ms:.4g} | {r.peak / 2**30:.2f} |"
+        Line(
+            (r.tracker, str(r.objects), str(r.lanes)),
+            tuple(
+                Cell(text)
+                for text in (
+                    r.model, r.device, r.precision, f"{r.fps:.2f}", MISSING if r.busy is None else f"{100 * r.busy:.0f}", f"{r.flops / 1e12:.4g}",
+                    f"{r.achieved / 1e12:.3g}", f"{r.attainable / 1e12:.3g}", f"{r.floor_ms:.4g}",
+                    f"{r.network_ms:.4g}", f"{r.peak / 2**30:.2f}",
+                )
+            ),
         )
-    lines += ["", "| objects | lanes | " + " | ".join(STAGES) + " | (ms/frame)", "|" + "---|" * (len(STAGES) + 3)]
-    for r in results:
-        cells = " | ".join(f"{r.stages.get(stage, 0.0):.4g}" for stage in STAGES)
-        lines.append(f"| {r.objects} | {r.lanes} | {cells} | {sum(r.stages.values()):.4g} |")
-    return "\n".join(lines)
+        for r in results
+    ]  # fmt: skip
+    return assemble("Throughput, and what the device could do", header, lines)
+
+
+def _by_stage(results: Sequence[BenchResult]) -> Table:
+    lines = [
+        Line(
+            (r.tracker, str(r.objects), str(r.lanes)),
+            tuple(
+                Cell(f"{value:.4g}")
+                for value in (*(r.stages.get(stage, 0.0) for stage in STAGES), sum(r.stages.values()))
+            ),
+        )
+        for r in results
+    ]
+    return assemble("Milliseconds of a frame by stage", ("tracker", "objects", "lanes", *STAGES, "all"), lines)

@@ -51,8 +51,9 @@ def test_measures_and_shows(tmp_path):
     assert 0 < result.floor_ms <= 1.2 * result.network_ms
     assert result.busy is None
     assert result.peak > 2**20
-    text = render_bench([result])
-    assert f"| sam2 | {result.model} | cpu | float32 | 2 | 2 |" in text
+    assert all(len(line) <= 100 for line in render_bench([result]).splitlines())
+    text = render_bench([result], "markdown")
+    assert f"| sam2 | 2 | 2 | {result.model} | cpu | float32 |" in text
     assert json.loads(json.dumps(result.to_json()))["stages"]["attend"] == result.stages["attend"]
 
 
@@ -119,5 +120,5 @@ def test_command(capfd, tmp_path):
         f"bench --model random:nano --device cpu --tracker sam2 --frames 1 --size 128x96 --json {tmp_path / 'b.json'}"
     )
     assert run_command(words.split()) == 0
-    assert "| sam2 | random:nano | cpu |" in capfd.readouterr().out
+    assert "sam2     1        1      random:nano" in capfd.readouterr().out
     assert json.loads((tmp_path / "b.json").read_text())[0]["frames"] == 1

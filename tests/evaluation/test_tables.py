@@ -168,7 +168,7 @@ def test_profile_of_one_tracker():
     scores = make_scores(attributes={"FM": {"success_auc": 0.25, "fps": 20.0}, "ARC": {"success_auc": 0.5}})
     lines = tables.render(tables.profile_table([scores]), "csv").split("\n")
     header = "Attribute,AUC [%],P [%],Speed [frames/s]"
-    assert lines == [header, "ARC,50.0,,", "FM,25.0,,20.0", "all sequences,12.3,100.0,12.3"]
+    assert lines == [header, "ARC,50.0,,", "FM,25.0,,20.0", "all sequences,12.345,100.0,12.34"]
     assert tables.profile_table([make_scores()]) is None
 
 
@@ -382,3 +382,21 @@ def test_command(tmp_path, capsys):
     ]
     assert run_command([*words, "--by", "attribute"]) == 2
     assert capsys.readouterr().err == "lasot: expected sequences with attributes, got none\n"
+
+
+def test_a_wide_table_goes_on_below_with_its_names():
+    names = ["jf_mean", "j_mean", "j_recall", "j_decay", "success_auc", "op50", "precision", "norm_precision", "presence"]
+    items = [make_scores(name, protocol="toy", overall=dict.fromkeys(names, 0.5)) for name in ("near", "far", "nowhere")]
+    lines = tables.tabulate(items, columns=names, intervals=True, differences=True).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert sum(line.startswith("Tracker") for line in lines) > 1
+    assert sum(line.startswith("nowhere ") for line in lines) == sum(line.startswith("Tracker") for line in lines)
+    text = "\n".join(lines)
+    assert all(text.count(f"{tables.column_of(name, 'toy').title} ") + text.count(
+        f"{tables.column_of(name, 'toy').title}\n") >= 1 for name in names)  # fmt: skip
+
+
+def test_csv_has_all_digits():
+    items = [make_scores(overall={"success_auc": 2 / 3, "fps": 12.5}), make_scores("b", overall={"success_auc": 0.55})]
+    lines = tables.tabulate(items, format="csv").splitlines()
+    assert lines[1:] == ["sam2,66.6666666667,12.5", "b,55.0,"]

@@ -31,8 +31,8 @@ def experiment_table(experiment: Experiment, results: Sequence[RowScores]) -> Ta
     lines = []
     for result in results:
         cells = [_value_cell(result, shown)]
-        cells += [Cell(shown.show(weighted_mean(*result.values(shown.name, g)))) for g in experiment.groups.values()]
-        cells += [Cell(column.show(weighted_mean(*result.values(column.name)))) for column in columns]
+        cells += [shown.cell(weighted_mean(*result.values(shown.name, g))) for g in experiment.groups.values()]
+        cells += [column.cell(weighted_mean(*result.values(column.name))) for column in columns]
         cells += [_difference_cell(result, bases.get(result.row.model), shown)] if bases else []
         names = (result.row.label, result.row.model or MISSING) if several else (result.row.label,)
         lines.append(Line(names, tuple(cells), next(iter(result.scores.values())).coverage))
