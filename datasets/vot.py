@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from mosam.datasets.base import DATASETS, DatasetInfo
@@ -85,8 +86,12 @@ def _obtain(place: str) -> Obtain:
         "The challenge's server, two archives for each sequence, as the VOT toolkit downloads them.",
         _GIGABYTES.get(place),
         facts,
-        lambda split: (VotFiles(url),) if split == "test" else (),
+        partial(_files, url),  # a lambda could not go to other processes
     )
+
+
+def _files(url: str, split: str) -> tuple[VotFiles, ...]:
+    return (VotFiles(url),) if split == "test" else ()
 
 
 def _describe(title: str, year: int, count: int | None, kind: _Kind, place: str) -> DatasetInfo:

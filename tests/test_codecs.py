@@ -103,7 +103,8 @@ def test_box_file_is_what_the_toolkits_read(tmp_path):
 def test_paths_are_all_a_finished_sequence_consists_of(tmp_path, name):
     sequence = make_sequence(2)
     codec = write(name, tmp_path, sequence, [output(0, o1=BOX), output(1)])
-    assert {path.name for path in tmp_path.iterdir()} == set(codec.paths(sequence))
+    beside = {"times"} if name == "davis" else set()  # which no hash covers
+    assert {path.name for path in tmp_path.iterdir()} - beside == set(codec.paths(sequence))
 
 
 @pytest.mark.parametrize("name", ["lasot", "davis", "toy"])

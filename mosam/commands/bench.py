@@ -364,25 +364,23 @@ def render_bench(results: Sequence[BenchResult], format: str = "text") -> str:
 
 
 def _throughput(results: Sequence[BenchResult]) -> Table:
-    header = (
-        "tracker", "objects", "lanes", "model", "device", "precision", "fps", "GPU busy [%]", "TFLOP/frame", "TFLOP/s",
-        "attainable", "floor [ms]", "network [ms]", "peak [GiB]",
-    )  # fmt: skip
-    lines = [
-        Line(
-            (r.tracker, str(r.objects), str(r.lanes)),
-            tuple(
-                Cell(text)
-                for text in (
-                    r.model, r.device, r.precision, f"{r.fps:.2f}", MISSING if r.busy is None else f"{100 * r.busy:.0f}", f"{r.flops / 1e12:.4g}",
-                    f"{r.achieved / 1e12:.3g}", f"{r.attainable / 1e12:.3g}", f"{r.floor_ms:.4g}",
-                    f"{r.network_ms:.4g}", f"{r.peak / 2**30:.2f}",
-                )
-            ),
-        )
-        for r in results
-    ]  # fmt: skip
-    return assemble("Throughput, and what the device could do", header, lines)
+    lines = []
+    for r in results:
+        shown = {
+            "model": r.model,
+            "device": r.device,
+            "precision": r.precision,
+            "fps": f"{r.fps:.2f}",
+            "GPU busy [%]": MISSING if r.busy is None else f"{100 * r.busy:.0f}",
+            "TFLOP/frame": f"{r.flops / 1e12:.4g}",
+            "TFLOP/s": f"{r.achieved / 1e12:.3g}",
+            "attainable": f"{r.attainable / 1e12:.3g}",
+            "floor [ms]": f"{r.floor_ms:.4g}",
+            "network [ms]": f"{r.network_ms:.4g}",
+            "peak [GiB]": f"{r.peak / 2**30:.2f}",
+        }
+        lines.append(Line((r.tracker, str(r.objects), str(r.lanes)), tuple(map(Cell, shown.values()))))
+    return assemble("Throughput, and what the device could do", ("tracker", "objects", "lanes", *shown), lines)
 
 
 def _by_stage(results: Sequence[BenchResult]) -> Table:

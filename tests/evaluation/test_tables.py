@@ -385,8 +385,9 @@ def test_command(tmp_path, capsys):
 
 
 def test_a_wide_table_goes_on_below_with_its_names():
-    names = ["jf_mean", "j_mean", "j_recall", "j_decay", "success_auc", "op50", "precision", "norm_precision", "presence"]
-    items = [make_scores(name, protocol="toy", overall=dict.fromkeys(names, 0.5)) for name in ("near", "far", "nowhere")]
+    names = ["jf_mean", "j_mean", "j_recall", "success_auc", "op50", "precision", "norm_precision", "presence"]
+    overall = dict.fromkeys(names, 0.5)
+    items = [make_scores(name, protocol="toy", overall=overall) for name in ("near", "far", "nowhere")]
     lines = tables.tabulate(items, columns=names, intervals=True, differences=True).splitlines()
     assert max(map(len, lines)) <= 100
     assert sum(line.startswith("Tracker") for line in lines) > 1

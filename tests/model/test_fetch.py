@@ -196,7 +196,8 @@ def test_metas_file_in_the_cache_is_the_model_of_that_name(server, monkeypatch, 
     monkeypatch.setattr(checkpoints, "cached_folder", lambda repository: None)
     seen = []
 
-    def load(path):
+    def load(path, wanted):
+        assert wanted == "tiny"
         seen.append(path)
         return checkpoints._Loaded("x", None, None, f"file {path}", "unknown")
 
