@@ -16,7 +16,7 @@ from typing import cast
 from mosam.codecs import CODECS, Codec
 from mosam.datasets.archives import open_tree, relative_name
 from mosam.datasets.base import Dataset
-from mosam.errors import MismatchError, MissingDataError
+from mosam.errors import MismatchError, MissingDataError, printable
 from mosam.results.record import RECORD, RunRecord, read_record
 from mosam.system.arguments import has, path_like
 
@@ -98,7 +98,8 @@ def describe_found(root: Path, found: Sequence[tuple[str, Path]], dataset: Datas
     for tracker, folder in found[:TOLD]:
         count = len(codec.listed(folder).intersection(dataset))
         kind = "a run of mosam" if is_run(folder) else f"{dataset.info.result_format} results"
-        lines.append(f"{tracker} <- {_below(folder, root)}: {kind}, {count} of {len(dataset)} sequences")
+        place = printable(f"{tracker} <- {_below(folder, root)}")
+        lines.append(f"{place}: {kind}, {count} of {len(dataset)} sequences")
     if len(found) > TOLD:
         lines.append(f"and {len(found) - TOLD} more")
     return lines

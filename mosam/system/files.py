@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 from mosam.errors import DataError, MissingDataError, MosamError
 
 PARTIAL_PREFIX, PARTIAL_SUFFIX = ".mosam-", ".part"  # a file that is being written; what is left of a killed process
+MOST_READ = 512 << 20  # bytes of a file that is read whole
 _CHUNK = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -76,11 +77,11 @@ def open_part(path: str | os.PathLike[str], *, append: bool) -> BinaryIO:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """Content of a file; never waits for a pipe and never reads a device.
+    """Content of a file; never waits for a pipe, never reads a device or what cannot fit into memory.
 
     Raises:
         MissingDataError: there is none.
-        DataError: a folder, a pipe or a device, or it cannot be read.
+        DataError: a folder, a pipe or a device, more than `MOST_READ` bytes, or it cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -88,9 +89,13 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
         raise MissingDataError(f"{os.fspath(path)}: expected a file, found none") from None
     except (OSError, ValueError) as error:
         raise DataError(path, f"expected a file that can be read, got {_why(error)}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
         os.close(descriptor)
         raise DataError(path, "expected a file, got a folder, a pipe or a device")
+    if found.st_size > MOST_READ:
+        os.close(descriptor)
+        raise DataError(path, f"expected at most {MOST_READ >> 20} MiB, got {found.st_size >> 20} MiB")
     with os.fdopen(descriptor, "rb") as file:
         try:
             return file.read()

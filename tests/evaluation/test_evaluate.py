@@ -307,6 +307,12 @@ def test_any_layout_of_folders(tmp_path, cups, places, names):
         assert line == f"{name} <- {where}: lasot results, {len(NAMES)} of {len(NAMES)} sequences"
 
 
+def test_names_of_folders_stay_on_their_line(tmp_path, cups):
+    write(tmp_path / "new\nline")
+    [line] = describe_found(tmp_path, find_runs(tmp_path, cups), cups)
+    assert "\n" not in line
+
+
 def test_a_zip_of_several_trackers(tmp_path, cups):
     write(tmp_path / "x" / "plain")
     (tmp_path / "all").mkdir()

@@ -119,6 +119,13 @@ def test_reading_waits_for_no_pipe(tmp_path):
         read_regular(f"{tmp_path}/a\0b")
 
 
+def test_what_cannot_fit_into_memory_is_not_read(tmp_path):
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(3 << 30)  # no byte of it is on the disk
+    with pytest.raises(DataError, match="big: expected at most 512 MiB, got 3072 MiB"):
+        read_regular(tmp_path / "big")
+
+
 # ---- Inside
 
 
