@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 import mosam
 from mosam.commands.demo.draw import draw_objects, side_by_side
 from mosam.evaluation.figures import FIGURES
+from mosam.evaluation.figures.save import save
 from mosam.evaluation.scores import load_scores
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,7 +27,7 @@ RUNS = ROOT / "experiments" / "runs" / "toy"
 SEQUENCE, PAIR = "full_occlusion-2", ("sam2", "mosam")
 TRACKERS = ("sam2", "samurai", "sam2long", "dam4sam", "mosam")
 KINDS = ("success", "precision", "attributes", "attribute-bars", "jf", "sequences", "speed")
-SCALE, EVERY, COLORS, DPI = 2, 2, 64, 130
+SCALE, EVERY, COLORS, SMALLER = 2, 2, 64, 0.45
 
 
 def animation(path: Path) -> None:
@@ -51,9 +52,11 @@ def figure(kind: str, path: Path) -> None:
     """A figure of the shipped scores."""
     scores = [item for name in TRACKERS for item in load_scores(RUNS / f"{name}-nano@test" / "scores.json")]
     made = FIGURES[kind](scores)
-    made.savefig(path, dpi=DPI, metadata={"Software": None})
+    save(made, path.with_suffix(""), formats=["png"])
     plt.close(made)
-    Pillow.open(path).convert("P", palette=Pillow.Palette.ADAPTIVE, colors=COLORS).save(path, optimize=True)
+    whole = Pillow.open(path).convert("RGB")
+    small = whole.resize((round(whole.width * SMALLER), round(whole.height * SMALLER)), Pillow.Resampling.LANCZOS)
+    small.convert("P", palette=Pillow.Palette.ADAPTIVE, colors=COLORS).save(path, optimize=True)
 
 
 def main(folder: Path = OUT) -> None:
