@@ -27,7 +27,7 @@ RUNS = ROOT / "experiments" / "runs" / "toy"
 SEQUENCE, PAIR = "full_occlusion-2", ("sam2", "mosam")
 TRACKERS = ("sam2", "samurai", "sam2long", "dam4sam", "mosam")
 KINDS = ("success", "precision", "attributes", "attribute-bars", "jf", "sequences", "speed")
-SCALE, EVERY, COLORS, SMALLER = 2, 2, 64, 0.45
+SCALE, EVERY, COLORS, SMALLER = 2, 2, 256, 0.45
 
 
 def animation(path: Path) -> None:
