@@ -56,7 +56,7 @@ def figure(kind: str, path: Path) -> None:
     plt.close(made)
     whole = Pillow.open(path).convert("RGB")
     small = whole.resize((round(whole.width * SMALLER), round(whole.height * SMALLER)), Pillow.Resampling.LANCZOS)
-    small.convert("P", palette=Pillow.Palette.ADAPTIVE, colors=COLORS).save(path, optimize=True)
+    small.quantize(COLORS, Pillow.Quantize.MAXCOVERAGE, dither=Pillow.Dither.NONE).save(path, optimize=True)
 
 
 def main(folder: Path = OUT) -> None:
