@@ -78,7 +78,7 @@ def test_published_sizes_are_the_official_ones(official, size):
 
 def test_the_eight_names():
     assert [file_of(name) for name in PUBLISHED] == [
-        f"efficienttam_{size}{kind}.pt" for size in ("s", "ti") for kind in ("", "_1", "_2", "_512x512")
+        f"efficienttam_{size}{kind}.pt" for size in ("ti", "s") for kind in ("", "_1", "_2", "_512x512")
     ]
     shapes = {info.name: info for info in list_models()}
     assert (shapes["efficienttam-s"].image, shapes["efficienttam-ti-512"].image) == (1024, 512)
