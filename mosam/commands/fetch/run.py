@@ -43,6 +43,7 @@ def choose(name: str, root: Path | None, split: str | None) -> Wish:
 
     Raises:
         UnknownNameError: an unknown benchmark or split.
+        MissingDataError: no root, and only a person can get it: the message says how.
         MosamError: no root, one that is no folder, or a folder of something else.
     """
     name = DATASETS.canonical(name)
@@ -53,6 +54,8 @@ def choose(name: str, root: Path | None, split: str | None) -> Wish:
     if split not in info.splits:
         raise UnknownNameError("split", split, info.splits, where=name)
     place = root or find_root(name)
+    if place is None and not info.obtain.downloads(split):
+        raise _by_hand(Wish(name, info, split, Path("ROOT")))
     if place is None:
         raise MosamError(f"{name}: no folder given; pass --root or set {DATA_VARIABLE} to a folder for benchmarks")
     if place.exists() and not place.is_dir():
@@ -87,12 +90,18 @@ def plan_for(wish: Wish) -> Plan:
     assert wish.info.obtain is not None
     downloads = wish.info.obtain.downloads(wish.split)
     if not downloads:
-        steps = wish.info.obtain.steps if wish.info.obtain.how != "fetch" else f"see {wish.info.source}"
-        raise MissingDataError(
-            f"{wish.name} {wish.split} cannot be fetched by a program: {steps}\nThen `mosam data check {wish.name} "
-            f"--root {wish.root}`; expected tree:\n{wish.info.tree}"
-        )
+        raise _by_hand(wish)
     return make_plan(downloads)
+
+
+def _by_hand(wish: Wish) -> MissingDataError:
+    """The error for what only a person can get."""
+    assert wish.info.obtain is not None
+    steps = wish.info.obtain.steps if wish.info.obtain.how != "fetch" else f"see {wish.info.source}"
+    return MissingDataError(
+        f"{wish.name} {wish.split} cannot be fetched by a program: {steps}\nThen `mosam data check {wish.name} "
+        f"--root {wish.root}`; expected tree:\n{wish.info.tree}"
+    )
 
 
 def describe(wish: Wish, plan: Plan) -> list[str]:

@@ -392,6 +392,9 @@ def test_steps_for_a_person(mosam):
     assert "got10k val cannot be fetched by a program: Register at http://got-10k.aitestunion.com/downloads;" in err
     assert "mosam data check got10k --root here" in err
     assert "GOT-10k_Val_000001/" in err
+    bare = mosam("data", "fetch", "got10k")[2]  # no folder is needed to be told
+    assert "cannot be fetched by a program" in bare
+    assert "mosam data check got10k --root ROOT" in bare
 
 
 @pytest.mark.parametrize(
